@@ -1,0 +1,54 @@
+"""The one tree of errors: everything this package raises on purpose is a GeoAssetsError.
+
+A message names the file, the field, the value and what is allowed, so that it can be acted on
+without reading the code.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+ErrorKind = Literal["transient", "permanent", "invalid_payload", "corrupt"]
+"""Why a read failed: ``transient`` and ``invalid_payload`` (bytes that are not what was asked for)
+and ``corrupt`` (a stored file that changed) are worth asking again; ``permanent`` (missing file,
+no permission, band that does not exist) waits for a person or for a new recipe."""
+
+RETRYABLE: frozenset[str] = frozenset({"transient", "invalid_payload", "corrupt"})
+
+
+class GeoAssetsError(Exception):
+    """Base of all errors raised by geo_assets."""
+
+
+class CampaignError(GeoAssetsError):
+    """The campaign file asks for something that is unknown, impossible or out of bounds."""
+
+
+class AreaError(GeoAssetsError):
+    """A vector file of areas or labels cannot be used as it is."""
+
+
+class SourceError(GeoAssetsError):
+    """An imagery source cannot answer: bad catalog, unknown band, undecided scale."""
+
+
+class ReadError(SourceError):
+    """Pixels of one scene could not be read.
+
+    Attributes:
+        kind: Whether asking again can help, see ``ErrorKind``.
+        scene_id: The scene that could not be read, where known.
+    """
+
+    def __init__(self, message: str, *, kind: ErrorKind, scene_id: str | None = None) -> None:
+        super().__init__(message)
+        self.kind: ErrorKind = kind
+        self.scene_id = scene_id
+
+
+class StorageError(GeoAssetsError):
+    """A result cannot be published or a published result cannot be read."""
+
+
+class LockedError(StorageError):
+    """Another run works on the same partition."""

@@ -1,0 +1,1 @@
+"""Where pixels come from: one protocol (``protocol.py``), one module for each kind of source."""
