@@ -1,0 +1,343 @@
+"""The campaign: everything a user may choose, with units and bounds, as pydantic models.
+
+A campaign is one YAML file; ``campaign_file.py`` finds and loads it. Nothing here touches data:
+whether the files of a campaign exist and fit is asked by ``geo-assets doctor`` and by ``labels``.
+Paths are relative to the campaign's file. Secrets never belong here but in the environment.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationInfo,
+    model_validator,
+)
+
+ARCHIVE_PREFIX = "archive:"
+"""Marks a path inside the simulated archive, which is written at run time."""
+
+_CRS = re.compile(r"^EPSG:\d{4,6}$")
+
+
+def _beside_the_campaign(path: Path, info: ValidationInfo) -> Path:
+    """Resolve a path against the campaign's folder, given as validation context."""
+    if str(path).startswith(ARCHIVE_PREFIX) or path.is_absolute():
+        return path
+    folder = (info.context or {}).get("folder")
+    return path if folder is None else Path(folder, path).resolve()
+
+
+def _crs_code(value: str) -> str:
+    if not _CRS.match(value):
+        msg = "allowed is an EPSG code such as 'EPSG:32632', or 'auto'"
+        raise ValueError(msg)
+    return value
+
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
+CampaignPath = Annotated[Path, AfterValidator(_beside_the_campaign)]
+CrsCode = Annotated[str, AfterValidator(_crs_code)]
+Band = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+
+
+class Section(BaseModel):
+    """A part of a campaign: immutable, and without unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Areas(Section):
+    """Where the labelled areas are, and which columns say what."""
+
+    files: dict[Name, CampaignPath] | None = Field(
+        None, description="One vector file for each fold: {fold: file}."
+    )
+    file: CampaignPath | None = Field(
+        None, description="One vector file for all folds; needs fold_column if there are several."
+    )
+    layer: str | None = Field(None, description="Layer of a file that holds several.")
+    fold_column: str | None = Field(None, description="Column that names the fold.")
+    split_column: str | None = Field(
+        None, description="Column that names the split; absent: everything is the split 'all'."
+    )
+    class_column: str | None = Field(
+        None, description="Column that names the class; absent: everything is class 1."
+    )
+    classes: dict[str, Annotated[int, Field(ge=1, le=254)]] | None = Field(
+        None, description="Label value of each class; absent: 1, 2, ... by name."
+    )
+
+    @model_validator(mode="after")
+    def _one_way_to_name_files(self) -> Self:
+        if (self.files is None) == (self.file is None):
+            msg = "give either 'files' (one for each fold) or 'file' (one for all), not both"
+            raise ValueError(msg)
+        if self.files is not None and self.fold_column is not None:
+            msg = "'fold_column' goes with 'file'; with 'files' each file is a fold"
+            raise ValueError(msg)
+        return self
+
+
+class Clusters(Section):
+    """How the polygons of one fold and split are grouped into AOI clusters."""
+
+    count: int = Field(1, ge=1, le=1000, description="Clusters for each fold and split.")
+    buffer_m: float = Field(
+        0.0, ge=0, le=100_000, description="Metres added around each cluster's bounding box."
+    )
+    max_box_km: float | None = Field(
+        None,
+        gt=0,
+        le=1000,
+        description="Longest side of a cluster's box; clusters are added until it holds.",
+    )
+    only: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
+        None, description="Restrict imagery to these cluster numbers."
+    )
+
+
+class StacImagery(Section):
+    """A STAC API, or a static STAC catalog by path or URL."""
+
+    kind: Literal["stac"]
+    catalog: str = Field(description="URL, or path relative to the campaign's file.")
+    collections: tuple[str, ...] = Field((), description="Collections to search; empty: all.")
+    signing: Literal["none", "planetary-computer"] = Field("none", description="How to sign hrefs.")
+    offsets: dict[str, int] = Field(
+        default_factory=dict,
+        description="Digital-number offset by collection, for items that do not state their own.",
+    )
+
+
+class RasterImagery(Section):
+    """One multi-band GeoTIFF."""
+
+    kind: Literal["raster"]
+    file: CampaignPath = Field(description="The raster.")
+    date: dt.date = Field(description="Day of acquisition.")
+    band_names: tuple[Band, ...] | None = Field(
+        None, description="Names in file order; absent: the file's own band descriptions."
+    )
+
+
+class SimulatedImagery(Section):
+    """The simulated archive: a seeded landscape with known land cover, written at first use."""
+
+    kind: Literal["simulated"]
+    seed: int = Field(7, ge=0, lt=2**32, description="Seed of the landscape.")
+
+
+class EarthEngineImagery(Section):
+    """An Earth Engine image collection; project and credentials come from the environment."""
+
+    kind: Literal["earth-engine"]
+    collection: str = Field(description="Id of the image collection.")
+    cadence: str | None = Field(None, description="Keep images whose 'cadence' property is this.")
+    endpoint: Literal["high-volume", "standard"] = Field("high-volume", description="Service.")
+    concurrency: int = Field(38, ge=1, le=40, description="Requests in flight on one machine.")
+    requests_per_second: float = Field(90, gt=0, le=100, description="Token bucket's rate.")
+
+
+Imagery = Annotated[
+    StacImagery | RasterImagery | SimulatedImagery | EarthEngineImagery,
+    Field(discriminator="kind"),
+]
+
+
+class Clouds(Section):
+    """Which observations count as clear."""
+
+    max_cover: float = Field(
+        100.0, ge=0, le=100, description="Largest eo:cloud_cover of a scene, in percent."
+    )
+    band: Band | None = Field("SCL", description="Scene classification, used where a scene has it.")
+    exclude: tuple[Annotated[int, Field(ge=0, le=255)], ...] = Field(
+        (0, 1, 3, 8, 9, 10), description="Classes of that band that are not clear."
+    )
+    dilate_m: float = Field(0.0, ge=0, le=5000, description="Metres by which clouds are grown.")
+    min_clear: float = Field(
+        0.0, ge=0, le=1, description="Least clear share of the area for a date to enter a cube."
+    )
+
+
+class Grid(Section):
+    """The pixel grid of a cluster."""
+
+    crs: Literal["auto"] | CrsCode = Field("auto", description="'auto' or an EPSG code.")
+    resolution: Literal["native"] | Annotated[float, Field(gt=0, le=100_000)] = Field(
+        "native", description="'native', or the pixel size in units of the CRS."
+    )
+    resampling: Literal["nearest", "bilinear", "cubic", "average"] = Field(
+        "nearest", description="For reflectance off the lattice; classes are always nearest."
+    )
+
+
+class Composite(Section):
+    """The composite image of a cluster."""
+
+    bands: tuple[Band, ...] = Field(min_length=1, max_length=1023, description="Bands, in order.")
+    reducer: Literal["median", "mean", "min", "max"] = Field("median", description="Over days.")
+    dtype: Literal["native", "float32"] = Field("native", description="dtype of the image bands.")
+    start: dt.date | None = Field(None, description="First day, within the campaign's dates.")
+    end: dt.date | None = Field(None, description="Last day, within the campaign's dates.")
+
+
+class LabelBand(Section):
+    """How polygons become the label band."""
+
+    all_touched: bool = Field(
+        True, description="Burn every pixel a polygon touches, not just those with their centre in."
+    )
+    overlap: Literal["max", "min", "first", "last"] = Field(
+        "max", description="Which class wins where polygons overlap."
+    )
+
+
+class Chips(Section):
+    """The chips cut from the composites."""
+
+    size: int = Field(256, ge=8, le=4096, description="Pixels a side.")
+    overlap: float = Field(0.0, ge=0, lt=1, description="Share by which neighbours overlap.")
+    keep: Literal["labelled", "all"] = Field(
+        "labelled", description="Chips that meet a label polygon, or all of the area."
+    )
+    border: Literal["pad", "drop"] = Field(
+        "pad", description="Chips over the edge of the area: padded with no-data, or dropped."
+    )
+    format: Literal["tif", "npy", "png", "jpg", "zip"] = Field("tif", description="File format.")
+    preview_bands: tuple[Band, Band, Band] | None = Field(
+        None, description="Red, green, blue for previews, png and jpg; absent: found by name."
+    )
+    workers: int = Field(2, ge=1, le=64, description="Threads that read and write chips.")
+
+
+class Outliers(Section):
+    """What happens to NDVI values far from their date's median."""
+
+    rule: Literal["none", "mask", "median"] = Field("none", description="Leave, drop or replace.")
+    n_sigma: float = Field(10.0, gt=0, le=1000, description="Robust sigmas (1.4826 MAD).")
+
+
+class Cube(Section):
+    """The NDVI cube of a cluster."""
+
+    red: Band = Field("B04", description="Red band.")
+    nir: Band = Field("B08", description="Near-infrared band.")
+    area: Literal["polygons", "box"] = Field(
+        "polygons", description="NDVI inside the polygons only, or in the cluster's whole box."
+    )
+    outliers: Outliers = Outliers()
+
+
+class SpatialLabels(Section):
+    """Exact one-variable K-Means on each date's NDVI."""
+
+    n_clusters: int = Field(5, ge=2, le=32, description="K.")
+
+
+class TemporalLabels(Section):
+    """K-Means on each pixel's NDVI series."""
+
+    n_clusters: int = Field(5, ge=2, le=32, description="K.")
+    every: Literal["date", "10d", "month"] = Field("month", description="Step of the time axis.")
+    max_gap_days: int = Field(
+        62, ge=0, le=366, description="Longest gap that is filled, linear in time."
+    )
+    scaling: Literal["robust", "none"] = Field(
+        "robust", description="One common robust scale for all steps, or none."
+    )
+
+
+class Campaign(Section):
+    """One campaign: areas, imagery and what to make of them."""
+
+    name: Name = Field(description="Prefix of the asset keys and name of the results' folder.")
+    title: str = Field("", description="One line for people.")
+    attribution: str = Field("", description="Whom to name beside the pixels.")
+    licence: str = Field("", description="Licence of the results, as SPDX id or words.")
+    owners: tuple[str, ...] = Field(
+        ("team:geo",), description="Owners shown in the UI: e-mail addresses or team:NAME."
+    )
+    folds: tuple[Name, ...] = Field(("all",), min_length=1, description="Folds or regions.")
+    splits: tuple[Name, ...] = Field(("all",), min_length=1, description="Splits.")
+    seed: int = Field(10, ge=0, lt=2**32, description="Seed of everything random.")
+    areas: Areas
+    clusters: Clusters = Clusters()
+    imagery: Imagery
+    start: dt.date = Field(description="First day of imagery.")
+    end: dt.date = Field(description="Last day of imagery.")
+    clouds: Clouds = Clouds()
+    grid: Grid = Grid()
+    composite: Composite
+    labels: LabelBand = LabelBand()
+    chips: Chips = Chips()
+    cube: Cube | None = Field(None, description="Absent: no cubes and no labels from them.")
+    spatial_labels: SpatialLabels = SpatialLabels()
+    temporal_labels: TemporalLabels = TemporalLabels()
+    keep_scenes: bool = Field(False, description="Keep downloaded source assets for the next run.")
+
+    @model_validator(mode="after")
+    def _parts_fit_together(self) -> Self:
+        for field in ("folds", "splits"):
+            names = getattr(self, field)
+            if len(set(names)) < len(names):
+                msg = f"{field}: names must differ, got {list(names)}"
+                raise ValueError(msg)
+        if self.end < self.start:
+            msg = f"end: {self.end} lies before start: {self.start}"
+            raise ValueError(msg)
+        if self.areas.files is not None and set(self.areas.files) != set(self.folds):
+            msg = (
+                f"areas.files: needs exactly the folds {list(self.folds)}, "
+                f"got {sorted(self.areas.files)}"
+            )
+            raise ValueError(msg)
+        if self.areas.file is not None and self.areas.fold_column is None and len(self.folds) > 1:
+            msg = f"areas.fold_column: needed to tell the folds {list(self.folds)} apart"
+            raise ValueError(msg)
+        if self.areas.split_column is None and self.splits != ("all",):
+            msg = (
+                f"areas.split_column: needed for the splits {list(self.splits)}; "
+                "without it the one split is 'all'"
+            )
+            raise ValueError(msg)
+        self._check_composite()
+        return self
+
+    def _check_composite(self) -> None:
+        first = self.composite.start or self.start
+        last = self.composite.end or self.end
+        if not self.start <= first <= last <= self.end:
+            msg = (
+                f"composite.start, composite.end: {first} to {last} must lie in order "
+                f"within {self.start} to {self.end}"
+            )
+            raise ValueError(msg)
+        bands = self.composite.bands
+        if len(set(bands)) < len(bands):
+            msg = f"composite.bands: names must differ, got {list(bands)}"
+            raise ValueError(msg)
+        for band in self.chips.preview_bands or ():
+            if band not in bands:
+                msg = f"chips.preview_bands: {band!r} is not among composite.bands {list(bands)}"
+                raise ValueError(msg)
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """Every band the campaign reads: the composite's, then the cube's."""
+        cube = () if self.cube is None else (self.cube.red, self.cube.nir)
+        return tuple(dict.fromkeys((*self.composite.bands, *cube)))
+
+    @property
+    def composite_dates(self) -> tuple[dt.date, dt.date]:
+        """First and last day of the composite."""
+        return self.composite.start or self.start, self.composite.end or self.end
