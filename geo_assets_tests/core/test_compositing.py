@@ -1,0 +1,145 @@
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from geo_assets.core import compositing
+from geo_assets.core.compositing import REDUCERS, reduce_stack
+from geo_assets.errors import GeoAssetsError
+
+ORACLES = {"median": np.nanmedian, "mean": np.nanmean, "min": np.nanmin, "max": np.nanmax}
+
+
+def oracle(name, data, valid):
+    """The reduction in float64 by numpy's own functions, NaN where nothing is valid."""
+    wide = np.where(valid[:, np.newaxis], data.astype(np.float64), np.nan)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        return ORACLES[name](wide, axis=0)
+
+
+def stack(dtype, times=7, share=0.6, seed=1, shape=(2, 9, 5)):
+    rng = np.random.default_rng(seed)
+    if np.dtype(dtype).kind == "f":
+        data = rng.normal(0, 1e3, (times, *shape)).astype(dtype)
+    else:
+        info = np.iinfo(dtype)
+        # Both ends of the range are data too, and small values make ties and halves.
+        pool = np.r_[info.min, info.max, info.max - 1, np.arange(6)]
+        data = rng.choice(pool, (times, *shape)).astype(dtype)
+    return data, rng.random((times, *shape[1:])) < share
+
+
+@pytest.mark.parametrize("name", REDUCERS)
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.uint32, np.int16, np.int32, np.float32])
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    times=st.integers(1, 13),
+    share=st.sampled_from([0.0, 0.3, 0.7, 1.0]),
+)
+@settings(max_examples=25)
+def test_a_reducer_equals_numpy_in_float64_rounded_half_to_even(name, dtype, seed, times, share):
+    data, valid = stack(dtype, times, share, seed)
+    image, seen, observations = reduce_stack(data, valid, name)
+    expected = oracle(name, data, valid)
+    assert image.dtype == dtype
+    np.testing.assert_array_equal(seen, valid.any(axis=0))
+    np.testing.assert_array_equal(observations, valid.sum(axis=0))
+    assert observations.dtype == np.uint16
+    if np.dtype(dtype).kind == "f":
+        np.testing.assert_allclose(image[:, seen], expected[:, seen], rtol=1e-6, atol=1e-3)
+        assert np.isnan(image[:, ~seen]).all()
+    else:
+        np.testing.assert_array_equal(image[:, seen], np.rint(expected[:, seen]).astype(dtype))
+        assert (
+            image[:, ~seen] == (0 if np.dtype(dtype).kind == "u" else np.iinfo(dtype).min)
+        ).all()
+
+
+@pytest.mark.parametrize("name", REDUCERS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_integers_become_float_on_request(name, dtype):
+    data, valid = stack(np.uint16, times=6)
+    image, seen, _ = reduce_stack(data, valid, name, dtype)
+    assert image.dtype == dtype
+    expected = oracle(name, data, valid).astype(dtype)
+    np.testing.assert_array_equal(image, expected)
+    assert np.isnan(image[:, ~seen]).all()
+
+
+@pytest.mark.parametrize(("values", "expected"), [((1, 4), 2), ((3, 4), 4), ((0, 1), 0)])
+def test_a_half_goes_to_the_even_number(values, expected):
+    data = np.array(values, np.uint16).reshape(-1, 1, 1, 1)
+    image, _, _ = reduce_stack(data, np.ones((2, 1, 1), bool))
+    assert image.item() == expected
+
+
+def test_a_half_of_negative_numbers_goes_to_the_even_number():
+    data = np.array([[-1, -5, -3], [-2, -4, -2]], np.int16).reshape(2, 1, 1, 3)
+    image, _, _ = reduce_stack(data, np.ones((2, 1, 3), bool))
+    assert image.ravel().tolist() == [-2, -4, -2]
+
+
+@pytest.mark.parametrize("name", REDUCERS)
+def test_blocks_do_not_show(name, monkeypatch):
+    data, valid = stack(np.uint16, shape=(2, 37, 11))
+    whole, _, _ = reduce_stack(data, valid, name)
+    monkeypatch.setattr(compositing, "_BLOCK_BYTES", 1)
+    np.testing.assert_array_equal(reduce_stack(data, valid, name)[0], whole)
+
+
+def test_what_invalid_pixels_hold_does_not_matter():
+    data, valid = stack(np.float32)
+    noise = np.where(valid[:, np.newaxis], data, np.nan).astype(np.float32)
+    for name in REDUCERS:
+        expected, _, _ = reduce_stack(data, valid, name)
+        np.testing.assert_array_equal(reduce_stack(noise, valid, name)[0], expected)
+
+
+def test_no_time_gives_an_image_without_datum():
+    image, seen, observations = reduce_stack(
+        np.zeros((0, 2, 3, 4), np.uint16), np.zeros((0, 3, 4), bool)
+    )
+    assert image.shape == (2, 3, 4)
+    assert not image.any()
+    assert not seen.any()
+    assert not observations.any()
+
+
+def test_inputs_are_not_changed():
+    data, valid = stack(np.uint16)
+    before = data.copy(), valid.copy()
+    for name in REDUCERS:
+        reduce_stack(data, valid, name)
+    np.testing.assert_array_equal(data, before[0])
+    np.testing.assert_array_equal(valid, before[1])
+
+
+def test_a_reducer_of_ones_own_is_used_as_it_is():
+    def last(data, valid, dtype):
+        index = len(valid) - 1 - np.argmax(valid[::-1], axis=0)
+        return np.take_along_axis(data, index[np.newaxis, np.newaxis], axis=0)[0].astype(dtype)
+
+    data, valid = stack(np.uint16)
+    image, seen, _ = reduce_stack(data, valid, last)
+    for row, col in np.argwhere(seen):
+        time = np.flatnonzero(valid[:, row, col])[-1]
+        np.testing.assert_array_equal(image[:, row, col], data[time, :, row, col])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"reducer": "mode"}, r"reducer: 'mode' is unknown; allowed: median, mean, min, max"),
+        ({"dtype": "uint8"}, r"dtype: uint8 from uint16; allowed: uint16, float32, float64"),
+        ({"data": np.zeros((7, 2, 9, 5), np.int64)}, r"data: dtype int64"),
+        ({"data": np.zeros((6, 2, 9, 5), np.uint16)}, r"shapes: data \(6, 2, 9, 5\)"),
+        ({"data": np.full((7, 2, 9, 5), np.nan)}, r"NaN in rows 0 to 8 where valid is True"),
+    ],
+)
+def test_what_cannot_be_reduced_is_refused_by_name(arguments, message):
+    data, valid = stack(np.uint16)
+    with pytest.raises(GeoAssetsError, match=message):
+        reduce_stack(**({"data": data, "valid": valid} | arguments))
