@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from odc.geo.geobox import GeoBox
 
+    from geo_assets.errors import ErrorKind
+
 ChipStatus = Literal["ok", "no_imagery", "failed"]
 """``no_imagery`` is an answer (no scene, or nothing but no-data); ``failed`` is not."""
 
@@ -106,6 +108,29 @@ class NoImagery:
     """The answer that there is nothing to see in a chip's window."""
 
     reason: str
+
+
+@dataclass(frozen=True)
+class ChipOutcome:
+    """How asking for a chip ended."""
+
+    status: ChipStatus
+    attempts: int
+    """How often the chip was asked for under its current recipe."""
+    updated: dt.datetime
+    """When the outcome was found, in UTC."""
+    size: int | None = None
+    """Bytes of the file; None unless ``ok``."""
+    sha256: str | None = None
+    """Checksum of the file, 64 hexadecimal digits; None unless ``ok``."""
+    valid_fraction: float | None = None
+    """Share of pixels with a datum, 0 to 1; None when ``failed``."""
+    label_fraction: float | None = None
+    """Share of pixels with a class, 0 to 1; None without pixels or without a label band."""
+    error_kind: ErrorKind | None = None
+    """Whether asking again can help; None unless ``failed``."""
+    error: str | None = None
+    """Why there are no pixels, without absolute paths and secrets; None when ``ok``."""
 
 
 def recipe_digest(recipe: Mapping[str, Any]) -> str:

@@ -1,0 +1,43 @@
+"""Where the chips of one partition lie, below the folder of the campaign's results."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class ChipPaths:
+    """The files of one fold and split."""
+
+    catalog: Path
+    """The published table."""
+    chips: Path
+    """Folder of the chip files; nothing else lies there."""
+    journals: Path
+    """Folder of the journals of runs that are not yet published."""
+    lock: Path
+    """Lock file; its owner lies beside it."""
+    stamps: Path
+    """Sizes and times of the chip files when they were published."""
+
+    @classmethod
+    def of(cls, results: Path, fold: str, split: str) -> ChipPaths:
+        """Return the paths of a partition below ``results``, the campaign's folder."""
+        state = results / ".state"
+        return cls(
+            catalog=results / "chip_catalog" / fold / f"{split}.parquet",
+            chips=results / "chips" / fold / split,
+            journals=state / "journal" / fold / split,
+            lock=state / "locks" / fold / f"{split}.lock",
+            stamps=state / "stamps" / fold / f"{split}.json",
+        )
+
+    def href(self, file_name: str) -> str:
+        """Return a chip file's address relative to the catalog's folder."""
+        chips = self.chips.relative_to(self.catalog.parents[2]).as_posix()
+        return f"../../{chips}/{file_name}"
+
+    def file(self, href: str) -> Path:
+        """Return where the chip file of an address lies."""
+        return self.chips / Path(href).name
