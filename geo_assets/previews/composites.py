@@ -9,6 +9,7 @@ import numpy as np
 from geo_assets.errors import GeoAssetsError
 from geo_assets.previews.palette import (
     IGNORED_OUTLINE,
+    OUTLINE_GROUND,
     ClassTable,
     complete_table,
     paint_labels,
@@ -70,17 +71,8 @@ def rgb_with_labels(
     height, width = known.shape
     items: list[LegendItem] = []
     if labels is not None:
-        table = complete_table(classes or {}, labels)
-        present = set(np.unique(labels).tolist())
-        items = [
-            LegendItem(name, colour, "outline")
-            for value, (name, colour) in table.items()
-            if value in present
-        ]
-        if 255 in present:
-            items.append(LegendItem("other split (ignored)", IGNORED_OUTLINE, "outline"))
-        if not items:
-            items = [LegendItem("no labels here", "#d3d8de", "outline")]
+        nothing = LegendItem("no labels here", OUTLINE_GROUND, "outline")
+        items = outline_legend(classes or {}, [labels]) or [nothing]
     top = Sheet.top(title, subtitle)
     legend_width = 200 if items else 0
     sheet = Sheet(
@@ -93,6 +85,16 @@ def rgb_with_labels(
     sheet.frame(MARGIN, top, width, height)
     sheet.legend(2 * MARGIN + width, top, items, legend_width)
     return sheet.png()
+
+
+def outline_legend(classes: ClassTable, labels: Sequence[NDArray[np.uint8]]) -> list[LegendItem]:
+    """Return the legend of the outlined classes that these label arrays hold."""
+    present = sorted({value for array in labels for value in np.unique(array).tolist()} - {0})
+    table = complete_table(classes, np.array(present, np.uint8))
+    items = [LegendItem(*table[value], "outline") for value in present if value != 255]
+    if 255 in present:
+        items.append(LegendItem("other split (ignored)", IGNORED_OUTLINE, "outline"))
+    return items
 
 
 def draw_outlines(

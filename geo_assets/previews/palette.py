@@ -40,7 +40,7 @@ OUTLINE_GROUND: Final = "#39443e"
 """What stands for a photograph in the legend of outlines."""
 
 STATUS_COLOURS: Final[Mapping[str, str]] = {
-    "ok": "#009e73",
+    "ok": "#5b8c2a",
     "no_imagery": "#9aa3ad",
     "failed": "#d55e00",
 }

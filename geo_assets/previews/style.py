@@ -237,18 +237,17 @@ class Sheet:
 
     def _swatch(self, x: int, y: int, item: LegendItem) -> None:
         outline = item.mark == "outline"
-        self._figure.add_artist(
-            Rectangle(
-                (x + (1 if outline else 0), self.height - y - 13),
-                12 if outline else 14,
-                12 if outline else 13,
-                transform=IdentityTransform(),
-                facecolor=OUTLINE_GROUND if outline else item.colour,
-                edgecolor=item.colour if outline else "none",
-                linewidth=2 * _POINTS_PER_PIXEL if outline else 0,
-                antialiased=False,
-            )
-        )
+        parts = [(0, OUTLINE_GROUND if outline else item.colour)]
+        if outline:  # as on a photograph: a dark line around the coloured one
+            parts += [(1, item.colour), (4, OUTLINE_GROUND)]
+        for inset, colour in parts:
+            self._figure.add_artist(
+                Rectangle(
+                    (x + inset, self.height - y - 13 + inset), 14 - 2 * inset, 13 - 2 * inset,
+                    transform=IdentityTransform(), facecolor=colour, linewidth=0,
+                    antialiased=False,
+                )
+            )  # fmt: skip
         if item.mark == "hatch":
             self._figure.add_artist(
                 Rectangle(
