@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from geo_assets.core.chips import CHIP_FORMATS, ChipOutcome, ChipPixels, ChipSpec, NoImagery
 from geo_assets.core.convergence import FileStamp, plan_chips
-from geo_assets.errors import ReadError, StorageError
+from geo_assets.errors import ReadError
 from geo_assets.storage.atomic import publish_bytes, sweep_temporaries, sweep_temporaries_of
 from geo_assets.storage.catalog import CatalogRow, ChipCollection, read_rows, write_catalog
 from geo_assets.storage.chip_files import check_payload, encode_chip, label_fraction

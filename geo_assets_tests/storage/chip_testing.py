@@ -98,5 +98,5 @@ def chip_files(store):
     """Name, content and time of every file in the chip folder, temporaries among them."""
     return {
         file.name: (file.read_bytes(), file.stat().st_mtime_ns)
-        for file in store.paths.chips.iterdir()
+        for file in store.paths.chips.glob("*")
     }

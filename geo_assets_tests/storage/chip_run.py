@@ -1,0 +1,19 @@
+"""One chip run as a process of its own, to be killed: folder, run id, number of chips."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+from geo_assets_tests.storage.chip_testing import a_store, read_well, some_specs
+
+
+def read_slowly(spec):
+    time.sleep(0.004)
+    return read_well(spec)
+
+
+if __name__ == "__main__":
+    results, run_id, count = sys.argv[1:]
+    a_store(Path(results)).converge(some_specs(int(count)), read_slowly, run_id=run_id, workers=3)

@@ -1,0 +1,131 @@
+"""Two runs never work on one partition at once, and a dead one locks nobody out."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from geo_assets.errors import LockedError, StorageError
+from geo_assets.storage import partition_lock as module
+from geo_assets.storage.partition_lock import is_locked, partition_lock
+from geo_assets_tests.conftest import REPOSITORY
+
+HOLD = """
+import sys
+from pathlib import Path
+from geo_assets.storage.partition_lock import partition_lock
+with partition_lock(Path(sys.argv[1]), run_id="other-process"):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "locks" / "north" / "train.lock"
+
+
+@pytest.fixture
+def holder(path):
+    """A process that holds the lock until it is killed."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(path)],
+        cwd=REPOSITORY,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+    )
+    assert process.stdout.readline() == b"held\n"
+    yield process
+    process.kill()
+    process.wait()
+    process.stdin.close()
+    process.stdout.close()
+
+
+def test_the_owner_of_a_held_lock_is_named(path, holder):
+    assert is_locked(path)
+    with (
+        pytest.raises(LockedError, match=rf"run other-process \(process {holder.pid} on .*since"),
+        partition_lock(path, run_id="mine"),
+    ):
+        pytest.fail("two runs hold one lock")
+
+
+def test_kill_9_frees_the_lock(path, holder):
+    holder.kill()
+    holder.wait()
+    assert not is_locked(path)
+    with partition_lock(path, run_id="mine"):
+        assert json.loads(path.with_suffix(".json").read_bytes())["run_id"] == "mine"
+
+
+def test_a_lock_ends_with_its_block_even_by_an_error(path):
+    def work():
+        with partition_lock(path, run_id="mine"):
+            assert is_locked(path)
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        work()
+    assert not is_locked(path)
+    assert not path.with_suffix(".json").exists()
+
+
+def test_a_partition_that_never_ran_is_not_locked(path):
+    assert not is_locked(path)
+    assert not path.exists()
+
+
+def test_the_heart_beats_while_the_lock_is_held(path, monkeypatch):
+    monkeypatch.setattr(module, "HEARTBEAT_SECONDS", 0.001)
+    beaten = threading.Event()
+    publish = module.publish_json
+    beats = []
+
+    def count(target, owner):
+        publish(target, owner)
+        beats.append(owner)
+        if len(beats) > 2:
+            beaten.set()
+
+    monkeypatch.setattr(module, "publish_json", count)
+    with partition_lock(path, run_id="mine"):
+        assert beaten.wait(30)
+        assert {owner["run_id"] for owner in beats} == {"mine"}
+    assert not path.with_suffix(".json").exists()
+
+
+def test_a_lock_that_is_looked_at_can_still_be_taken(path):
+    stop = threading.Event()
+
+    def look():
+        while not stop.is_set():
+            is_locked(path)
+
+    onlooker = threading.Thread(target=look)
+    with partition_lock(path, run_id="first"):
+        pass
+    onlooker.start()
+    try:
+        for _ in range(20):
+            with partition_lock(path, run_id="mine"):
+                assert path.with_suffix(".json").exists()
+    finally:
+        stop.set()
+        onlooker.join()
+
+
+def test_an_owner_that_cannot_be_written_frees_the_lock(path, monkeypatch):
+    def full(*_arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(module, "publish_json", full)
+    with pytest.raises(StorageError, match="No space left"), partition_lock(path, run_id="mine"):
+        pytest.fail("the lock has no owner")
+    assert not is_locked(path)
