@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import geopandas
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import shapely
 from affine import Affine
 from odc.geo.geobox import GeoBox
@@ -281,13 +280,8 @@ def chip_frame(
         "proj:transform": [list(box.affine)[:6] for box in boxes],
         "proj:shape": [[box.shape.y, box.shape.x] for box in boxes],
     }
-    types: dict[str, Any] = {
-        **dict.fromkeys(_STRINGS, "str"),
-        **dict.fromkeys(_INTEGERS, "int64"),
-        # Arrow's own types: a table without rows still knows what its lists hold
-        "proj:transform": pd.ArrowDtype(pa.list_(pa.float64())),
-        "proj:shape": pd.ArrowDtype(pa.list_(pa.int64())),
-    }
+    # lists stay objects: pandas cannot read back Arrow's own list types from a Parquet file
+    types = {**dict.fromkeys(_STRINGS, "str"), **dict.fromkeys(_INTEGERS, "int64")}
     table = pd.DataFrame(rows, dtype=object).astype(types)
     frame = geopandas.GeoDataFrame(table, geometry=footprints(boxes), crs="EPSG:4326")
     return frame[list(COLUMNS)].sort_values("chip_id", ignore_index=True)

@@ -60,10 +60,10 @@ def cluster_polygons(
         return Clustering(np.zeros(0, np.int64), [])
     crs = utm_crs_of(frame)
     metric = frame.geometry.to_crs(str(crs))
-    centroids = np.column_stack([metric.centroid.x, metric.centroid.y]).round(MILLIMETRES)
     bounds = metric.bounds.to_numpy()
-    if not (np.isfinite(centroids).all() and np.isfinite(bounds).all()):
+    if not np.isfinite(bounds).all():
         raise AreaError(f"polygons lie too far apart to be measured in one CRS ({crs})")
+    centroids = metric.centroid.get_coordinates().to_numpy().round(MILLIMETRES)
     places, place_of = np.unique(centroids, axis=0, return_inverse=True)
     weights = np.bincount(place_of)
     warnings = []

@@ -88,7 +88,7 @@ def choose_crs(box: ClusterBox, scene_crs: Sequence[CRS], *, stated: CRS | None 
 
 
 def _zone_shares(geometry: geopandas.GeoSeries) -> dict[tuple[int, bool], float]:
-    """Give the area in m² of polygons in each (UTM zone, is south)."""
+    """Give the share of the polygons' area in each (UTM zone, is south), to nine decimals."""
     polygons = geometry.to_crs(EQUAL_AREA).array
     if len(polygons) == 0:
         return {}
@@ -106,7 +106,9 @@ def _zone_shares(geometry: geopandas.GeoSeries) -> dict[tuple[int, bool], float]
             share = float(shapely.area(clipped).sum())
             if share > 0:
                 shares[(index + 1, south)] = share
-    return shares
+    total = sum(shares.values())
+    # rounded, so that float noise does not decide between equal halves
+    return {zone: round(share / total, 9) for zone, share in shares.items()}
 
 
 def _epsg(zone: int, south: bool) -> int:
