@@ -1,0 +1,272 @@
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.cluster import KMeans
+from sklearn.metrics import adjusted_rand_score, pairwise_distances
+from sklearn.preprocessing import RobustScaler, StandardScaler
+from threadpoolctl import threadpool_limits
+
+from geo_assets.core import pixel_kmeans
+from geo_assets.core.pixel_kmeans import (
+    PixelKMeans,
+    assign,
+    fit_pixels,
+    label_raster,
+    spread_sample,
+)
+from geo_assets.errors import GeoAssetsError
+
+
+def landscape(seed=0, features=6, classes=4, shape=(60, 70), noise=0.05):
+    """Fields of known class, one spectrum each, with noise: features (feature, y, x), truth."""
+    rng = np.random.default_rng(seed)
+    blocks = rng.integers(0, classes, (-(-shape[0] // 10), -(-shape[1] // 10)))
+    truth = np.kron(blocks, np.ones((10, 10), int))[: shape[0], : shape[1]]
+    spectra = rng.random((classes, features))
+    pixels = spectra[truth].transpose(2, 0, 1) + rng.normal(0, noise, (features, *shape))
+    return pixels.astype(np.float32), truth
+
+
+def rows_of(features):
+    return features.reshape(len(features), -1).T
+
+
+def by_scikit_learn(model, samples):
+    """Distances in float64 between scaled samples and the model's centres."""
+    scaled = (samples.astype(np.float64) - model.offsets) / model.scales
+    return pairwise_distances(scaled, model.scaled_centers.astype(np.float64))
+
+
+@pytest.mark.parametrize("scaling", ["none", "standard", "robust", "common-robust"])
+def test_labels_find_the_classes_of_a_landscape(scaling):
+    features, truth = landscape()
+    model = fit_pixels(rows_of(features), 4, scaling=scaling, seed=1)
+    labels, inertia = label_raster(model, features, np.ones(truth.shape, bool))
+    assert adjusted_rand_score(truth.ravel(), labels.ravel()) > 0.99
+    nearest = by_scikit_learn(model, rows_of(features)).min(axis=1)
+    assert inertia == pytest.approx(np.square(nearest).sum(), rel=1e-5)
+
+
+def test_the_fit_is_no_worse_than_scikit_learn_on_all_pixels():
+    features, _ = landscape(3, features=12, shape=(80, 90), noise=0.4)
+    samples = rows_of(features)
+    model = fit_pixels(samples, 4, scaling="standard", seed=1, sample_size=3000)
+    assert model.sample_size == 3000
+    labels, inertia = label_raster(model, features, np.ones(features.shape[1:], bool))
+    scaled = StandardScaler().fit_transform(samples.astype(np.float64))
+    peer = KMeans(4, n_init=10, random_state=0).fit(scaled)
+    # The unit of inertia is that of the sample's scale: compare partitions about their own means.
+    groups = [scaled[labels.ravel() == label] for label in range(1, 5)]
+    ours = sum(np.square(group - group.mean(axis=0)).sum() for group in groups)
+    assert ours <= 1.005 * peer.inertia_
+    assert adjusted_rand_score(peer.labels_, labels.ravel()) > 0.95
+    assert inertia > 0
+
+
+@pytest.mark.parametrize(
+    ("scaling", "peer"), [("standard", StandardScaler()), ("robust", RobustScaler())]
+)
+def test_scales_are_those_of_scikit_learn(scaling, peer):
+    samples = rows_of(landscape()[0]) * np.float32([1, 10, 100, 1, 1, 1000])
+    model = fit_pixels(samples, 3, scaling=scaling, seed=1)
+    peer.fit(samples.astype(np.float64))
+    np.testing.assert_allclose(model.scales, peer.scale_, rtol=1e-12)
+    offsets = peer.mean_ if scaling == "standard" else peer.center_
+    np.testing.assert_allclose(model.offsets, offsets, rtol=1e-12)
+
+
+def test_one_common_scale_is_that_of_all_values_together():
+    samples = rows_of(landscape()[0]) * np.float32([1, 1, 2, 1, 1, 3])
+    model = fit_pixels(samples, 3, scaling="common-robust", seed=1)
+    peer = RobustScaler().fit(samples.astype(np.float64).reshape(-1, 1))
+    np.testing.assert_allclose(model.scales, np.full(6, peer.scale_[0]))
+    np.testing.assert_allclose(model.offsets, np.full(6, peer.center_[0]))
+
+
+def test_the_brightest_band_does_not_rule_under_standard_scaling():
+    features, truth = landscape()
+    rng = np.random.default_rng(0)
+    bright = np.concatenate([features, rng.normal(3000, 500, (1, *truth.shape))])
+    labels = {
+        scaling: assign(fit_pixels(rows_of(bright), 4, scaling=scaling, seed=1), rows_of(bright))
+        for scaling in ("none", "standard")
+    }
+    assert adjusted_rand_score(truth.ravel(), labels["none"]) < 0.1
+    assert adjusted_rand_score(truth.ravel(), labels["standard"]) > 0.9
+
+
+@pytest.mark.parametrize("scaling", ["standard", "robust", "common-robust"])
+def test_constant_and_mostly_constant_features_get_a_scale(scaling):
+    samples = rows_of(landscape()[0]).copy()
+    samples[:, 0] = 0.1
+    samples[:, 1] = 0
+    samples[:40, 1] = 5000
+    model = fit_pixels(samples, 3, scaling=scaling, seed=1)
+    assert (model.scales > 0).all()
+    assert np.isfinite(model.scaled_centers).all()
+    if scaling != "common-robust":
+        assert model.scales[0] == 1
+        assert model.scales[1] == pytest.approx(samples[:, 1].std(dtype=np.float64))
+
+
+def test_centres_rise_by_their_mean_whatever_the_seed():
+    samples = rows_of(landscape(classes=5)[0])
+    for seed in range(4):
+        model = fit_pixels(samples, 5, scaling="standard", seed=seed)
+        assert (np.diff(model.centers.mean(axis=1)) > 0).all()
+        back = model.scaled_centers * model.scales + model.offsets
+        np.testing.assert_allclose(model.centers, back, rtol=1e-5)
+
+
+def test_centres_of_equal_mean_are_ordered_by_the_first_feature_that_differs():
+    samples = np.repeat(np.float32([[1, -1], [-1, 1], [0, 0]]), 10, axis=0)
+    for seed in range(5):
+        model = fit_pixels(samples, 3, scaling="none", seed=seed)
+        assert model.centers.tolist() == [[-1, 1], [0, 0], [1, -1]]
+
+
+@given(seed=st.integers(0, 2**32 - 1), k=st.integers(2, 6))
+@settings(max_examples=25, deadline=None)
+def test_every_pixel_gets_its_nearest_centre(seed, k):
+    rng = np.random.default_rng(seed)
+    samples = rng.normal(0, 1, (80, 3)).astype(np.float32)
+    model = fit_pixels(samples, k, scaling="robust", seed=1, n_init=1)
+    labels = assign(model, samples)
+    assert labels.dtype == np.uint8
+    distances = by_scikit_learn(model, samples)
+    chosen = np.take_along_axis(distances, labels[:, np.newaxis].astype(int) - 1, axis=1)[:, 0]
+    np.testing.assert_allclose(chosen, distances.min(axis=1), rtol=1e-5, atol=1e-6)
+
+
+def test_of_two_equally_near_centres_the_lower_label_is_taken():
+    samples = np.repeat(np.float32([[0, 0], [2, 2]]), 5, axis=0)
+    model = fit_pixels(samples, 2, scaling="none", seed=1)
+    assert assign(model, np.float32([[1, 1], [0, 2], [1.5, 1]])).tolist() == [1, 1, 2]
+
+
+def test_pixels_with_a_missing_feature_have_label_0():
+    features, truth = landscape()
+    model = fit_pixels(rows_of(features), 4, scaling="none", seed=1)
+    features[2, 3, 4] = np.nan
+    features[0, 5, 6] = np.inf
+    valid = np.ones(truth.shape, bool)
+    valid[:, :9] = False
+    valid[3, 4] = valid[5, 6] = True
+    labels, _ = label_raster(model, features, valid)
+    assert labels[3, 4] == labels[5, 6] == 0
+    assert not labels[~valid].any()
+    assert labels[:, 9:].all()
+    flat = assign(model, rows_of(features)).reshape(truth.shape)
+    np.testing.assert_array_equal(np.where(valid, flat, 0), labels)
+
+
+def test_blocks_do_not_show(monkeypatch):
+    features, truth = landscape(noise=0.5)
+    model = fit_pixels(rows_of(features), 4, scaling="standard", seed=1)
+    valid = np.random.default_rng(0).random(truth.shape) < 0.7
+    whole, inertia = label_raster(model, features, valid)
+    flat = assign(model, rows_of(features))
+    monkeypatch.setattr(pixel_kmeans, "_BLOCK", 77)
+    parts, inertia_of_parts = label_raster(model, features, valid)
+    np.testing.assert_array_equal(parts, whole)
+    np.testing.assert_array_equal(assign(model, rows_of(features)), flat)
+    assert inertia_of_parts == pytest.approx(inertia, rel=1e-12)
+
+
+def test_the_same_seed_gives_the_same_bytes_whatever_the_threads():
+    samples = rows_of(landscape(noise=0.5)[0])
+    made = set()
+    for threads in (1, 2, 2, 4):
+        with threadpool_limits(limits=threads):
+            made.add(json.dumps(fit_pixels(samples, 5, scaling="standard", seed=7).to_dict()))
+    assert len(made) == 1
+
+
+def test_a_model_survives_json_to_the_last_bit():
+    features, truth = landscape(noise=0.5)
+    model = fit_pixels(rows_of(features), 6, scaling="robust", seed=7)
+    again = PixelKMeans.from_dict(json.loads(json.dumps(model.to_dict())))
+    for field in ("centers", "scaled_centers", "offsets", "scales"):
+        one, other = getattr(model, field), getattr(again, field)
+        assert one.dtype == other.dtype
+        assert one.tobytes() == other.tobytes()
+    assert again.to_dict() == model.to_dict()
+    valid = np.ones(truth.shape, bool)
+    np.testing.assert_array_equal(
+        label_raster(again, features, valid)[0], label_raster(model, features, valid)[0]
+    )
+
+
+def test_integer_bands_are_taken_as_they_are():
+    features, _ = landscape()
+    bands = np.rint(features * 1000 + 1000).astype(np.uint16)
+    as_integers = fit_pixels(rows_of(bands), 4, scaling="standard", seed=1)
+    as_floats = fit_pixels(rows_of(bands).astype(np.float32), 4, scaling="standard", seed=1)
+    assert as_integers.to_dict() == as_floats.to_dict()
+    np.testing.assert_array_equal(
+        assign(as_integers, rows_of(bands)), assign(as_floats, rows_of(bands).astype(np.float32))
+    )
+
+
+@given(seed=st.integers(0, 2**32 - 1), size=st.integers(1, 400), share=st.sampled_from([0, 0.1, 1]))
+def test_a_sample_holds_valid_pixels_once_each(seed, size, share):
+    valid = np.random.default_rng(seed).random((37, 53)) < share
+    chosen = spread_sample(valid, size, seed)
+    assert len(chosen) == min(size, valid.sum())
+    assert (np.diff(chosen) > 0).all()
+    assert valid.ravel()[chosen].all()
+
+
+def test_a_sample_is_spread_by_the_valid_pixels_of_every_part():
+    valid = np.zeros((320, 640), bool)
+    valid[:, :320] = True  # left: all
+    valid[::4, 320:] = True  # right: a quarter
+    rows, cols = np.divmod(spread_sample(valid, 2048, 5), 640)
+    # 32 parts of 80 x 80 pixels, each of its due to a few pixels; random draws would miss by 10.
+    counts, _, _ = np.histogram2d(rows, cols, bins=(4, 8), range=((0, 320), (0, 640)))
+    assert np.abs(counts[:, :4] - 2048 * 0.8 / 16).max() <= 4
+    assert np.abs(counts[:, 4:] - 2048 * 0.2 / 16).max() <= 4
+
+
+def test_a_sample_depends_on_its_seed_alone():
+    valid = np.ones((64, 64), bool)
+    one, same, other = (spread_sample(valid, 100, seed) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(one, same)
+    assert (one != other).any()
+
+
+def test_an_image_smaller_than_the_coarse_grid_can_be_sampled():
+    assert spread_sample(np.ones((3, 5), bool), 99, 1).tolist() == list(range(15))
+    assert len(spread_sample(np.ones((3, 5), bool), 4, 1)) == 4
+
+
+@pytest.mark.parametrize(
+    ("samples", "options", "message"),
+    [
+        (np.ones((9, 2)), {}, "3 clusters asked of 1 distinct pixels"),
+        (np.array([[0.0], [-0.0], [1.0]]), {}, "3 clusters asked of 2 distinct pixels"),
+        (np.ones((0, 2)), {}, "3 clusters asked of 0 distinct pixels"),
+        (np.array([[0.0], [np.nan], [1.0]]), {}, "1 of 3 hold NaN or infinite"),
+        (np.ones(9), {}, r"shape \(9,\); needed: \(n, feature\)"),
+        (np.eye(9), {"n_clusters": 1}, "n_clusters: 1; allowed: 2 to 32"),
+        (np.eye(9), {"n_clusters": 33}, "n_clusters: 33; allowed: 2 to 32"),
+        (np.eye(9), {"scaling": "minmax"}, "'minmax' is unknown; allowed: none, standard"),
+    ],
+)
+def test_what_cannot_be_clustered_is_refused_by_name(samples, options, message):
+    arguments = {"n_clusters": 3, "scaling": "none", "seed": 1} | options
+    with pytest.raises(GeoAssetsError, match=message):
+        fit_pixels(samples, **arguments)
+
+
+def test_a_model_refuses_pixels_with_other_features():
+    model = fit_pixels(np.eye(4), 2, scaling="none", seed=1)
+    with pytest.raises(GeoAssetsError, match=r"features: 3 in shape .* the model has 4"):
+        assign(model, np.ones((5, 3)))
+    with pytest.raises(GeoAssetsError, match="the model has 4"):
+        label_raster(model, np.ones((3, 2, 2)), np.ones((2, 2), bool))
+    with pytest.raises(GeoAssetsError, match="shapes: features"):
+        label_raster(model, np.ones((4, 2, 2)), np.ones((2, 3), bool))
