@@ -1,9 +1,9 @@
 """Names and colours of the classes of a label raster, in the forms that GDAL and QGIS read.
 
-QGIS opens a raster of one band with a colour table as a legend of classes and labels it with the
-band's category names. GeoTIFF stores the colours but has no place for category names: GDAL keeps
-them in ``{name}.tif.aux.xml``, its persistent auxiliary metadata
-(https://gdal.org/en/stable/drivers/raster/pam.html).
+GeoTIFF stores a colour table and has no place for names. GDAL keeps them in
+``{name}.tif.aux.xml``, its persistent auxiliary metadata
+(https://gdal.org/en/stable/drivers/raster/pam.html). From there QGIS makes the legend of a raster
+of one band: newer versions from the raster attribute table, older ones from the category names.
 """
 
 from __future__ import annotations
@@ -19,7 +19,15 @@ if TYPE_CHECKING:
 ClassTable = Mapping[int, tuple[str, str]]
 """Class value 0..255 → (name, colour as ``#rrggbb``)."""
 
-_TRANSPARENT = (0, 0, 0, 0)
+# Columns of the attribute table, with GDAL's numbers for type and usage (gdal_rat.h).
+_INTEGER, _STRING = 0, 2
+_COLUMNS = [
+    ("Value", _INTEGER, 5),
+    ("Class", _STRING, 2),
+    ("Red", _INTEGER, 6),
+    ("Green", _INTEGER, 7),
+    ("Blue", _INTEGER, 8),
+]
 
 
 def problem_of(table: ClassTable) -> str | None:
@@ -30,15 +38,9 @@ def problem_of(table: ClassTable) -> str | None:
     return None
 
 
-def colour_map(table: ClassTable, nodata: float | None) -> dict[int, tuple[int, ...]]:
-    """Return red, green, blue, alpha of all 256 values; no-data and unnamed ones transparent."""
-    colours = {
-        value: (*bytes.fromhex(colour.removeprefix("#")), 255)
-        for value, (_, colour) in table.items()
-        if value != nodata
-    }
-    # All are stated: what is left out GDAL fills with opaque black.
-    return {value: colours.get(value, _TRANSPARENT) for value in range(256)}
+def colour_map(table: ClassTable) -> dict[int, tuple[int, ...]]:
+    """Return red, green, blue, alpha of each class; GeoTIFF makes the no-data value transparent."""
+    return {value: (*_red_green_blue(colour), 255) for value, (_, colour) in table.items()}
 
 
 def class_tags(table: ClassTable) -> dict[str, str]:
@@ -52,11 +54,26 @@ def class_names_path(raster: Path) -> Path:
 
 
 def class_names_xml(table: ClassTable) -> bytes:
-    """Return the content of that file: names by position, from value 0 on."""
+    """Return the content of that file: category names from value 0 on, and the attribute table."""
     root = ET.Element("PAMDataset")
-    categories = ET.SubElement(ET.SubElement(root, "PAMRasterBand", band="1"), "CategoryNames")
+    band = ET.SubElement(root, "PAMRasterBand", band="1")
+    categories = ET.SubElement(band, "CategoryNames")
     for value in range(max(table) + 1):
         name, _ = table.get(value, ("", ""))
         ET.SubElement(categories, "Category").text = name
+    attributes = ET.SubElement(band, "GDALRasterAttributeTable", tableType="thematic")
+    for index, (name, kind, usage) in enumerate(_COLUMNS):
+        column = ET.SubElement(attributes, "FieldDefn", index=str(index))
+        ET.SubElement(column, "Name").text = name
+        ET.SubElement(column, "Type").text = str(kind)
+        ET.SubElement(column, "Usage").text = str(usage)
+    for index, (value, (name, colour)) in enumerate(sorted(table.items())):
+        row = ET.SubElement(attributes, "Row", index=str(index))
+        for cell in (value, name, *_red_green_blue(colour)):
+            ET.SubElement(row, "F").text = str(cell)
     ET.indent(root)
     return f"{ET.tostring(root, encoding='unicode')}\n".encode()
+
+
+def _red_green_blue(colour: str) -> bytes:
+    return bytes.fromhex(colour.removeprefix("#"))

@@ -123,7 +123,7 @@ def write_cog(
                 dataset.update_tags(number, description=sentence)
             if class_table:
                 dataset.update_tags(1, **class_tags(class_table))
-                dataset.write_colormap(1, colour_map(class_table, nodata))
+                dataset.write_colormap(1, colour_map(class_table))
         write_overviews(scratch, "base.tif", pixels, rules)
         # Made in memory: GDAL leaves a readable stump with holes where a disk is full.
         cog = scratch.file("cog.tif")
