@@ -217,6 +217,11 @@ class Chips(Section):
     preview_bands: tuple[Band, Band, Band] | None = Field(
         None, description="Red, green, blue for previews, png and jpg; absent: found by name."
     )
+    stretch: tuple[float, float] | None = Field(
+        None,
+        description="Values shown black and white in png and jpg; absent: 0 to 255 for bytes, "
+        "0 to 3000 (reflectance 0 to 0.3) for wider integers, 0 to 0.3 for floats.",
+    )
     workers: int = Field(2, ge=1, le=64, description="Threads that read and write chips.")
 
 
@@ -325,6 +330,9 @@ class Campaign(Section):
         bands = self.composite.bands
         if len(set(bands)) < len(bands):
             msg = f"composite.bands: names must differ, got {list(bands)}"
+            raise ValueError(msg)
+        if self.chips.stretch is not None and self.chips.stretch[0] >= self.chips.stretch[1]:
+            msg = f"chips.stretch: {list(self.chips.stretch)} must rise"
             raise ValueError(msg)
         for band in self.chips.preview_bands or ():
             if band not in bands:

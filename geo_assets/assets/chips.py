@@ -1,0 +1,245 @@
+"""Chips: their grid on the pixel lattice, and the catalog that converges to it.
+
+Convergence is ``core/convergence.py`` and ``storage/chip_store.py``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from geo_assets.assets.areas import read_labels_of_fold
+from geo_assets.assets.imagery import composite_builders, label_classes, rgb_indices
+from geo_assets.assets.step import Facts, Partition, asset_step
+from geo_assets.progress import logged
+
+if TYPE_CHECKING:
+    from geo_assets.campaign import Campaign
+    from geo_assets.previews.chips import ChipTile
+    from geo_assets.sources.composite_chips import CompositeChips
+    from geo_assets.storage.chip_expectation import Stretch
+    from geo_assets.storage.chip_store import ChipStore
+    from geo_assets.storage.layout import Layout
+
+GRID_COLUMNS = {
+    "chip_id": ("string", "Stable id: fold, split, CRS, row and column on the pixel lattice"),
+    "fold": ("string", "Fold"),
+    "split": ("string", "Split"),
+    "cluster": ("int64", "AOI cluster that the chip is cut from"),
+    "row": ("int64", "Row of its upper-left pixel on the lattice"),
+    "col": ("int64", "Column of its upper-left pixel on the lattice"),
+    "size": ("int64", "Pixels a side"),
+    "proj:code": ("string", "CRS of the pixels"),
+    "proj:transform": ("list<double>", "Affine transform of the pixels, row by row"),
+    "proj:shape": ("list<int64>", "Rows and columns"),
+    "geometry": ("polygon", "Footprint (EPSG:4326)"),
+}
+CATALOG_COLUMNS = {
+    "id": ("string", "STAC item id, the chip's id"),
+    "chip_id": ("string", "Stable id: fold, split, CRS, row and column on the pixel lattice"),
+    "fold": ("string", "Fold"),
+    "split": ("string", "Split"),
+    "cluster": ("int32", "AOI cluster that the chip is cut from"),
+    "status": ("string", "ok, no_imagery (an answer), or failed (asked again)"),
+    "error_kind": ("string", "transient, permanent, invalid_payload or corrupt"),
+    "error": ("string", "What went wrong, without paths or secrets"),
+    "attempts": ("int32", "How often it was asked under its recipe"),
+    "file:size": ("int64", "Bytes of its file"),
+    "file:checksum": ("string", "Multihash of its file (sha256)"),
+    "valid_fraction": ("double", "Share of pixels with imagery"),
+    "label_fraction": ("double", "Share of pixels with a class"),
+    "recipe": ("string", "sha256 of everything that decides its pixels: the data version"),
+    "scene_ids": ("list<string>", "Scenes that it is made of"),
+    "updated": ("timestamp", "When its outcome was found"),
+    "geometry": ("polygon", "Footprint (EPSG:4326)"),
+}
+
+
+@asset_step(
+    group="chips",
+    kinds={"geopandas", "geoparquet"},
+    upstream=("composite_image",),
+    columns=GRID_COLUMNS,
+)
+def chip_grid(partition: Partition) -> Facts:
+    """Chip footprints: windows at whole strides of the pixel lattice, each once.
+
+    An id depends on where the window lies on the lattice, not on the areas it was cut for:
+    overlapping clusters make no twins and a new polygon renames nothing.
+    """
+    from geo_assets.core.chip_grid import chip_grid as make_chip_grid
+    from geo_assets.storage.geoparquet import write_table
+
+    chips = partition.campaign.chips
+    grid = make_chip_grid(
+        {cluster: builder.geobox for cluster, builder in composite_builders(partition).items()},
+        read_labels_of_fold(partition).own,
+        fold=partition.fold,
+        split=partition.split,
+        size=chips.size,
+        overlap=chips.overlap,
+        border=chips.border,
+        keep=chips.keep,
+    )
+    path = partition.layout.chip_grid(partition.fold, partition.split)
+    write_table(grid, path)
+    return {
+        "dagster/row_count": len(grid),
+        "empty": bool(grid.empty),
+        "path": dg.MetadataValue.path(str(path)),
+        "chips": len(grid),
+        "pixels_a_side": chips.size,
+    }
+
+
+@asset_step(
+    group="chips",
+    kinds={"stac", "geoparquet"},
+    upstream=("chip_grid",),
+    columns=CATALOG_COLUMNS,
+)
+def chip_catalog(partition: Partition) -> Facts:
+    """Chip catalog: one row a chip, which ended ok, without imagery, or failed.
+
+    Materializing converges. It asks for what is not yet ok under the current recipe, or whose file
+    is gone or another, and touches nothing else: the same command resumes, retries and completes.
+    Windows of the composites that could not be read are read again first, and only those.
+    """
+    from geo_assets.previews.chips import contact_sheet, status_map
+    from geo_assets.previews.png import markdown_image
+    from geo_assets.storage.catalog import open_catalog
+    from geo_assets.storage.disk import require_room
+    from geo_assets.storage.geoparquet import read_table
+
+    campaign, layout = partition.campaign, partition.layout
+    grid = read_table(layout.chip_grid(partition.fold, partition.split), asset="chip_grid")
+    chips = healed_composites(partition)
+    store = chip_store(campaign, layout, partition.fold, partition.split)
+    specs = chips.specs(grid, store.encoding)
+    size = campaign.chips.size**2 * (len(campaign.composite.bands) + 1) * 4
+    require_room(store.paths.chips, size * len(specs), f"chip_catalog {partition}")
+    tell = logged(partition.log, f"chips {partition}:")
+    report = store.converge(
+        specs,
+        chips.read,
+        run_id=partition.run_id,
+        workers=campaign.chips.workers,
+        progress=lambda done, total, _: tell(done, total),
+    )
+    catalog = open_catalog(store.paths.catalog)
+    return {
+        "dagster/row_count": len(catalog),
+        "empty": bool(catalog.empty),
+        "path": dg.MetadataValue.path(str(store.paths.catalog)),
+        "ok": report.ok,
+        "no_imagery": report.no_imagery,
+        "failed": report.failed,
+        "asked": report.asked,
+        "kept": report.kept,
+        "removed": report.removed,
+        "bytes": report.bytes,
+        "preview": dg.MetadataValue.md(
+            markdown_image(
+                contact_sheet(
+                    _tiles(campaign, store),
+                    label_classes(partition),
+                    counts={
+                        "ok": report.ok,
+                        "no_imagery": report.no_imagery,
+                        "failed": report.failed,
+                    },
+                ),
+                f"Chips of {partition}",
+            )
+        ),
+        "status_map": dg.MetadataValue.md(
+            markdown_image(status_map(catalog), f"Chips of {partition} by status")
+        ),
+    }
+
+
+def _tiles(campaign: Campaign, store: ChipStore) -> list[ChipTile]:
+    """Return some chips of a catalog as tiles of a contact sheet."""
+    from geo_assets.previews.chips import ChipTile, sample_rows
+    from geo_assets.storage.catalog import read_rows
+    from geo_assets.storage.chip_expectation import PICTURES
+    from geo_assets.storage.chip_files import decode_chip
+
+    rows = read_rows(store.paths.catalog)
+    tiles = []
+    for number in sample_rows([row.outcome.status for row in rows]):
+        row = rows[number]
+        name = row.spec.chip_id.split("-", 3)[-1]
+        if row.href is None:
+            kind = row.outcome.error_kind
+            tiles.append(ChipTile(name, row.outcome.status, error_kind=kind))
+            continue
+        payload = store.paths.file(row.href).read_bytes()
+        chip = decode_chip(payload, store.encoding.expect(row.spec.geobox))
+        picture = store.encoding.format in PICTURES
+        bands = [0, 1, 2] if picture else rgb_indices(campaign)
+        labels = None if picture else chip.data[-1].astype("uint8")
+        tiles.append(ChipTile(name, "ok", chip.data[bands], chip.valid, labels))
+    return tiles
+
+
+def healed_composites(partition: Partition) -> CompositeChips:
+    """Return the composites of a partition after reading their failed windows again."""
+    from geo_assets.sources.composite_chips import Composite, CompositeChips
+    from geo_assets.storage.partition_lock import partition_lock
+
+    layout, fold, split = partition.layout, partition.fold, partition.split
+    composites = {}
+    builders = composite_builders(partition)
+    with partition_lock(layout.lock("composite_image", fold, split), run_id=partition.run_id):
+        for cluster, builder in builders.items():
+            image = layout.composite_image(fold, split, cluster)
+            sidecar = builder.heal(image, layout.composite_sidecar(fold, split, cluster))
+            composites[cluster] = Composite(builder, image, sidecar)
+    labels = read_labels_of_fold(partition)
+    return CompositeChips(composites, labels, partition.campaign.composite_dates)
+
+
+def chip_store(campaign: Campaign, layout: Layout, fold: str, split: str) -> ChipStore:
+    """Return the store of one partition's chips."""
+    from geo_assets.storage.catalog import ChipCollection
+    from geo_assets.storage.chip_expectation import ChipEncoding
+    from geo_assets.storage.chip_paths import ChipPaths
+    from geo_assets.storage.chip_store import ChipStore
+    from geo_assets.storage.cog import LABEL_BAND
+
+    dtype = _dtype_of_composites(layout, fold, split)
+    return ChipStore(
+        ChipPaths.of(layout.folder, fold, split),
+        ChipEncoding(
+            format=campaign.chips.format,
+            bands=(*campaign.composite.bands, LABEL_BAND),
+            dtype=dtype,
+            stretch=_stretch(campaign, dtype),
+        ),
+        ChipCollection(
+            campaign.name,
+            campaign.title or f"Chips of the campaign {campaign.name}",
+            campaign.licence or "other",
+        ),
+    )
+
+
+def _dtype_of_composites(layout: Layout, fold: str, split: str) -> str:
+    """Dtype of a partition's composites; without any there are no pixels to be of another."""
+    from geo_assets.sources.composites import Sidecar
+
+    for path in sorted(layout.composite_images(fold, split).glob("cluster-*.json")):
+        if (sidecar := Sidecar.read(path)) is not None:
+            return sidecar.dtype
+    return "uint16"
+
+
+def _stretch(campaign: Campaign, dtype: str) -> Stretch:
+    """How pictures show pixels: the same for all chips, so that neighbours can be compared."""
+    from geo_assets.storage.chip_expectation import Stretch
+
+    low, high = campaign.chips.stretch or (0, {"uint8": 255, "float32": 0.3}.get(dtype, 3000))
+    red, green, blue = rgb_indices(campaign)
+    return Stretch((red, green, blue), (low, low, low), (high, high, high))

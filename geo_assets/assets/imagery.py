@@ -1,0 +1,251 @@
+"""Imagery: the scenes of each AOI cluster, and the composite made of them.
+
+Searching and reading is in ``sources``; how observations become an image is in ``core``.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from geo_assets.assets.areas import read_boxes, read_labels_of_fold
+from geo_assets.assets.step import Facts, Partition, asset_step
+from geo_assets.progress import logged
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from geo_assets.campaign import Campaign
+    from geo_assets.core.areas import ClusterBox
+    from geo_assets.previews.palette import ClassTable
+    from geo_assets.sources.composites import CompositeBuilder
+    from geo_assets.sources.observations import CloudRules
+    from geo_assets.sources.protocol import Item
+
+SCENE_COLUMNS = {
+    "id": ("string", "STAC item id"),
+    "datetime": ("timestamp", "Acquisition time, UTC"),
+    "geometry": ("polygon", "Footprint (EPSG:4326)"),
+    "assets": ("struct", "Hrefs and bands, as in the STAC item"),
+    "cluster": ("int64", "AOI cluster that the scene is used for"),
+}
+
+
+@asset_step(
+    group="imagery",
+    kinds={"stac", "geoparquet"},
+    upstream=("aoi_clusters",),
+    columns=SCENE_COLUMNS,
+)
+def scenes(partition: Partition) -> Facts:
+    """Scenes used for each AOI cluster, as stac-geoparquet: what the results are pinned to.
+
+    Scenes that were found but left out are kept by name, with the reason, in the file's metadata.
+    """
+    from geo_assets.sources.protocol import SceneQuery
+    from geo_assets.storage.scenes import write_scenes
+
+    campaign = partition.campaign
+    items: list[Item] = []
+    clusters: list[int] = []
+    left_out = []
+    for box in read_boxes(partition):
+        selection = partition.source.select(
+            SceneQuery(box, campaign.start, campaign.end, campaign.bands, campaign.clouds.max_cover)
+        )
+        items += selection.items
+        clusters += [box.cluster] * len(selection.items)
+        left_out += [
+            {"cluster": box.cluster, "id": out.scene_id, "reason": out.reason, "detail": out.detail}
+            for out in selection.left_out
+        ]
+    path = partition.layout.scenes(partition.fold, partition.split)
+    write_scenes(path, items, clusters, left_out)
+    days = sorted({item["properties"]["datetime"][:10] for item in items})
+    facts = {
+        "dagster/row_count": len(items),
+        "empty": not items,
+        "path": dg.MetadataValue.path(str(path)),
+        "scenes": len({item["id"] for item in items}),
+        "days": len(days),
+        "first_day": days[0] if days else "none",
+        "last_day": days[-1] if days else "none",
+        "left_out": dict(Counter(out["reason"] for out in left_out)),
+    }
+    if left_out:
+        facts["left_out_scenes"] = dg.MetadataValue.table(
+            [dg.TableRecord({k: str(v) for k, v in out.items()}) for out in left_out[:50]]
+        )
+    return facts
+
+
+@asset_step(group="imagery", kinds={"cog", "numpy"}, upstream=("labels", "scenes"))
+def composite_image(partition: Partition) -> Facts:
+    """Composite of each AOI cluster: a reducer over clear days, and the label band, as one COG.
+
+    Validity is an internal mask. A sidecar beside each image pins recipe, scenes and days, and
+    names the windows that could not be read: their pixels are no-data until they are.
+    """
+    from geo_assets.previews.composites import band_panels, rgb_with_labels
+    from geo_assets.previews.png import markdown_image
+    from geo_assets.storage.cog import read_cog
+    from geo_assets.storage.disk import require_room
+    from geo_assets.storage.leftovers import remove_all_but
+
+    layout = partition.layout
+    builders = composite_builders(partition)
+    folder = layout.composite_images(partition.fold, partition.split)
+    require_room(folder, sum(map(_bytes_of, builders.values())), f"composite_image {partition}")
+    rows: list[dict[str, Any]] = []
+    published: list[Path] = []
+    for cluster, builder in builders.items():
+        image = layout.composite_image(partition.fold, partition.split, cluster)
+        sidecar = layout.composite_sidecar(partition.fold, partition.split, cluster)
+        made, how = builder.build(
+            image,
+            sidecar,
+            logged(partition.log, f"composite {partition} cluster {cluster}: blocks"),
+        )
+        published += [image, sidecar]
+        rows.append(
+            {
+                "cluster": cluster,
+                "done": how,
+                "rows": made.shape[0],
+                "cols": made.shape[1],
+                "crs": str(builder.geobox.crs),
+                "pixel": abs(builder.geobox.resolution.x),
+                "days": len(made.days),
+                "scenes": len(made.scene_ids),
+                "valid_fraction": made.valid_fraction,
+                "failed_windows": len(made.failed_windows),
+            }
+        )
+    if partition.campaign.clusters.only is None:
+        remove_all_but(folder, published)
+    facts: dict[str, Any] = {
+        "empty": not builders,
+        "path": dg.MetadataValue.path(str(folder)),
+        "clusters": len(builders),
+        "failed_windows": sum(row["failed_windows"] for row in rows),
+        "bands": [*partition.campaign.composite.bands, "label"],
+    }
+    if rows:
+        facts["images"] = dg.MetadataValue.table([dg.TableRecord(row) for row in rows])
+        raster = read_cog(published[0])
+        bands = partition.campaign.composite.bands
+        facts["preview"] = dg.MetadataValue.md(
+            markdown_image(
+                rgb_with_labels(
+                    raster.data[rgb_indices(partition.campaign)],
+                    raster.data[-1],
+                    valid=raster.valid,
+                    classes=label_classes(partition),
+                ),
+                f"Cluster 0 of {partition} with its labels",
+            )
+        )
+        facts["bands_preview"] = dg.MetadataValue.md(
+            markdown_image(band_panels(raster.data[:-1], bands, valid=raster.valid), "Every band")
+        )
+    return facts
+
+
+def composite_builders(partition: Partition) -> dict[int, CompositeBuilder]:
+    """Return, for each cluster with a pixel grid, what builds and heals its composite.
+
+    Raises:
+        StorageError: If an upstream table is not materialized.
+    """
+    from geo_assets.sources.area_grid import grid_of_area
+    from geo_assets.sources.composites import CompositeBuilder, CompositeRules
+    from geo_assets.sources.scene_reader import solar_day
+
+    campaign = partition.campaign
+    labels = read_labels_of_fold(partition)
+    first, last = campaign.composite_dates
+    rules = CompositeRules(
+        bands=campaign.composite.bands,
+        reducer=campaign.composite.reducer,
+        dtype=None if campaign.composite.dtype == "native" else campaign.composite.dtype,
+        clouds=cloud_rules(campaign),
+        all_touched=campaign.labels.all_touched,
+        overlap=campaign.labels.overlap,
+    )
+    tags = {"TIFFTAG_COPYRIGHT": campaign.licence, "TIFFTAG_ARTIST": campaign.attribution}
+    builders = {}
+    for box, items in scenes_of_boxes(partition):
+        grid = grid_of_area(partition.source, box, items, campaign.bands, campaign.grid)
+        if grid is None:
+            partition.log.warning(
+                f"{partition} cluster {box.cluster}: no scene, and no grid.resolution to make a "
+                "pixel grid without one; it has no composite and no chips"
+            )
+            continue
+        dated = [item for item in items if first <= solar_day(item).item() <= last]
+        builders[box.cluster] = CompositeBuilder(
+            partition.source, dated, grid, rules, labels, tags={k: v for k, v in tags.items() if v}
+        )
+    return builders
+
+
+def scenes_of_boxes(partition: Partition) -> list[tuple[ClusterBox, list[Item]]]:
+    """Return each cluster box with the scenes that are used for it.
+
+    Raises:
+        StorageError: If ``aoi_clusters`` or ``scenes`` is not materialized.
+    """
+    from geo_assets.storage.scenes import read_scenes
+
+    table = read_scenes(partition.layout.scenes(partition.fold, partition.split))
+    by_cluster: dict[int, list[Item]] = {}
+    for item, cluster in zip(table.items, table.clusters, strict=True):
+        by_cluster.setdefault(cluster, []).append(item)
+    return [(box, by_cluster.get(box.cluster, [])) for box in read_boxes(partition)]
+
+
+def cloud_rules(campaign: Campaign) -> CloudRules:
+    """Return the campaign's rules for clear observations."""
+    from geo_assets.sources.observations import CloudRules
+
+    clouds = campaign.clouds
+    return CloudRules(clouds.band, clouds.exclude, clouds.dilate_m)
+
+
+def label_classes(partition: Partition) -> ClassTable:
+    """Return name and colour of each label value of the campaign.
+
+    Raises:
+        StorageError: If ``labels`` is not materialized.
+    """
+    from geo_assets.previews.palette import class_colours
+    from geo_assets.storage.geoparquet import read_metadata
+
+    path = partition.layout.labels(partition.fold, partition.split)
+    classes = read_metadata(path, asset="labels")["classes"]
+    colours = class_colours(len(classes))
+    return {
+        value: (name, colour)
+        for (name, value), colour in zip(classes.items(), colours, strict=True)
+    }
+
+
+def rgb_indices(campaign: Campaign) -> list[int]:
+    """Return which bands of a composite are shown as red, green and blue."""
+    from geo_assets.sources.band_keys import common_name
+
+    bands = campaign.composite.bands
+    if campaign.chips.preview_bands is not None:
+        return [bands.index(band) for band in campaign.chips.preview_bands]
+    names = [common_name(band) for band in bands]
+    if {"red", "green", "blue"} <= set(names):
+        return [names.index(colour) for colour in ("red", "green", "blue")]
+    return [0, 1, 2] if len(bands) >= 3 else [0, 0, 0]
+
+
+def _bytes_of(builder: CompositeBuilder) -> int:
+    """Bytes of a composite at most: uncompressed, with overviews."""
+    rows, cols = builder.geobox.shape
+    return rows * cols * (len(builder.rules.bands) + 1) * 4 * 4 // 3

@@ -1,0 +1,166 @@
+"""What every asset of the graph has in common: one function for one fold × split, wrapped once.
+
+A step is a plain function from a ``Partition`` to facts for people (metadata). ``AssetStep.bind``
+makes it a Dagster asset: key prefix, partitions, group, description (the step's docstring), and a
+loop over the partition keys of a run, so that a range of partitions costs one process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from inspect import cleandoc
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from geo_assets.partitions import fold_and_split, fold_split_partitions
+
+# Dagster reads the annotations of an asset's function when it is defined.
+from geo_assets.resources import ImagerySource, Results  # noqa: TC001
+
+if TYPE_CHECKING:
+    import logging
+
+    from geo_assets.campaign import Campaign
+    from geo_assets.sources.protocol import RasterSource
+    from geo_assets.storage.layout import Layout
+
+Facts = Mapping[str, Any]
+"""Metadata of one materialization: plain numbers and strings, or Dagster metadata values."""
+
+
+@dataclass(frozen=True)
+class Partition:
+    """One fold × split of one campaign, while a run materializes it."""
+
+    campaign: Campaign
+    layout: Layout
+    fold: str
+    split: str
+    imagery: ImagerySource
+    run_id: str
+    log: logging.Logger
+
+    @cached_property
+    def source(self) -> RasterSource:
+        """The campaign's imagery, opened at first use."""
+        return self.imagery.open(self.campaign, self.layout)
+
+    def __str__(self) -> str:
+        """``north|train``, as Dagster writes it."""
+        return f"{self.fold}|{self.split}"
+
+
+@dataclass(frozen=True)
+class AssetStep:
+    """A step of the graph before it is bound to a campaign."""
+
+    make: Callable[[Partition], Facts]
+    group: str
+    kinds: frozenset[str]
+    upstream: tuple[str, ...]
+    columns: dg.TableSchema | None
+    metadata: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Name of the asset, without the campaign's prefix."""
+        return self.make.__name__
+
+    def bind(self, campaign: Campaign) -> dg.AssetsDefinition:
+        """Return the Dagster asset of this step in one campaign."""
+        key = dg.AssetKey([campaign.name, self.name])
+        metadata = dict(self.metadata)
+        if self.columns is not None:
+            metadata["dagster/column_schema"] = self.columns
+        if campaign.attribution:
+            metadata["attribution"] = campaign.attribution
+        if campaign.licence:
+            metadata["licence"] = campaign.licence
+
+        @dg.asset(
+            key=key,
+            deps=[dg.AssetKey([campaign.name, name]) for name in self.upstream],
+            partitions_def=fold_split_partitions(campaign),
+            backfill_policy=dg.BackfillPolicy.single_run(),
+            group_name=self.group,
+            kinds=set(self.kinds),
+            owners=list(campaign.owners),
+            description=cleandoc(self.make.__doc__ or ""),
+            metadata=metadata,
+        )
+        def materialize(
+            context: dg.AssetExecutionContext, results: Results, imagery: ImagerySource
+        ) -> None:
+            self._make_each(context, campaign, results.layout(campaign.name), imagery)
+
+        return materialize
+
+    def _make_each(
+        self,
+        context: dg.AssetExecutionContext,
+        campaign: Campaign,
+        layout: Layout,
+        imagery: ImagerySource,
+    ) -> None:
+        """Make every partition of the run; one that fails does not keep the others from trying."""
+        made: dict[str, dict[str, Any]] = {}
+        failures: list[tuple[str, Exception]] = []
+        for key in context.partition_keys:
+            fold, split = fold_and_split(key)
+            partition = Partition(
+                campaign, layout, fold, split, imagery, context.run_id, context.log
+            )
+            try:
+                facts = self.make(partition)
+            except Exception as error:
+                if len(context.partition_keys) == 1:
+                    raise
+                context.log.exception(f"{self.name} {key} failed")
+                failures.append((key, error))
+            else:
+                made[key] = dict(facts)
+        if failures:
+            # A failed step records nothing by itself; what was made is told here.
+            for key, facts in made.items():
+                context.log_event(
+                    dg.AssetMaterialization(context.asset_key, partition=key, metadata=facts)
+                )
+            names = ", ".join(f"{key}: {error}" for key, error in failures)
+            raise dg.Failure(f"{self.name} failed for {len(failures)} partitions: {names}")
+        for key, facts in made.items():
+            context.add_asset_metadata(facts, asset_key=context.asset_key, partition_key=key)
+
+
+def asset_step(
+    *,
+    group: str,
+    kinds: set[str],
+    upstream: tuple[str, ...] = (),
+    columns: Mapping[str, tuple[str, str]] | None = None,
+    metadata: Mapping[str, Any] | None = None,
+) -> Callable[[Callable[[Partition], Facts]], AssetStep]:
+    """Declare a function as a step of the graph.
+
+    Args:
+        group: Group in the UI.
+        kinds: Kinds shown as icons and words in the UI.
+        upstream: Names of the steps it reads.
+        columns: Name -> (type, description) of the table it writes.
+        metadata: Further facts that hold for every partition.
+    """
+    schema = None
+    if columns is not None:
+        schema = dg.TableSchema(
+            columns=[
+                dg.TableColumn(name=name, type=kind, description=text)
+                for name, (kind, text) in columns.items()
+            ]
+        )
+
+    def declare(make: Callable[[Partition], Facts]) -> AssetStep:
+        return AssetStep(make, group, frozenset(kinds), upstream, schema, metadata or {})
+
+    return declare

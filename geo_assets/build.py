@@ -1,0 +1,59 @@
+"""The whole platform of one campaign on one screen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from geo_assets.assets.areas import aoi_clusters, labels
+from geo_assets.assets.chips import chip_catalog, chip_grid
+from geo_assets.assets.cubes import ndvi_cube
+from geo_assets.assets.imagery import composite_image, scenes
+from geo_assets.assets.label_rasters import ndvi_spatial_labels, ndvi_temporal_labels
+from geo_assets.checks import build_checks
+from geo_assets.jobs import build_jobs
+from geo_assets.resources import ImagerySource, Results
+from geo_assets.schedules import build_schedules
+from geo_assets.sensors import build_sensors
+from geo_assets.sources.protocol import supported_assets
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from geo_assets.campaign import Campaign
+
+STEPS = (
+    labels,
+    aoi_clusters,
+    scenes,
+    composite_image,
+    chip_grid,
+    chip_catalog,
+    ndvi_cube,
+    ndvi_spatial_labels,
+    ndvi_temporal_labels,
+)
+
+
+def build_defs(campaign: Campaign, resources: Mapping[str, object] | None = None) -> dg.Definitions:
+    """Return the assets, checks, jobs, schedules and sensors of one campaign.
+
+    Args:
+        campaign: What the user chose.
+        resources: Put in place of the resources of the same name (``results``, ``imagery``).
+    """
+    names = {step.name for step in STEPS} & supported_assets(campaign.imagery.kind)
+    if campaign.cube is None:
+        names -= {"ndvi_cube", "ndvi_spatial_labels", "ndvi_temporal_labels"}
+    jobs = build_jobs(campaign, names)
+    return dg.Definitions(
+        assets=[step.bind(campaign) for step in STEPS if step.name in names],
+        asset_checks=build_checks(campaign, names),
+        jobs=list(jobs.values()),
+        schedules=build_schedules(campaign, jobs),
+        sensors=build_sensors(campaign, jobs),
+        resources={"results": Results(), "imagery": ImagerySource(), **(resources or {})},
+        # One process for all steps: a step in its own costs 4-5 CPU seconds of imports.
+        executor=dg.in_process_executor,
+    )

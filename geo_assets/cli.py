@@ -1,0 +1,154 @@
+"""``geo-assets``: what Dagster's own commands cannot do. One module of ``commands`` for each.
+
+An error of ours is one readable line and exit status 1; anything else is a bug and shows itself.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import functools
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+
+from geo_assets.errors import GeoAssetsError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from geo_assets.campaign import Campaign
+    from geo_assets.storage.layout import Layout
+
+CAMPAIGN = click.option(
+    "--campaign",
+    "-c",
+    help="Packaged campaign or YAML file; by default what GEO_ASSETS_CAMPAIGN says, else demo.",
+)
+DATE = click.DateTime(["%Y-%m-%d"])
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="geo-assets")
+def main() -> None:
+    """Satellite imagery and labelled areas become datasets, as one Dagster asset graph.
+
+    GEO_ASSETS_CAMPAIGN names the campaign, GEO_ASSETS_DATA where results go (default: data).
+    """
+
+
+def _readable_errors(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Show our own errors as lines instead of a traceback."""
+
+    @functools.wraps(command)
+    def wrapped(*args: Any, **kwargs: Any) -> None:
+        try:
+            command(*args, **kwargs)
+        except GeoAssetsError as error:
+            Console(stderr=True, highlight=False, soft_wrap=True).print(
+                f"[red]error:[/] {error}", markup=True
+            )
+            sys.exit(1)
+
+    return wrapped
+
+
+def _loaded(campaign: str | None) -> tuple[Campaign, Layout]:
+    from geo_assets.campaign_file import load_campaign
+    from geo_assets.resources import Results
+
+    loaded = load_campaign(campaign)
+    return loaded, Results().layout(loaded.name)
+
+
+@main.command()
+@click.argument("area", type=click.Path(path_type=Path))
+@click.option("--start", type=DATE, required=True, help="First day of imagery.")
+@click.option("--end", type=DATE, required=True, help="Last day of imagery.")
+@click.option("--output", "-o", type=click.Path(path_type=Path), help="Where the campaign goes.")
+@click.option("--catalog", help="STAC API or static catalog; default: Earth Search.")
+@_readable_errors
+def init(
+    area: Path, start: dt.datetime, end: dt.datetime, output: Path | None, catalog: str | None
+) -> None:
+    """Write a campaign of your own from the vector file AREA."""
+    from geo_assets.commands.init import CATALOG, write_campaign
+
+    path = write_campaign(area, output, start.date(), end.date(), catalog or CATALOG)
+    click.echo(f"Wrote {path}\nNext: export GEO_ASSETS_CAMPAIGN={path} && geo-assets doctor")
+
+
+@main.command()
+@CAMPAIGN
+@_readable_errors
+def doctor(campaign: str | None) -> None:
+    """Check a campaign before a run: files, columns, credentials, disk, Dagster home."""
+    from geo_assets.commands.doctor import examine, print_findings
+
+    loaded, layout = _loaded(campaign)
+    if not print_findings(Console(soft_wrap=True), examine(loaded, layout)):
+        sys.exit(1)
+
+
+@main.command()
+@CAMPAIGN
+@_readable_errors
+def plan(campaign: str | None) -> None:
+    """Say what a run would do: clusters, scenes, chips, reads and bytes."""
+    from geo_assets.commands.plan import plan_campaign, print_plan
+
+    loaded, layout = _loaded(campaign)
+    print_plan(Console(), loaded, layout, plan_campaign(loaded, layout))
+
+
+@main.command()
+@CAMPAIGN
+@_readable_errors
+def status(campaign: str | None) -> None:
+    """Show what lies on disk for each fold and split."""
+    from geo_assets.commands.status import campaign_status, print_status
+
+    loaded, layout = _loaded(campaign)
+    print_status(Console(), loaded, campaign_status(loaded, layout))
+
+
+@main.command()
+@CAMPAIGN
+@_readable_errors
+def verify(campaign: str | None) -> None:
+    """Read and hash every chip again; mark what is corrupt for the next run."""
+    from geo_assets.commands.verify import print_report, verify_campaign
+
+    loaded, layout = _loaded(campaign)
+    if not print_report(Console(soft_wrap=True), verify_campaign(loaded, layout)):
+        sys.exit(1)
+
+
+@main.command()
+def schema() -> None:
+    """Print the JSON schema of a campaign file, for editors."""
+    import json
+
+    from geo_assets.campaign import Campaign
+
+    click.echo(json.dumps(Campaign.model_json_schema(), indent=2))
+
+
+@main.command()
+@_readable_errors
+def home() -> None:
+    """Prepare the folder DAGSTER_HOME names, before several processes use it at once."""
+    from geo_assets.commands.home import prepare_home
+
+    click.echo(f"Dagster home: {prepare_home()}")
+
+
+@main.command()
+@_readable_errors
+def demo() -> None:
+    """Run the demo campaign, let its archive repair a file, and run it again."""
+    from geo_assets.commands.demo import run_demo
+
+    run_demo(Console())

@@ -1,0 +1,165 @@
+"""``geo-assets doctor``: what would go wrong in a run, found out before it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from geo_assets.campaign import (
+    ARCHIVE_PREFIX,
+    EarthEngineImagery,
+    RasterImagery,
+    SimulatedImagery,
+    StacImagery,
+)
+from geo_assets.commands.home import HOME_VARIABLE
+from geo_assets.errors import GeoAssetsError
+from geo_assets.storage.disk import RESERVE, free_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.console import Console
+
+    from geo_assets.campaign import Campaign
+    from geo_assets.storage.layout import Layout
+
+Grade = Literal["ok", "warning", "error"]
+MARKS: dict[Grade, str] = {
+    "ok": "[green]ok     [/]",
+    "warning": "[yellow]warning[/]",
+    "error": "[red]error  [/]",
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at."""
+
+    grade: Grade
+    what: str
+    detail: str
+
+
+def examine(campaign: Campaign, layout: Layout) -> list[Finding]:
+    """Look at areas, imagery, results and the Dagster home, without writing or downloading."""
+    return [
+        Finding("ok", "campaign", f"{campaign.name}: {campaign.title or 'no title'}"),
+        *_areas(campaign, layout),
+        *_imagery(campaign),
+        *_results(layout),
+        *_home(),
+    ]
+
+
+def print_findings(console: Console, findings: list[Finding]) -> bool:
+    """Print a line for each finding; return whether a run can start."""
+    for finding in findings:
+        console.print(f"{MARKS[finding.grade]} {finding.what}: {finding.detail}")
+    errors = sum(finding.grade == "error" for finding in findings)
+    console.print(f"\n{errors} errors" if errors else "\nReady.")
+    return errors == 0
+
+
+def _areas(campaign: Campaign, layout: Layout) -> Iterator[Finding]:
+    from geo_assets.sources.label_files import read_labels
+
+    areas = campaign.areas
+    paths = list(areas.files.values()) if areas.files else [Path(str(areas.file))]
+    if any(str(path).startswith(ARCHIVE_PREFIX) for path in paths):
+        yield Finding("ok", "areas", "come with the simulated archive, written at first use")
+        return
+    missing = [path for path in paths if not path.is_file()]
+    if missing:
+        for path in missing:
+            yield Finding("error", "areas", f"no file {path}; paths are relative to the campaign")
+        return
+    try:
+        checked = read_labels(campaign, layout)
+    except GeoAssetsError as error:
+        yield Finding("error", "areas", str(error))
+        return
+    counts = checked.frame.groupby(["fold", "split"]).size()
+    text = ", ".join(f"{fold}|{split} {count}" for (fold, split), count in counts.items())
+    yield Finding("ok", "areas", f"{len(checked.frame)} polygons: {text}")
+    yield Finding("ok", "classes", ", ".join(f"{v} {k}" for k, v in checked.classes.items()))
+    for warning in checked.warnings:
+        yield Finding("warning", "areas", warning)
+
+
+def _imagery(campaign: Campaign) -> Iterator[Finding]:
+    imagery = campaign.imagery
+    match imagery:
+        case SimulatedImagery():
+            yield Finding("ok", "imagery", f"simulated archive, seed {imagery.seed}")
+        case RasterImagery():
+            yield _raster(imagery)
+        case StacImagery():
+            yield from _stac(imagery)
+        case EarthEngineImagery():
+            yield Finding("error", "imagery", "this version cannot read Earth Engine yet")
+
+
+def _raster(imagery: RasterImagery) -> Finding:
+    import rasterio
+    from rasterio.errors import RasterioIOError
+
+    try:
+        with rasterio.open(imagery.file) as raster:
+            if raster.crs is None:
+                return Finding("error", "imagery", f"{imagery.file.name}: the raster has no CRS")
+            return Finding(
+                "ok",
+                "imagery",
+                f"{imagery.file.name}: {raster.count} bands, {raster.width} × {raster.height}, "
+                f"{raster.crs}",
+            )
+    except RasterioIOError as error:
+        return Finding("error", "imagery", f"{imagery.file}: {error}")
+
+
+def _stac(imagery: StacImagery) -> Iterator[Finding]:
+    where = imagery.catalog
+    if "://" in where:
+        yield Finding("ok", "imagery", f"STAC at {where}, asked when a run starts")
+    elif Path(where).is_file():
+        yield Finding("ok", "imagery", f"static STAC catalog {where}")
+    else:
+        yield Finding("error", "imagery", f"no STAC catalog {where}")
+    if imagery.signing == "planetary-computer" and not os.environ.get("PC_SDK_SUBSCRIPTION_KEY"):
+        yield Finding(
+            "warning",
+            "credentials",
+            "PC_SDK_SUBSCRIPTION_KEY is not set: Planetary Computer signs, but limits the rate",
+        )
+
+
+def _results(layout: Layout) -> Iterator[Finding]:
+    folder = layout.root
+    while not folder.exists():
+        folder = folder.parent
+    if not os.access(folder, os.W_OK):
+        yield Finding("error", "results", f"cannot write below {folder}")
+        return
+    free = free_bytes(layout.root)
+    grade: Grade = "ok" if free > 10 * RESERVE else "warning"
+    yield Finding(grade, "results", f"{layout.folder}, {free / 1024**3:.1f} GiB free")
+
+
+def _home() -> Iterator[Finding]:
+    home = os.environ.get(HOME_VARIABLE)
+    if not home:
+        yield Finding(
+            "warning",
+            "Dagster home",
+            f"{HOME_VARIABLE} is not set, runs will be forgotten: export {HOME_VARIABLE}="
+            '"$PWD/.dagster_home" && geo-assets home',
+        )
+    elif not Path(home).is_absolute():
+        yield Finding("error", "Dagster home", f"{HOME_VARIABLE}={home!r} must be absolute")
+    elif not (Path(home) / "dagster.yaml").is_file():
+        yield Finding("warning", "Dagster home", f"{home} is not initialised; run geo-assets home")
+    else:
+        yield Finding("ok", "Dagster home", home)

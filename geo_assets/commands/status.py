@@ -1,0 +1,119 @@
+"""``geo-assets status``: what lies on disk for each fold and split, as one table.
+
+Read from the results alone, never from Dagster's records: files and catalogs are the truth.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from geo_assets.campaign import Campaign
+    from geo_assets.storage.layout import Layout
+
+
+@dataclass(frozen=True)
+class PartitionStatus:
+    """What one partition holds; None where the asset is not materialized."""
+
+    fold: str
+    split: str
+    clusters: int | None
+    scenes: int | None
+    ok: int | None
+    no_imagery: int | None
+    failed: int | None
+    cube_dates: int | None
+    label_rasters: int
+
+
+def campaign_status(campaign: Campaign, layout: Layout) -> list[PartitionStatus]:
+    """Return the status of every partition, in the campaign's order."""
+    return [
+        partition_status(layout, fold, split)
+        for fold in campaign.folds
+        for split in campaign.splits
+    ]
+
+
+def partition_status(layout: Layout, fold: str, split: str) -> PartitionStatus:
+    """Read what one partition holds."""
+    from geo_assets.storage.catalog import read_rows
+    from geo_assets.storage.cube import open_cube
+    from geo_assets.storage.geoparquet import read_metadata
+    from geo_assets.storage.scenes import read_scenes
+
+    clusters = scenes = cube_dates = None
+    chips: Counter[str] | None = None
+    if (path := layout.aoi_clusters(fold, split)).is_file():
+        clusters = len(read_metadata(path)["boxes"])
+    if (path := layout.scenes(fold, split)).is_file():
+        scenes = len({item["id"] for item in read_scenes(path).items})
+    if (path := layout.chip_catalog(fold, split)).is_file():
+        chips = Counter(row.outcome.status for row in read_rows(path))
+    cubes = sorted(layout.ndvi_cubes(fold, split).glob("*.zarr"))
+    if cubes:
+        dates: set[str] = set()
+        for path in cubes:
+            with open_cube(path) as cube:
+                dates |= {str(day) for day in cube["time"].values.astype("datetime64[D]")}
+        cube_dates = len(dates)
+    rasters = sum(
+        len(list(folder.rglob("*.tif")))
+        for folder in (
+            layout.ndvi_spatial_labels_folder(fold, split),
+            layout.ndvi_temporal_labels_folder(fold, split),
+            layout.land_cover_labels_folder(fold, split),
+        )
+    )
+    return PartitionStatus(
+        fold,
+        split,
+        clusters,
+        scenes,
+        None if chips is None else chips["ok"],
+        None if chips is None else chips["no_imagery"],
+        None if chips is None else chips["failed"],
+        cube_dates,
+        rasters,
+    )
+
+
+def print_status(
+    console: Console,
+    campaign: Campaign,
+    statuses: list[PartitionStatus],
+    before: list[PartitionStatus] | None = None,
+) -> None:
+    """Print the table; with ``before``, a changed number shows what it was."""
+    table = Table(title=f"{campaign.name}: {campaign.title}", title_justify="left")
+    for name in ("fold", "split"):
+        table.add_column(name)
+    columns = ("clusters", "scenes", "ok", "no_imagery", "failed", "cube_dates", "label_rasters")
+    for name in columns:
+        table.add_column(name.replace("_", " "), justify="right")
+    for number, status in enumerate(statuses):
+        earlier = before[number] if before else status
+        cells = [_cell(getattr(earlier, name), getattr(status, name)) for name in columns]
+        table.add_row(status.fold, status.split, *cells)
+    table.add_section()
+    sums = [
+        _cell(_total(before or statuses, name), _total(statuses, name)) for name in columns[2:5]
+    ]
+    table.add_row("all", "", "", "", *sums, "", "")
+    console.print(table)
+
+
+def _total(statuses: list[PartitionStatus], name: str) -> int:
+    return sum(getattr(status, name) or 0 for status in statuses)
+
+
+def _cell(earlier: int | None, now: int | None) -> str:
+    text = "-" if now is None else str(now)
+    return text if earlier == now else f"{'-' if earlier is None else earlier} → [bold]{text}[/]"

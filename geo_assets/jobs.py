@@ -1,0 +1,96 @@
+"""Jobs: selections of the graph that people and schedules run by name.
+
+No logic lives here. https://docs.dagster.io/guides/build/jobs
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from geo_assets.partitions import fold_split_partitions
+
+if TYPE_CHECKING:
+    from collections.abc import Set as AbstractSet
+
+    from dagster._core.definitions.unresolved_asset_job_definition import (
+        UnresolvedAssetJobDefinition,
+    )
+
+    from geo_assets.campaign import Campaign
+
+AREAS_AND_CHIPS = (
+    "labels",
+    "aoi_clusters",
+    "scenes",
+    "composite_image",
+    "chip_grid",
+    "chip_catalog",
+)
+CUBES_AND_LABELS = (
+    "labels",
+    "aoi_clusters",
+    "scenes",
+    "ndvi_cube",
+    "ndvi_spatial_labels",
+    "ndvi_temporal_labels",
+)
+
+EVERYTHING = "everything"
+REDOWNLOAD = "redownload_failed_chips"
+LEFT_OVER = "check_what_is_left_failed"
+
+
+def job_name(campaign: Campaign, name: str) -> str:
+    """Return the name of a job as Dagster knows it: with the campaign's, in its alphabet."""
+    return f"{campaign.name}_{name}".replace("-", "_")
+
+
+def build_jobs(
+    campaign: Campaign, names: AbstractSet[str]
+) -> dict[str, UnresolvedAssetJobDefinition]:
+    """Return the jobs of a campaign by their own name (Dagster's carries the campaign's too).
+
+    Args:
+        campaign: The campaign.
+        names: The assets that its source supports.
+    """
+    partitions = fold_split_partitions(campaign)
+
+    def assets(*wanted: str) -> dg.AssetSelection:
+        return dg.AssetSelection.assets(
+            *(dg.AssetKey([campaign.name, name]) for name in wanted if name in names)
+        )
+
+    def job(
+        name: str, selection: dg.AssetSelection, description: str, *, partitioned: bool = True
+    ) -> UnresolvedAssetJobDefinition:
+        return dg.define_asset_job(
+            job_name(campaign, name),
+            selection=selection,
+            partitions_def=partitions if partitioned else None,
+            description=description,
+            tags={"geo_assets/campaign": campaign.name},
+        )
+
+    jobs = {
+        EVERYTHING: job(EVERYTHING, assets(*sorted(names)), "Every asset of the campaign."),
+        "areas_and_chips": job(
+            "areas_and_chips", assets(*AREAS_AND_CHIPS), "From label polygons to a chip catalog."
+        ),
+        REDOWNLOAD: job(
+            REDOWNLOAD, assets("chip_catalog"), "Asks again what is not ok in the chip catalog."
+        ),
+        LEFT_OVER: job(
+            LEFT_OVER,
+            dg.AssetSelection.checks_for_assets(dg.AssetKey([campaign.name, "chip_catalog"])),
+            "Reports what is left failed, without asking anything again.",
+            partitioned=False,
+        ),
+    }
+    if "ndvi_cube" in names:
+        jobs["cubes_and_labels"] = job(
+            "cubes_and_labels", assets(*CUBES_AND_LABELS), "From areas to cubes and label rasters."
+        )
+    return jobs

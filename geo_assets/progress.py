@@ -1,0 +1,41 @@
+"""Progress of long work in the log: count, rate and remaining time, a line now and then."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import logging
+    from collections.abc import Callable
+
+SECONDS_BETWEEN_LINES = 10.0
+
+
+def logged(
+    log: logging.Logger,
+    what: str,
+    every: float = SECONDS_BETWEEN_LINES,
+    clock: Callable[[], float] = time.monotonic,
+) -> Callable[[int, int], None]:
+    """Return a function that is told (done, in all) and logs a line every few seconds.
+
+    Args:
+        log: Where the lines go.
+        what: What is being done; begins each line.
+        every: Least seconds between two lines; work shorter than that logs nothing.
+        clock: Seconds, rising.
+    """
+    started = last = clock()
+
+    def tell(done: int, total: int) -> None:
+        nonlocal last
+        now = clock()
+        if now - last < every or done == 0:
+            return
+        last = now
+        rate = done / (now - started)
+        left = (total - done) / rate
+        log.info(f"{what} {done} of {total}, {rate:.1f} per second, {left:.0f} s left")
+
+    return tell

@@ -1,0 +1,52 @@
+"""Schedules: the campaign once a week, and a daily look at what is left failed.
+
+Multi-partitions without a time dimension have no built-in schedule, so each tick names its keys.
+All schedules start switched off. https://docs.dagster.io/guides/automate/schedules
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from geo_assets.jobs import EVERYTHING, LEFT_OVER
+from geo_assets.partitions import partition_keys
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from dagster._core.definitions.unresolved_asset_job_definition import (
+        UnresolvedAssetJobDefinition,
+    )
+
+    from geo_assets.campaign import Campaign
+
+
+def build_schedules(
+    campaign: Campaign, jobs: Mapping[str, UnresolvedAssetJobDefinition]
+) -> list[dg.ScheduleDefinition]:
+    """Return the schedules of a campaign."""
+    prefix = campaign.name.replace("-", "_")
+
+    @dg.schedule(
+        name=f"{prefix}_weekly",
+        job=jobs[EVERYTHING],
+        cron_schedule="0 3 * * 1",
+        description="Mondays at 03:00: every fold and split of the campaign.",
+    )
+    def weekly(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest]:
+        tick = context.scheduled_execution_time.isoformat()
+        for key in partition_keys(campaign):
+            yield dg.RunRequest(run_key=f"{tick} {key}", partition_key=key)
+
+    @dg.schedule(
+        name=f"{prefix}_failed_left_over",
+        job=jobs[LEFT_OVER],
+        cron_schedule="0 6 * * *",
+        description="Daily at 06:00: reports the chips that are left failed.",
+    )
+    def failed_left_over(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+        return dg.RunRequest(run_key=context.scheduled_execution_time.isoformat())
+
+    return [weekly, failed_left_over]

@@ -1,0 +1,165 @@
+"""Chips cut from local composites: what each is made of, and its pixels."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import shapely
+from shapely.geometry import shape
+
+from geo_assets.core.chip_grid import geobox_of_row
+from geo_assets.core.chips import ChipPixels, ChipSpec, NoImagery, recipe_digest
+from geo_assets.core.grids import pixel_window
+from geo_assets.core.label_band import label_digests
+from geo_assets.errors import ReadError, StorageError
+from geo_assets.sources.composites import grid_recipe, scene_pin
+from geo_assets.sources.scene_reader import solar_day
+from geo_assets.storage.chip_expectation import PICTURES
+from geo_assets.storage.cog import read_window
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from geopandas import GeoDataFrame
+    from odc.geo.geobox import GeoBox
+
+    from geo_assets.sources.composites import CompositeBuilder, Labels, Sidecar
+    from geo_assets.sources.protocol import Item
+    from geo_assets.storage.chip_expectation import ChipEncoding
+
+
+@dataclass(frozen=True)
+class Composite:
+    """A published composite and what it is made of."""
+
+    builder: CompositeBuilder
+    image: Path
+    sidecar: Sidecar
+
+
+@dataclass(frozen=True)
+class CompositeChips:
+    """Cuts the chips of one partition from its composites.
+
+    Attributes:
+        composites: By cluster.
+        labels: The polygons burned into them.
+        dates: First and last day of the composites, for chips without a scene.
+    """
+
+    composites: Mapping[int, Composite]
+    labels: Labels
+    dates: tuple[dt.date, dt.date]
+
+    def specs(self, grid: GeoDataFrame, encoding: ChipEncoding) -> list[ChipSpec]:
+        """Return what is wanted: a spec for each row of the chip grid, with its own recipe.
+
+        A recipe holds what decides this chip's pixels and nothing else: its own scenes and
+        polygons, so that a new polygon or scene asks only the chips that it meets again.
+
+        Raises:
+            StorageError: If a cluster of the grid has no composite.
+        """
+        geoboxes = [geobox_of_row(row) for row in grid.to_dict("records")]
+        digests = self._label_digests(geoboxes)
+        scenes = self._scenes_of(grid)
+        specs = []
+        for chip_id, fold, split, cluster, geobox, digest, items in zip(
+            grid["chip_id"],
+            grid["fold"],
+            grid["split"],
+            grid["cluster"],
+            geoboxes,
+            digests,
+            scenes,
+            strict=True,
+        ):
+            builder = self._composite(cluster).builder
+            recipe = {
+                "source": builder.source.describe(),
+                "rules": builder.rules.to_dict(),
+                "grid": grid_recipe(geobox),
+                "scenes": [scene_pin(item) for item in items],
+                "labels": digest,
+                "encoding": _encoding_recipe(encoding),
+            }
+            start, end = self._days_of(items)
+            specs.append(
+                ChipSpec(
+                    chip_id=chip_id,
+                    fold=fold,
+                    split=split,
+                    cluster=int(cluster),
+                    geobox=geobox,
+                    recipe=recipe_digest(recipe),
+                    scene_ids=tuple(item["id"] for item in items),
+                    start=start,
+                    end=end,
+                )
+            )
+        return specs
+
+    def read(self, spec: ChipSpec) -> ChipPixels | NoImagery:
+        """Return the pixels of one chip; beyond the composite's edge they are no-data.
+
+        Raises:
+            ReadError: If the chip meets a window that could not be read from its scene.
+        """
+        composite = self._composite(spec.cluster)
+        if not spec.scene_ids:
+            return NoImagery("no scene meets the chip")
+        rows, cols = pixel_window(composite.builder.geobox, spec.geobox)
+        height, width = spec.geobox.shape
+        for window in composite.sidecar.failed_windows:
+            if window.meets(rows.start, cols.start, height, width):
+                raise ReadError(
+                    f"{window.scene_id}: {window.error}", kind=window.kind, scene_id=window.scene_id
+                )
+        raster = read_window(composite.image, spec.geobox, asset="composite_image")
+        return ChipPixels(raster.data, raster.valid)
+
+    def _composite(self, cluster: int) -> Composite:
+        try:
+            return self.composites[int(cluster)]
+        except KeyError:
+            raise StorageError(
+                f"chip_grid names cluster {cluster}, which has no composite now; "
+                "materialize composite_image and chip_grid first"
+            ) from None
+
+    def _label_digests(self, geoboxes: Sequence[GeoBox]) -> list[str]:
+        if not self.composites:
+            return []
+        rules = next(iter(self.composites.values())).builder.rules
+        return label_digests(self.labels.own, self.labels.other, geoboxes, overlap=rules.overlap)
+
+    def _scenes_of(self, grid: GeoDataFrame) -> list[list[Item]]:
+        """The scenes of its cluster that each chip meets, in order of their ids."""
+        found: list[list[Item]] = [[] for _ in range(len(grid))]
+        for cluster in sorted(set(grid["cluster"])):
+            items = sorted(self._composite(cluster).builder.items, key=lambda item: item["id"])
+            rows = (grid["cluster"] == cluster).to_numpy().nonzero()[0]
+            tree = shapely.STRtree([shape(item["geometry"]) for item in items])
+            chips, scenes = tree.query(grid.geometry.to_numpy()[rows], predicate="intersects")
+            for chip, scene in sorted(zip(chips.tolist(), scenes.tolist(), strict=True)):
+                found[rows[chip]].append(items[scene])
+        return found
+
+    def _days_of(self, items: Sequence[Item]) -> tuple[dt.datetime, dt.datetime]:
+        days = sorted(solar_day(item).item() for item in items) or list(self.dates)
+        return _midnight(days[0]), _midnight(days[-1])
+
+
+def _encoding_recipe(encoding: ChipEncoding) -> dict[str, Any]:
+    """What of the file format decides a chip's bytes; the stretch is in pictures alone."""
+    recipe: dict[str, Any] = {"format": encoding.format, "dtype": encoding.dtype}
+    if encoding.format in PICTURES and encoding.stretch is not None:
+        recipe["stretch"] = [list(values) for values in asdict(encoding.stretch).values()]
+    return recipe
+
+
+def _midnight(day: dt.date) -> dt.datetime:
+    return dt.datetime(day.year, day.month, day.day, tzinfo=dt.UTC)
