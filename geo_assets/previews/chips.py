@@ -177,8 +177,8 @@ def _draw_tile(
     x, y, side = place
     colour = STATUS_COLOURS.get(tile.status, STATUS_COLOURS["failed"])
     if tile.data is not None and tile.status == "ok":
-        photograph, known = shown(tile.data, tile.valid, side, side, limits=limits)
-        height, width = known.shape
+        height, width = display_shape(tile.data.shape[-2:], side, side)
+        photograph, known = shown(tile.data, tile.valid, (height, width), limits=limits)
         x, y = x + (side - width) // 2, y + (side - height) // 2
         sheet.photo(x, y, photograph, known)
         if tile.labels is not None:

@@ -19,6 +19,7 @@ from geo_assets.previews.raster import (
     Array,
     Mask,
     as_bands,
+    display_shape,
     outlines,
     resample_labels,
     validity,
@@ -67,8 +68,8 @@ def rgb_with_labels(
     bands = as_bands(data)
     if not validity(bands, valid).any():
         return nothing_here(title, "no pixel of this composite has data")
-    photograph, known = shown(bands, valid, _PHOTO_SIDE, _PHOTO_SIDE)
-    height, width = known.shape
+    height, width = display_shape(bands.shape[1:], _PHOTO_SIDE, _PHOTO_SIDE)
+    photograph, known = shown(bands, valid, (height, width))
     items: list[LegendItem] = []
     if labels is not None:
         nothing = LegendItem("no labels here", OUTLINE_GROUND, "outline")
@@ -143,10 +144,10 @@ def band_panels(
     if not any(mask.any() for mask in masks):
         return nothing_here(title, "no pixel of this composite has data")
     columns, side = _panel_layout(len(data))
+    height, width = display_shape(data.shape[1:], side, side)
     pictures = [
-        shown(data[index : index + 1], masks[index], side, side) for index in range(len(data))
+        shown(data[index : index + 1], masks[index], (height, width)) for index in range(len(data))
     ]
-    height, width = pictures[0][1].shape
     rows = -(-len(data) // columns)
     top = Sheet.top(title, subtitle)
     sheet = Sheet(

@@ -44,8 +44,16 @@ _SHEET_WIDTH: Final = 880
 
 
 def as_days(dates: Dates) -> NDArray[np.datetime64]:
-    """Return dates (ISO text, ``datetime``, ``numpy.datetime64``) as days."""
-    return np.array([np.datetime64(str(date)[:10], "D") for date in dates], "datetime64[D]")
+    """Return dates (ISO text, ``datetime``, ``numpy.datetime64``) as days.
+
+    Raises:
+        GeoAssetsError: One of them is no date.
+    """
+    try:
+        days = [np.datetime64(str(date)[:10], "D") for date in dates]
+    except ValueError as error:
+        raise GeoAssetsError(f"not a date of the form YYYY-MM-DD: {error}") from None
+    return np.array(days, "datetime64[D]")
 
 
 def ndvi_map(ndvi: NDArray[np.floating], *, title: str = "NDVI", subtitle: str = "") -> bytes:
@@ -59,8 +67,8 @@ def ndvi_map(ndvi: NDArray[np.floating], *, title: str = "NDVI", subtitle: str =
     known = validity(_plane(ndvi)[np.newaxis])
     if not known.any():
         return nothing_here(title, "no pixel of this date has data")
-    painted = shown_ndvi(ndvi, _MAP, _MAP)
-    height, width = painted.shape[:2]
+    height, width = display_shape(known.shape, _MAP, _MAP)
+    painted = shown_ndvi(ndvi, (height, width))
     top = Sheet.top(title, subtitle)
     body = max(height, 230)
     left = MARGIN + width + 2 * MARGIN + 14
@@ -141,9 +149,9 @@ def ndvi_strip(
             f"{np.median(plane[known]):.2f}  ·  {known.mean():.0%}" if known.any() else ("no data")
         )
         sheet.text(x, y, str(days[index]), size=SMALL_SIZE, bold=True)
-        painted = shown_ndvi(plane, width, height)
+        painted = shown_ndvi(plane, (height, width))
         sheet.photo(x, y + LABEL_HEIGHT, painted)
-        sheet.frame(x, y + LABEL_HEIGHT, painted.shape[1], painted.shape[0])
+        sheet.frame(x, y + LABEL_HEIGHT, width, height)
         sheet.text(x, y + LABEL_HEIGHT + height + 4, fact, size=SMALL_SIZE, colour=MUTED)
     colour_bar(sheet, MARGIN + 8, foot, 260)
     sheet.legend(MARGIN + 324, foot - 2, [LegendItem("no data", NO_DATA)], 120)
@@ -186,11 +194,11 @@ def valid_share(
     return sheet.png()
 
 
-def shown_ndvi(ndvi: NDArray[np.floating], width: int, height: int) -> NDArray[np.uint8]:
-    """Return NDVI (y, x), NaN = no data, painted to fit into width x height pixels."""
+def shown_ndvi(ndvi: NDArray[np.floating], shape: tuple[int, int]) -> NDArray[np.uint8]:
+    """Return NDVI (y, x), NaN = no data, as colours (y, x, 3) of ``shape`` (rows, columns)."""
     bands = _plane(ndvi)[np.newaxis]
     known = validity(bands)
-    small, seen = resample_values(bands, known, display_shape(known.shape, width, height))
+    small, seen = resample_values(bands, known, shape)
     return paint_ndvi(np.where(seen, small[0], np.nan))
 
 

@@ -1,13 +1,13 @@
-"""Pictures of label rasters: beside the image, class by class, rebuilt from centres, as series."""
+"""Pictures of label rasters: beside the image, class by class, rebuilt from centres."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from geo_assets.errors import GeoAssetsError
-from geo_assets.previews.cubes import as_days, shown_ndvi
+from geo_assets.previews.cubes import shown_ndvi
 from geo_assets.previews.palette import (
     IGNORED,
     MUTED,
@@ -40,13 +40,16 @@ from geo_assets.previews.style import (
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from geo_assets.previews.cubes import Dates
 
-_SIDE: Final = 310
+_SIDE: Final = 300
+_SIDE_REBUILT: Final = 270
+_SIDE_ENLARGED: Final = 345
+"""Small rasters may take more room: their repeated cells cost no bytes."""
 _SHEET_WIDTH: Final = 880
 _LEGEND: Final = 190
 _MASK_PIXELS: Final = 400_000
 _MAX_LEGEND: Final = 32
+_EXACT_CENTRES: Final = 64
 
 
 def label_map(
@@ -70,22 +73,22 @@ def label_map(
     """
     if not labels.any():
         return nothing_here(title, "no pixel of this area is labelled")
-    photograph, known = _pictured(data, valid)
-    shape = display_shape((labels.shape[0], labels.shape[1]), _SIDE, _SIDE)
+    shape = _fitted(labels)
+    photograph, known = _pictured(data, valid, shape)
     painted = paint_labels(resample_labels(labels, shape), complete_table(classes, labels))
     items = _shares(labels, classes)
-    height = max(shape[0], known.shape[0])
+    height, width = shape
     top = Sheet.top(title, subtitle)
-    second = MARGIN + known.shape[1] + GAP
-    legend = second + shape[1] + MARGIN
+    second = MARGIN + width + GAP
+    legend = second + width + MARGIN
     body = LABEL_HEIGHT + max(height, 19 * len(items))
     sheet = Sheet(legend + _LEGEND, top + body + MARGIN, title, subtitle)
-    sheet.text(MARGIN, top, "image", size=SMALL_SIZE, bold=True)
+    sheet.text(MARGIN, top, _named(data), size=SMALL_SIZE, bold=True)
     sheet.photo(MARGIN, top + LABEL_HEIGHT, photograph, known)
-    sheet.frame(MARGIN, top + LABEL_HEIGHT, known.shape[1], known.shape[0])
+    sheet.frame(MARGIN, top + LABEL_HEIGHT, width, height)
     sheet.text(second, top, "labels", size=SMALL_SIZE, bold=True)
     sheet.paint(second, top + LABEL_HEIGHT, painted)
-    sheet.frame(second, top + LABEL_HEIGHT, shape[1], shape[0])
+    sheet.frame(second, top + LABEL_HEIGHT, width, height)
     sheet.legend(legend, top + LABEL_HEIGHT, items, _LEGEND - MARGIN)
     return sheet.png()
 
@@ -178,110 +181,61 @@ def rebuilt_image(
     bands = as_bands(data)
     if centres.shape[1] != len(bands):
         raise GeoAssetsError(f"centres of {centres.shape[1]} bands for data of {len(bands)}")
-    again = rebuild(labels, centres)
-    both = validity(bands, valid) & validity(again)
+    rebuilt = rebuild(labels, centres)
+    both = validity(bands, valid) & validity(rebuilt)
     if not both.any():
         return nothing_here(title, "no pixel of this area is labelled")
-    error = np.sqrt(np.mean((bands[:, both].astype(np.float64) - again[:, both]) ** 2))
+    error = np.sqrt(np.mean((bands[:, both].astype(np.float64) - rebuilt[:, both]) ** 2))
     subtitle = subtitle or f"{len(centres)} centres  ·  root mean square error {error:.3g}"
     limits = percentile_limits(bands, valid)
-    pictures = (
-        ("image", _pictured(data, valid, limits)),
-        ("cluster centres", _pictured(again[0] if data.ndim == 2 else again, None, limits)),
-    )
-    height, width = pictures[0][1][1].shape
+    height, width = shape = _fitted(labels, _SIDE_REBUILT)
+    photograph, known = _pictured(data, valid, shape, limits)
+    # Shrunken labels, then their centres: a mean of centres would be a colour of no cluster.
+    small = rebuild(resample_labels(labels, shape), centres)
+    again, seen = _pictured(small[0] if data.ndim == 2 else small, None, shape, limits)
     top = Sheet.top(title, subtitle)
     sheet = Sheet(
         max(2 * (MARGIN + width) + GAP, 420), top + LABEL_HEIGHT + height + MARGIN,
         title, subtitle,
     )  # fmt: skip
-    for index, (name, (photograph, known)) in enumerate(pictures):
-        x = MARGIN + index * (width + GAP)
-        sheet.text(x, top, name, size=SMALL_SIZE, bold=True)
-        sheet.photo(x, top + LABEL_HEIGHT, photograph, known)
+    second = MARGIN + width + GAP
+    sheet.text(MARGIN, top, _named(data), size=SMALL_SIZE, bold=True)
+    sheet.photo(MARGIN, top + LABEL_HEIGHT, photograph, known)
+    sheet.text(second, top, "cluster centres", size=SMALL_SIZE, bold=True)
+    sheet.photo(second, top + LABEL_HEIGHT, again, seen)
+    if len(centres) <= _EXACT_CENTRES:
+        sheet.paint(second, top + LABEL_HEIGHT, again, seen)
+    for x in (MARGIN, second):
         sheet.frame(x, top + LABEL_HEIGHT, width, height)
     return sheet.png()
 
 
-def ndvi_series(
-    series: Array,
-    dates: Dates,
-    classes: ClassTable,
-    *,
-    spread: Array | None = None,
-    title: str = "Mean NDVI of each cluster",
-    subtitle: str = "",
-) -> bytes:
-    """Return the mean NDVI of each class over time, a line in its colour.
-
-    Args:
-        series: (class, time), NaN = no value; row 0 belongs to the table's first class.
-        dates: One date per time step.
-        classes: Names and colours of the classes, as many as there are rows.
-        spread: (class, time) standard deviation, drawn as a band; None = no band.
-        title: Heading.
-        subtitle: Second line.
-
-    Raises:
-        GeoAssetsError: Rows and classes, or columns and dates, are not equally many.
-    """
-    days = as_days(dates)
-    table = complete_table(classes)
-    if series.shape != (len(table), len(days)):
-        raise GeoAssetsError(
-            f"series of shape {series.shape} for {len(table)} classes and {len(days)} dates"
-        )
-    if not np.isfinite(series).any():
-        return nothing_here(title, "no cluster has a value on any date")
-    items = [LegendItem(name, colour) for name, colour in table.values()]
-    top = Sheet.top(title, subtitle)
-    height = max(270, 19 * len(items))
-    sheet = Sheet(640 + 2 * MARGIN + 44 + _LEGEND, top + height + 46, title, subtitle)
-    axes = sheet.axes(MARGIN + 34, top, 640, height)
-    _plot_series(axes, series, days, table, spread)
-    sheet.finish_axes(axes)
-    sheet.legend(MARGIN + 34 + 640 + MARGIN, top, items[:_MAX_LEGEND], _LEGEND - MARGIN)
-    return sheet.png()
+def _fitted(labels: NDArray[np.uint8], side: int = _SIDE) -> tuple[int, int]:
+    rows, columns = labels.shape
+    side = _SIDE_ENLARGED if 2 * max(rows, columns) <= _SIDE_ENLARGED else side
+    return display_shape((rows, columns), side, side)
 
 
-def _plot_series(
-    axes: Any,
-    series: Array,
-    days: NDArray[np.datetime64],
-    table: ClassTable,
-    spread: Array | None,
-) -> None:
-    from matplotlib.dates import date2num
+def _is_ndvi(data: Array) -> bool:
+    return data.ndim == 2 and np.issubdtype(data.dtype, np.floating)
 
-    at = date2num(days)
-    for row, (_, colour) in enumerate(table.values()):
-        known = np.isfinite(series[row])
-        if spread is not None:
-            low, high = series[row] - spread[row], series[row] + spread[row]
-            axes.fill_between(at[known], low[known], high[known], color=colour, alpha=0.13, lw=0)
-        axes.plot(
-            at[known], series[row][known], color=colour, linewidth=2, marker="o", markersize=3.5,
-            markeredgecolor="#fbfbf9", markeredgewidth=0.6,
-        )  # fmt: skip
-    low, high = float(np.nanmin(series)), float(np.nanmax(series))
-    axes.set_ylim(max(-1.0, min(low - 0.05, 0.0)), min(1.0, high + 0.08))
-    margin = max(3.0, (at[-1] - at[0]) * 0.02)
-    axes.set_xlim(at[0] - margin, at[-1] + margin)
-    ticks = np.unique(np.linspace(0, len(days) - 1, min(len(days), 7)).round().astype(int))
-    axes.set_xticks(at[ticks], [str(day) for day in days[ticks]])
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:.1f}")
+
+def _named(data: Array) -> str:
+    return "NDVI" if _is_ndvi(data) else "image"
 
 
 def _pictured(
-    data: Array, valid: Mask | None, limits: NDArray[np.float64] | None = None
+    data: Array,
+    valid: Mask | None,
+    shape: tuple[int, int],
+    limits: NDArray[np.float64] | None = None,
 ) -> tuple[NDArray[np.uint8], Mask]:
     """Return a photograph of bands, or the NDVI map of a single (y, x) plane of floats."""
-    if data.ndim == 2 and np.issubdtype(data.dtype, np.floating):
-        known = validity(data[np.newaxis], valid)
-        painted = shown_ndvi(np.where(known, data, np.nan), _SIDE, _SIDE)
-        # No data is painted already, in the grey of maps rather than the checker of photographs.
-        return painted, np.ones(painted.shape[:2], bool)
-    return shown(data, valid, _SIDE, _SIDE, limits=limits)
+    if not _is_ndvi(data):
+        return shown(data, valid, shape, limits=limits)
+    known = validity(data[np.newaxis], valid)
+    # No data is painted already, in the grey of maps rather than the checker of photographs.
+    return shown_ndvi(np.where(known, data, np.nan), shape), np.ones(shape, bool)
 
 
 def _shares(labels: NDArray[np.uint8], classes: ClassTable) -> list[LegendItem]:

@@ -27,8 +27,8 @@ MAX_BYTES = 48_000
 # (colours of photographs, run tolerance in RGB units, side in pixels of a photograph's cell),
 # in falling order of quality.
 _LADDER = (
-    (128, 0, 1), (128, 8, 1), (64, 12, 1), (48, 17, 1), (40, 20, 1), (32, 24, 1), (24, 28, 1),
-    (16, 30, 1), (40, 16, 2), (32, 20, 3), (24, 24, 4), (16, 24, 8), (8, 48, 16),
+    (128, 0, 1), (64, 6, 1), (48, 8, 1), (40, 10, 1), (32, 12, 1), (24, 15, 1), (24, 22, 1),
+    (16, 30, 1), (32, 12, 2), (32, 20, 3), (24, 24, 4), (16, 24, 8), (8, 48, 16),
 )  # fmt: skip
 # Without colour the eye sees runs before it misses tones.
 _GREY_LADDER = (
@@ -65,14 +65,20 @@ def to_png(
         photographs = np.full(pixels.shape[:2], colourful)
     tones = pixels[photographs]
     grey = bool((tones == tones[:, :1]).all())
-    size = 0
-    for colours, tolerance, cell in _GREY_LADDER if grey else _LADDER:
-        encoded = _encode(pixels, photographs, colours, tolerance, cell)
+    ladder = (_GREY_LADDER if grey else _LADDER)[: None if photographs.any() else 1]
+    # Sizes fall along the ladder: bisection finds the first rung that fits.
+    best, size = b"", 0
+    first, last = 0, len(ladder) - 1
+    while first <= last:
+        rung = (first + last) // 2
+        encoded = _encode(pixels, photographs, *ladder[rung])
         size = len(encoded)
         if size <= max_bytes:
-            return encoded
-        if not photographs.any():
-            break
+            best, last = encoded, rung - 1
+        else:
+            first = rung + 1
+    if best:
+        return best
     height, width = pixels.shape[:2]
     raise GeoAssetsError(
         f"a picture of {width} x {height} pixels takes {size} bytes, {max_bytes} are allowed"

@@ -57,16 +57,23 @@ def validity(data: Array, valid: Mask | None = None) -> Mask:
     return known
 
 
-def display_shape(shape: tuple[int, int], width: int, height: int) -> tuple[int, int]:
-    """Return (rows, columns) in display pixels of a raster that fits into width x height.
-
-    Small rasters grow by a whole factor, large ones shrink; the aspect ratio is kept.
-    """
+def fitted_shape(shape: tuple[int, int], width: int, height: int) -> tuple[int, int]:
+    """Return (rows, columns) of a raster that fills width x height, its aspect ratio kept."""
     rows, columns = max(shape[0], 1), max(shape[1], 1)
     scale = min(width / columns, height / rows)
-    if scale >= 1:
-        scale = int(scale)
     return max(1, int(rows * scale)), max(1, int(columns * scale))
+
+
+def display_shape(shape: tuple[int, int], width: int, height: int) -> tuple[int, int]:
+    """Return (rows, columns) like ``fitted_shape``, but enlarge by whole factors only.
+
+    A cell of a small raster so becomes a square of one size everywhere.
+    """
+    rows, columns = max(shape[0], 1), max(shape[1], 1)
+    factor = min(width // columns, height // rows)
+    if factor < 1:
+        return fitted_shape(shape, width, height)
+    return rows * factor, columns * factor
 
 
 def resample_values(

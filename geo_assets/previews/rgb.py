@@ -12,7 +12,6 @@ from geo_assets.previews.raster import (
     Array,
     Mask,
     as_bands,
-    display_shape,
     resample_values,
     validity,
 )
@@ -83,18 +82,17 @@ def stretch(
 def shown(
     data: Array,
     valid: Mask | None,
-    width: int,
-    height: int,
+    shape: tuple[int, int],
     *,
     limits: NDArray[np.float64] | None = None,
     gamma: float = GAMMA,
 ) -> tuple[NDArray[np.uint8], Mask]:
-    """Return a photograph that fits into width x height pixels, and where it has data.
+    """Return a photograph of ``shape`` (rows, columns), and where it has data (y, x).
 
     The limits are those of the whole scene, not of its shrunken copy.
     """
     bands = as_bands(data)
     known = validity(bands, valid)
     span = percentile_limits(bands, known) if limits is None else limits
-    small, seen = resample_values(bands, known, display_shape(known.shape, width, height))
+    small, seen = resample_values(bands, known, shape)
     return stretch(small, seen, limits=span, gamma=gamma), seen

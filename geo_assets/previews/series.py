@@ -1,0 +1,89 @@
+"""The picture of time series: the mean NDVI of each temporal cluster."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from geo_assets.errors import GeoAssetsError
+from geo_assets.previews.cubes import as_days
+from geo_assets.previews.palette import PAPER, ClassTable, complete_table
+from geo_assets.previews.style import MARGIN, LegendItem, Sheet, nothing_here
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from geo_assets.previews.cubes import Dates
+    from geo_assets.previews.raster import Array
+
+_LEGEND: Final = 190
+_MAX_LEGEND: Final = 32
+
+
+def ndvi_series(
+    series: Array,
+    dates: Dates,
+    classes: ClassTable,
+    *,
+    spread: Array | None = None,
+    title: str = "Mean NDVI of each cluster",
+    subtitle: str = "",
+) -> bytes:
+    """Return the mean NDVI of each class over time, a line in its colour.
+
+    Args:
+        series: (class, time), NaN = no value; row 0 belongs to the table's first class.
+        dates: One date per time step.
+        classes: Names and colours of the classes, as many as there are rows.
+        spread: (class, time) standard deviation, drawn as a band; None = no band.
+        title: Heading.
+        subtitle: Second line.
+
+    Raises:
+        GeoAssetsError: Rows and classes, or columns and dates, are not equally many.
+    """
+    days = as_days(dates)
+    table = complete_table(classes)
+    if series.shape != (len(table), len(days)):
+        raise GeoAssetsError(
+            f"series of shape {series.shape} for {len(table)} classes and {len(days)} dates"
+        )
+    if not np.isfinite(series).any():
+        return nothing_here(title, "no cluster has a value on any date")
+    items = [LegendItem(name, colour) for name, colour in table.values()]
+    top = Sheet.top(title, subtitle)
+    height = max(270, 19 * len(items))
+    sheet = Sheet(640 + 2 * MARGIN + 44 + _LEGEND, top + height + 46, title, subtitle)
+    axes = sheet.axes(MARGIN + 34, top, 640, height)
+    _plot_series(axes, series, days, table, spread)
+    sheet.finish_axes(axes)
+    sheet.legend(MARGIN + 34 + 640 + MARGIN, top, items[:_MAX_LEGEND], _LEGEND - MARGIN)
+    return sheet.png()
+
+
+def _plot_series(
+    axes: Any,
+    series: Array,
+    days: NDArray[np.datetime64],
+    table: ClassTable,
+    spread: Array | None,
+) -> None:
+    at = days.astype(np.int64).astype(np.float64)
+    for row, (_, colour) in enumerate(table.values()):
+        known = np.isfinite(series[row])
+        if spread is not None:
+            low, high = series[row] - spread[row], series[row] + spread[row]
+            axes.fill_between(at[known], low[known], high[known], color=colour, alpha=0.13, lw=0)
+        axes.plot(
+            at[known], series[row][known], color=colour, linewidth=2, marker="o", markersize=3.5,
+            markeredgecolor=PAPER, markeredgewidth=0.6,
+        )  # fmt: skip
+    low, high = float(np.nanmin(series)), float(np.nanmax(series))
+    axes.set_ylim(max(-1.0, min(low - 0.05, 0.0)), min(1.0, high + 0.08))
+    margin = max(3.0, (at[-1] - at[0]) * 0.02)
+    axes.set_xlim(at[0] - margin, at[-1] + margin)
+    whole = days.astype(np.int64)
+    ticks = np.unique(np.linspace(whole.min(), whole.max(), 6).round().astype(np.int64))
+    axes.set_xticks(ticks, [str(day) for day in ticks.astype("datetime64[D]")])
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:.1f}")
