@@ -41,6 +41,8 @@ def burn_labels(
 
     A pixel that belongs to a polygon of another split is 255, also where an own polygon claims
     it: a training chip must never teach a test field, neither as background nor as a class.
+    Edges of polygons are straight lines in the CRS of the grid. Who burns many grids of one CRS
+    saves time by reprojecting the frames to it once.
 
     Args:
         own: Polygons of the band's own split with a column ``class`` (1 … 254), in any CRS.
@@ -79,18 +81,13 @@ def _near(
     polygons: geopandas.GeoDataFrame, geobox: GeoBox
 ) -> tuple[NDArray[np.object_], NDArray[np.int64]]:
     """Give the polygons near a grid in its CRS, in order, and their classes."""
-    near, crs = polygons, crs_of(geobox).proj
-    if len(polygons) and polygons.crs != crs:
-        # a pixel more than the outline, densified: no polygon that touches a pixel is lost
-        outline = geobox.pad(1).extent.to_crs(polygons.crs, resolution="auto")
-        rows = np.sort(polygons.sindex.query(shapely.box(*outline.boundingbox.bbox)))
-        near = polygons.iloc[rows].to_crs(crs)
-    shapes = np.asarray(near.geometry.array)
+    # all are reprojected: a box in their CRS would miss edges that are only straight in the grid's
+    shapes = np.asarray(polygons.geometry.to_crs(crs_of(geobox).proj).array)
     west, south, east, north = geobox.pad(1).boundingbox.bbox
     bounds = shapely.bounds(shapes).reshape(-1, 4)
     meets = (bounds[:, 0] <= east) & (bounds[:, 2] >= west)
     meets &= (bounds[:, 1] <= north) & (bounds[:, 3] >= south)
-    values = near["class"].to_numpy(np.int64)[meets]
+    values = polygons["class"].to_numpy(np.int64)[meets]
     return shapes[meets], values
 
 
