@@ -154,37 +154,62 @@ def read_geobox(path: Path, *, asset: str | None = None) -> GeoBox:
 
 
 def read_window(path: Path, geobox: GeoBox, *, asset: str | None = None) -> Raster:
-    """Read the pixels of a window; what lies outside of the file is not valid.
+    """Read one window of a raster, see ``OpenRaster.window``; for many, ``open_raster`` once."""
+    with open_raster(path, asset=asset) as raster:
+        return raster.window(geobox)
 
-    Args:
-        path: The file.
-        geobox: The window: same CRS and pixel size as the file, offset by whole pixels.
-        asset: Name of the asset that makes the file, for the message when it is absent.
 
-    Returns:
-        The window's pixels; outside of the file they hold the no-data value, else 0 (NaN in
-        float rasters without one).
+@contextmanager
+def open_raster(path: Path, *, asset: str | None = None) -> Iterator[OpenRaster]:
+    """Open a raster to read many windows; blocks that windows share are decoded once.
 
-    Raises:
-        StorageError: The file is absent or damaged, or the window is off its pixel lattice.
+    Arguments and errors as for ``read_cog``. For one thread at a time.
     """
     with _opened(path, asset) as dataset:
+        yield OpenRaster(path, dataset)
+
+
+class OpenRaster:
+    """A raster of which windows are read."""
+
+    def __init__(self, path: Path, dataset: rasterio.DatasetReader) -> None:
+        self._path = path
+        self._dataset = dataset
+        self.geobox = _geobox(dataset)
+
+    def window(self, geobox: GeoBox) -> Raster:
+        """Read the pixels of a window; what lies outside of the file is not valid.
+
+        Args:
+            geobox: The window: same CRS and pixel size as the file, offset by whole pixels.
+
+        Returns:
+            The window's pixels; outside of the file they hold the no-data value, else 0 (NaN in
+            float rasters without one).
+
+        Raises:
+            StorageError: The window is off the pixel lattice, or the file is damaged.
+        """
         try:
-            box = bounding_box_in_pixel_domain(geobox, _geobox(dataset), tol=1e-4)
+            box = bounding_box_in_pixel_domain(geobox, self.geobox, tol=1e-4)
         except ValueError as error:
             raise StorageError(
-                f"{path}: the window {geobox!r} does not lie on the pixels of {_geobox(dataset)!r}"
+                f"{self._path}: the window {geobox!r} does not lie on the pixels of {self.geobox!r}"
             ) from error
+        dataset = self._dataset
         left, top, right, bottom = (int(edge) for edge in box.bbox)
         data = np.full((dataset.count, *geobox.shape), _outside(dataset), dtype=dataset.dtypes[0])
         valid = np.zeros(geobox.shape, dtype=bool)
-        inner = (max(left, 0), max(top, 0), min(right, dataset.width), min(bottom, dataset.height))
-        if inner[0] < inner[2] and inner[1] < inner[3]:
-            window = Window.from_slices((inner[1], inner[3]), (inner[0], inner[2]))
-            rows = slice(inner[1] - top, inner[3] - top)
-            columns = slice(inner[0] - left, inner[2] - left)
-            data[:, rows, columns] = dataset.read(window=window)
-            valid[rows, columns] = dataset.dataset_mask(window=window) > 0
+        rows = slice(max(top, 0), min(bottom, dataset.height))
+        columns = slice(max(left, 0), min(right, dataset.width))
+        if rows.start < rows.stop and columns.start < columns.stop:
+            window = Window.from_slices(rows, columns)
+            inner = (
+                slice(rows.start - top, rows.stop - top),
+                slice(columns.start - left, columns.stop - left),
+            )
+            data[:, *inner] = dataset.read(window=window)
+            valid[inner] = dataset.dataset_mask(window=window) > 0
         return _raster(dataset, data, valid, geobox)
 
 

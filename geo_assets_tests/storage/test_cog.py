@@ -21,7 +21,7 @@ from rio_cogeo import cog_validate
 
 from geo_assets.errors import StorageError
 from geo_assets.storage.class_table import class_names_path
-from geo_assets.storage.cog import read_cog, read_geobox, read_window, write_cog
+from geo_assets.storage.cog import open_raster, read_cog, read_geobox, read_window, write_cog
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -247,6 +247,19 @@ def test_a_window_is_rasterios_boundless_window(
         mask = padded[row + 200 : row + 200 + height, column + 200 : column + 200 + width]
     np.testing.assert_array_equal(raster.data, expected)
     np.testing.assert_array_equal(raster.valid, mask > 0)
+
+
+def test_many_windows_of_one_open_raster_tile_it(tmp_path: Path) -> None:
+    data, valid = composite(60, 50)
+    write_cog(tmp_path / "a.tif", data, grid(60, 50), valid=valid)
+    with open_raster(tmp_path / "a.tif") as raster:
+        assert raster.geobox == grid(60, 50)
+        rows = [
+            [raster.window(grid(60, 50)[y : y + 20, x : x + 25]) for x in (0, 25)]
+            for y in (0, 20, 40)
+        ]
+    np.testing.assert_array_equal(np.block([[tile.data for tile in row] for row in rows]), data)
+    np.testing.assert_array_equal(np.block([[tile.valid for tile in row] for row in rows]), valid)
 
 
 def test_outside_of_a_label_raster_lies_its_no_data(tmp_path: Path) -> None:
