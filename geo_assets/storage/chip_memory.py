@@ -42,9 +42,10 @@ def remember(
 ) -> dict[str, Remembered]:
     """Return what is known of a partition's chips, by id: the catalog and, after it, dead runs.
 
-    An ``ok`` of a dead run counts when its file has the checksum that its journal states.
-    Files of the catalog without a recorded stamp (the state folder was lost, or the results were
-    copied) are hashed as well.
+    An ``ok`` of a dead run counts when its file has the checksum that its journal states. A file
+    of the catalog whose time is not the recorded one (results that were copied, a lost state
+    folder) is hashed: the same content needs no asking, and must not be lost to a source that
+    happens to be away.
     """
     memory = _from_catalog(paths)
     recipes = {spec.chip_id: spec.recipe for spec in wanted}
@@ -79,25 +80,27 @@ def _from_catalog(paths: ChipPaths) -> dict[str, Remembered]:
     stamps = read_stamps(paths.stamps)
     memory = {}
     for row in read_rows(paths.catalog):
-        recorded = stamps.get(row.spec.chip_id)
-        if recorded is not None and recorded.sha256 == row.outcome.sha256:
-            stamp: FileStamp | None = recorded.stamp
-        else:
-            stamp = _stamp_if_unchanged(paths, row.href, row.outcome)
+        stamp = _stamp_if_unchanged(paths, row.href, row.outcome, stamps.get(row.spec.chip_id))
         memory[row.spec.chip_id] = Remembered(row.spec.recipe, row.outcome, row.href, stamp)
     return memory
 
 
 def _stamp_if_unchanged(
-    paths: ChipPaths, href: str | None, outcome: ChipOutcome
+    paths: ChipPaths,
+    href: str | None,
+    outcome: ChipOutcome,
+    recorded: RecordedStamp | None = None,
 ) -> FileStamp | None:
+    """Return a file's stamp when it holds what was published, None when it is gone or another."""
     if href is None:
         return None
     file = paths.file(href)
     stamp = stamp_of(file)
-    if stamp is None or stamp.size != outcome.size or sha256_of(file) != outcome.sha256:
+    if stamp is None or stamp.size != outcome.size:
         return None
-    return stamp
+    if recorded == RecordedStamp(outcome.sha256 or "", stamp):
+        return stamp
+    return stamp if sha256_of(file) == outcome.sha256 else None
 
 
 def stamps_of(memory: dict[str, Remembered]) -> dict[str, RecordedStamp]:

@@ -22,7 +22,10 @@ def partition_state(paths: ChipPaths) -> PartitionState:
     Raises:
         StorageError: The catalog cannot be read.
     """
+    # Looked at before and after the journals: a run that begins or ends meanwhile is not dead.
     locked = is_locked(paths.lock)
+    pending = bool(pending_journals(paths.journals))
+    locked = is_locked(paths.lock) or locked
     kinds, content = [], ""
     if paths.catalog.exists():
         try:
@@ -38,6 +41,6 @@ def partition_state(paths: ChipPaths) -> PartitionState:
         retryable_failed=retryable,
         permanent_failed=len(kinds) - retryable,
         content=content,
-        dead_run=not locked and bool(pending_journals(paths.journals)),
+        dead_run=pending and not locked,
         in_flight=locked,
     )

@@ -230,16 +230,35 @@ def test_verify_names_the_ten_damaged_chips_and_the_next_run_restores_just_them(
     assert store.verify().corrupt == ()
 
 
-def test_a_chip_that_is_gone_cut_or_touched_is_asked_without_verify(store):
+def test_a_chip_that_is_gone_cut_or_rewritten_is_asked_without_verify(store):
     specs = some_specs(6)
     store.converge(specs, pixels_of, run_id="run-1")
-    gone, cut, touched = (store.paths.chips / f"{spec.chip_id}.tif" for spec in specs[:3])
+    gone, cut, rewritten = (store.paths.chips / f"{spec.chip_id}.tif" for spec in specs[:3])
     gone.unlink()
     truncate(cut)
-    os.utime(touched, ns=(1, 1))
+    flip_a_bit(rewritten)
+    os.utime(rewritten)
     reader = Reader()
     store.converge(specs, reader, run_id="run-2")
     assert sorted(reader.asked) == [spec.chip_id for spec in specs[:3]]
+
+
+def test_results_that_were_copied_without_their_times_are_not_asked(store, tmp_path):
+    specs = some_specs(6)
+    store.converge(specs, pixels_of, run_id="run-1")
+    shutil.copytree(tmp_path / "results", tmp_path / "copy", copy_function=shutil.copyfile)
+    copy, reader = a_store(tmp_path / "copy"), Reader()
+    report = copy.converge(specs, reader, run_id="run-2")
+    assert (report.kept, reader.asked) == (6, [])
+
+
+def test_a_touched_chip_survives_a_source_that_is_away(store):
+    specs = some_specs(2)
+    store.converge(specs, pixels_of, run_id="run-1")
+    os.utime(store.paths.chips / f"{specs[0].chip_id}.tif", ns=(1, 1))
+    away = {spec.chip_id: ReadError("no route to host", kind="transient") for spec in specs}
+    report = store.converge(specs, Reader(failures=away), run_id="run-2")
+    assert (report.ok, report.failed) == (2, 0)
 
 
 def test_results_without_their_state_folder_are_hashed_and_not_asked(store, tmp_path):
