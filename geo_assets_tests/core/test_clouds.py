@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import binary_dilation
 
@@ -24,6 +24,7 @@ def test_the_default_excludes_what_the_design_lists_and_keeps_water_soil_and_veg
     radius=st.integers(0, 6),
     share=st.sampled_from([0.0, 0.02, 0.2, 1.0]),
 )
+@settings(deadline=None)
 def test_clouds_grow_by_a_disk(seed, radius, share):
     rng = np.random.default_rng(seed)
     cloud = rng.random((17, 23)) < share

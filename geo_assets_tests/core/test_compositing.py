@@ -39,7 +39,7 @@ def stack(dtype, times=7, share=0.6, seed=1, shape=(2, 9, 5)):
     times=st.integers(1, 13),
     share=st.sampled_from([0.0, 0.3, 0.7, 1.0]),
 )
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 def test_a_reducer_equals_numpy_in_float64_rounded_half_to_even(name, dtype, seed, times, share):
     data, valid = stack(dtype, times, share, seed)
     image, seen, observations = reduce_stack(data, valid, name)

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geo_assets.core.fusion import DayFusion, fuse_solar_days
@@ -26,6 +26,7 @@ def fused_pixel_by_pixel(data, valid, days):
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.int16, np.float32])
 @given(seed=st.integers(0, 2**32 - 1), scenes=st.integers(1, 6))
+@settings(deadline=None)
 def test_the_first_valid_scene_of_a_day_wins_in_every_pixel(dtype, seed, scenes):
     rng = np.random.default_rng(seed)
     data = rng.integers(0, 9, (scenes, 2, 3, 4)).astype(dtype)

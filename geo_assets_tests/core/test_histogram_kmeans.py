@@ -141,6 +141,7 @@ def test_large_counts_far_from_the_middle_lose_no_digit():
 
 
 @given(st.lists(st.integers(-32768, 32767), min_size=0, max_size=60))
+@settings(deadline=None)
 def test_a_histogram_counts_everything_but_missing(values):
     array = np.array(values, np.int16)
     bins = histogram_of(array)
@@ -160,6 +161,7 @@ def test_labels_rise_with_the_centre_and_missing_is_0():
 
 
 @given(counts=small, values=st.lists(st.integers(-32767, 32767), min_size=1, max_size=30))
+@settings(deadline=None)
 def test_a_value_the_histogram_did_not_hold_gets_the_nearest_centre_the_lower_of_two(
     counts, values
 ):

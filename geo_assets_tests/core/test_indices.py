@@ -2,7 +2,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geo_assets.core.indices import (
@@ -18,6 +18,7 @@ from geo_assets.errors import GeoAssetsError
 
 
 @given(st.integers(0, 65535), st.integers(0, 65535))
+@settings(deadline=None)
 def test_unsigned_bands_do_not_wrap(a, b):
     index = normalized_difference(np.array([a], np.uint16), np.array([b], np.uint16))
     if a + b == 0:
@@ -54,6 +55,7 @@ def test_pixels_without_datum_are_missing():
 
 
 @given(st.lists(st.floats(-1, 1), min_size=1, max_size=20))
+@settings(deadline=None)
 def test_quantisation_is_within_half_a_step(values):
     index = np.array(values)
     steps = quantise_index(index)

@@ -212,6 +212,7 @@ def test_integer_bands_are_taken_as_they_are():
 
 
 @given(seed=st.integers(0, 2**32 - 1), size=st.integers(1, 400), share=st.sampled_from([0, 0.1, 1]))
+@settings(deadline=None)
 def test_a_sample_holds_valid_pixels_once_each(seed, size, share):
     valid = np.random.default_rng(seed).random((37, 53)) < share
     chosen = spread_sample(valid, size, seed)
@@ -253,6 +254,7 @@ def test_an_image_smaller_than_the_coarse_grid_can_be_sampled():
         (np.ones(9), {}, r"shape \(9,\); needed: \(n, feature\)"),
         (np.eye(9), {"n_clusters": 1}, "n_clusters: 1; allowed: 2 to 32"),
         (np.eye(9), {"n_clusters": 33}, "n_clusters: 33; allowed: 2 to 32"),
+        (np.eye(9), {"sample_size": 0}, "sample size: 0 pixels; allowed: 1 or more"),
         (np.eye(9), {"scaling": "minmax"}, "'minmax' is unknown; allowed: none, standard"),
     ],
 )
@@ -270,3 +272,21 @@ def test_a_model_refuses_pixels_with_other_features():
         label_raster(model, np.ones((3, 2, 2)), np.ones((2, 2), bool))
     with pytest.raises(GeoAssetsError, match="shapes: features"):
         label_raster(model, np.ones((4, 2, 2)), np.ones((2, 3), bool))
+
+
+@pytest.mark.real_data
+def test_on_real_bands_a_sample_fits_as_well_as_scikit_learn_on_every_pixel(real_data):
+    import rasterio
+
+    path = real_data / "s2_aberystwyth" / "s2_aber_20210527_10band.tif"
+    with rasterio.open(path) as source:
+        bands = source.read(window=((300, 600), (300, 600)))
+    valid = (bands > 0).all(axis=0)
+    drawn = spread_sample(valid, 50_000, 10)
+    model = fit_pixels(rows_of(bands)[drawn], 4, scaling="standard", seed=10)
+    labels, inertia = label_raster(model, bands, valid)
+    scaled = (bands[:, valid].T.astype(np.float64) - model.offsets) / model.scales
+    peer = KMeans(4, n_init=5, random_state=0).fit(scaled)
+    assert inertia <= 1.001 * peer.inertia_
+    assert adjusted_rand_score(peer.labels_, labels[valid]) > 0.97
+    assert not labels[~valid].any()
