@@ -249,6 +249,9 @@ def label_raster(
 
 def _one_of_each_run(count: int, size: int, rng: np.random.Generator) -> NDArray[np.int64]:
     """Cut range(count) into ``size`` runs of equal length (to one) and draw one of each; rising."""
+    if size < 1:
+        msg = f"sample size: {size} pixels; allowed: 1 or more"
+        raise GeoAssetsError(msg)
     if count <= size:
         return np.arange(count)
     edges = np.arange(size + 1, dtype=np.int64) * count // size
