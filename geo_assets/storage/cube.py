@@ -7,6 +7,8 @@ A store is written beside its place and exchanged with what lies there
 from __future__ import annotations
 
 import warnings
+from concurrent.futures import ThreadPoolExecutor
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numcodecs.blosc  # type: ignore[import-untyped]  # ships no types
@@ -103,7 +105,7 @@ def write_cube(
                     "coordinates": _GRID_MAPPING,
                 },
             )
-            array[...] = data
+            _write_chunks(array, data)
         for name, coordinate in _coordinates(times, geobox).items():
             group.create_array(
                 name,
@@ -135,6 +137,21 @@ def open_cube(path: Path, *, asset: str | None = None) -> xr.Dataset:
     except (OSError, ValueError, KeyError) as error:
         raise StorageError(f"{path}: cannot be read as a cube: {error}") from error
     return cube
+
+
+def _write_chunks(array: zarr.Array[Any], data: NDArray[np.int16]) -> None:
+    # Not array[...] = data: when one chunk fails, Zarr raises while others are still being
+    # written, and these would come to lie in a folder that is already being removed.
+    def write(chunk: tuple[slice, ...]) -> None:
+        array[chunk] = data[chunk]
+
+    edges = [range(0, size, step) for size, step in zip(data.shape, array.chunks, strict=True)]
+    chunks = [
+        tuple(slice(start, start + step) for start, step in zip(corner, array.chunks, strict=True))
+        for corner in product(*edges)
+    ]
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(write, chunks))
 
 
 def _coordinates(times: NDArray[np.datetime64], geobox: GeoBox) -> dict[str, xr.DataArray]:
