@@ -55,8 +55,9 @@ WOODS: tuple[Patch, ...] = (
     Patch((1.86, 0.28), 0.10), Patch((0.02, 1.0), 0.10), Patch((1.74, 0.95), 0.10),
 )  # fmt: skip
 CLEARINGS: tuple[Patch, ...] = (
-    Patch((0.22, 0.26), 0.25), Patch((0.22, 0.74), 0.25), Patch((0.86, 0.26), 0.25),
-    Patch((0.86, 0.74), 0.28), Patch((1.46, 0.20), 0.25), Patch((1.47, 0.69), 0.25),
+    Patch((0.13, 0.11), 0.17), Patch((0.22, 0.26), 0.25), Patch((0.22, 0.74), 0.25),
+    Patch((0.86, 0.26), 0.25), Patch((0.86, 0.74), 0.28), Patch((1.46, 0.20), 0.25),
+    Patch((1.47, 0.69), 0.25),
 )  # fmt: skip
 """Where woods are rare: the land of the label areas."""
 FELLED_WOOD = Patch((0.25, 0.615), 0.068)

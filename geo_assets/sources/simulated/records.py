@@ -1,7 +1,7 @@
 """The archive's STAC records: catalog, collection and items as plain dictionaries.
 
-STAC 1.0.0 with the eo, projection, raster and grid extensions, hrefs relative: the form that real
-archives of Sentinel-2 COGs have today. No files are written here.
+STAC 1.0.0 with the eo, projection, raster, grid, view and sat extensions, hrefs relative: the form
+that real archives of Sentinel-2 COGs have today. No files are written here.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ _EXTENSIONS = [
     "https://stac-extensions.github.io/projection/v2.0.0/schema.json",
     "https://stac-extensions.github.io/raster/v1.1.0/schema.json",
     "https://stac-extensions.github.io/grid/v1.1.0/schema.json",
+    "https://stac-extensions.github.io/view/v1.0.0/schema.json",
+    "https://stac-extensions.github.io/sat/v1.0.0/schema.json",
 ]
 _COG = "image/tiff; application=geotiff; profile=cloud-optimized"
 _PLACES = 7

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from rasterio.features import rasterize
+import shapely
 from shapely import Polygon
 
 if TYPE_CHECKING:
@@ -35,8 +35,8 @@ def swath_polygon(tile: Tile, swath: Swath) -> Polygon:
 
 def swath_mask(tile: Tile, swath: Swath, lattice: GeoBox) -> NDArray[np.bool_]:
     """Return which pixels (y, x) of one of the tile's lattices were seen (their centres)."""
-    mask = rasterize(
-        [(swath_polygon(tile, swath), 1)],
-        tuple(lattice.shape), transform=lattice.affine, fill=0, dtype="uint8",
-    )  # fmt: skip
-    return np.asarray(mask == 1)
+    affine = lattice.affine
+    height, width = lattice.shape
+    x = affine.c + (np.arange(width) + 0.5) * affine.a
+    y = affine.f + (np.arange(height) + 0.5) * affine.e
+    return np.asarray(shapely.contains_xy(swath_polygon(tile, swath), *np.meshgrid(x, y)))
