@@ -105,7 +105,7 @@ def contact_sheet(
     foot = top + rows * (side + LABEL_HEIGHT + GAP)
     legend_width = width - 2 * MARGIN
     probe = Sheet(width, 1)
-    foot_height = sum(probe.legend_height(items, legend_width) for items in legends if items)
+    foot_height = sum(probe.legend_height(items, legend_width) for items in legends)
     sheet = Sheet(width, foot + foot_height + MARGIN - 4, title, subtitle)
     for index, tile in enumerate(tiles):
         x = MARGIN + index % columns * (side + GAP)
@@ -113,7 +113,7 @@ def contact_sheet(
         sheet.text(x, y, tile.name, size=SMALL_SIZE, colour=MUTED, room=side)
         _draw_tile(sheet, tile, (x, y + LABEL_HEIGHT, side), limits, classes or {})
     for items in legends:
-        foot = sheet.legend(MARGIN, foot, items, legend_width) if items else foot
+        foot = sheet.legend(MARGIN, foot, items, legend_width)
     return sheet.png()
 
 

@@ -40,6 +40,8 @@ _MAX_DETAILS: Final = 6
 _MAX_LEGEND: Final = 12
 _SMALL: Final = 5.0
 """Pixels below which a polygon is marked by a dot: it would be lost on the map."""
+_SMALL_BOX: Final = 8.0
+"""Pixels below which a whole cluster is one larger dot."""
 
 
 def clusters_map(
@@ -112,7 +114,11 @@ def _draw(
     for box in boxes:
         own = metric[metric["cluster"] == box.cluster]
         colour = colours[box.cluster]
-        _rectangle(axes, _in(box, crs), colour, "solid")
+        bounds = _in(box, crs)
+        if max(bounds[2] - bounds[0], bounds[3] - bounds[1]) < _SMALL_BOX * metres_per_pixel:
+            _dot(axes, [sum(bounds[::2]) / 2], [sum(bounds[1::2]) / 2], colour, 40)
+            continue
+        _rectangle(axes, bounds, colour, "solid")
         if not len(own):
             continue
         _rectangle(axes, tuple(own.total_bounds), colour, (0, (4, 3)))
@@ -122,10 +128,11 @@ def _draw(
         size = own.bounds[["maxx", "maxy"]].to_numpy() - own.bounds[["minx", "miny"]].to_numpy()
         small = own[size.max(axis=1) < _SMALL * metres_per_pixel]
         centres = small.geometry.centroid
-        axes.scatter(
-            centres.x, centres.y, s=13, color=colour, edgecolors="#ffffff", linewidths=0.5,
-            zorder=4,
-        )  # fmt: skip
+        _dot(axes, centres.x, centres.y, colour, 13)
+
+
+def _dot(axes: Axes, x: Any, y: Any, colour: str, size: float) -> None:
+    axes.scatter(x, y, s=size, color=colour, edgecolors="#ffffff", linewidths=0.5, zorder=4)
 
 
 def _rectangle(axes: Axes, bounds: Bounds, colour: str, line: Any) -> None:

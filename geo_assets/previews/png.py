@@ -50,7 +50,7 @@ def to_png(
         picture: A matplotlib figure, or uint8 (y, x, 3).
         max_bytes: The bound.
         photographs: (y, x), True where the picture holds continuous tones, which may be
-            simplified; None = everywhere if the picture has more than 256 colours.
+            simplified; None = everywhere, unless the picture is small enough as it is.
 
     Raises:
         GeoAssetsError: The picture is no uint8 (y, x, 3) or cannot be made that small.
@@ -61,8 +61,12 @@ def to_png(
             f"picture of shape {pixels.shape} and type {pixels.dtype}: uint8 (y, x, 3) is allowed"
         )
     if photographs is None:
-        colourful = np.unique(_packed(pixels)).size > 256
-        photographs = np.full(pixels.shape[:2], colourful)
+        photographs = np.zeros(pixels.shape[:2], bool)
+        if np.unique(_packed(pixels)).size <= 256:
+            exact = _encode(pixels, photographs, *_LADDER[0])
+            if len(exact) <= max_bytes:
+                return exact
+        photographs = ~photographs
     tones = pixels[photographs]
     grey = bool((tones == tones[:, :1]).all())
     ladder = (_GREY_LADDER if grey else _LADDER)[: None if photographs.any() else 1]
@@ -96,7 +100,8 @@ def _drawn(figure: Figure) -> NDArray[np.uint8]:
 
     canvas = FigureCanvasAgg(figure)
     canvas.draw()  # type: ignore[no-untyped-call]  # matplotlib leaves Agg untyped
-    return np.asarray(canvas.buffer_rgba(), np.uint8)  # type: ignore[no-untyped-call]  # as above[..., :3].copy()
+    drawn = np.asarray(canvas.buffer_rgba(), np.uint8)  # type: ignore[no-untyped-call]  # as above
+    return drawn[..., :3].copy()
 
 
 def _encode(

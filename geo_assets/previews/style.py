@@ -232,7 +232,7 @@ class Sheet:
 
     def _legend_columns(self, items: Sequence[LegendItem], width: int) -> tuple[int, int]:
         longest = max((self.text_width(item.name) for item in items), default=0)
-        step = min(longest + 40, width)
+        step = max(1, min(longest + 40, width))
         return max(1, min(width // step, len(items))), step
 
     def _swatch(self, x: int, y: int, item: LegendItem) -> None:
