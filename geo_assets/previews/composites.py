@@ -28,11 +28,13 @@ from geo_assets.previews.rgb import shown
 from geo_assets.previews.style import (
     GAP,
     LABEL_HEIGHT,
+    LEGEND_ROW,
     MARGIN,
     SMALL_SIZE,
     LegendItem,
     Sheet,
     nothing_here,
+    side_legend,
 )
 
 if TYPE_CHECKING:
@@ -75,16 +77,18 @@ def rgb_with_labels(
         nothing = LegendItem("no labels here", OUTLINE_GROUND, "outline")
         items = outline_legend(classes or {}, [labels]) or [nothing]
     top = Sheet.top(title, subtitle)
-    legend_width = 200 if items else 0
+    columns, legend_width = side_legend(items, height) if items else (1, 0)
     sheet = Sheet(
-        max(2 * MARGIN + width + legend_width, 360), top + max(height, 19 * len(items)) + MARGIN,
-        title, subtitle,
-    )  # fmt: skip
+        max(2 * MARGIN + width + (legend_width + MARGIN if items else 0), 360),
+        top + max(height, -(-len(items) // columns) * LEGEND_ROW) + MARGIN,
+        title,
+        subtitle,
+    )
     sheet.photo(MARGIN, top, photograph, known)
     if labels is not None:
         draw_outlines(sheet, (MARGIN, top), labels, classes or {}, known.shape)
     sheet.frame(MARGIN, top, width, height)
-    sheet.legend(2 * MARGIN + width, top, items, legend_width)
+    sheet.legend(2 * MARGIN + width, top, items, legend_width, columns)
     return sheet.png()
 
 

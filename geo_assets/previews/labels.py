@@ -30,11 +30,13 @@ from geo_assets.previews.rgb import percentile_limits, shown
 from geo_assets.previews.style import (
     GAP,
     LABEL_HEIGHT,
+    LEGEND_ROW,
     MARGIN,
     SMALL_SIZE,
     LegendItem,
     Sheet,
     nothing_here,
+    side_legend,
 )
 
 if TYPE_CHECKING:
@@ -46,7 +48,6 @@ _SIDE_REBUILT: Final = 270
 _SIDE_ENLARGED: Final = 345
 """Small rasters may take more room: their repeated cells cost no bytes."""
 _SHEET_WIDTH: Final = 880
-_LEGEND: Final = 190
 _MASK_PIXELS: Final = 400_000
 _MAX_LEGEND: Final = 32
 _EXACT_CENTRES: Final = 64
@@ -81,15 +82,16 @@ def label_map(
     top = Sheet.top(title, subtitle)
     second = MARGIN + width + GAP
     legend = second + width + MARGIN
-    body = LABEL_HEIGHT + max(height, 19 * len(items))
-    sheet = Sheet(legend + _LEGEND, top + body + MARGIN, title, subtitle)
+    columns, legend_width = side_legend(items, height)
+    body = LABEL_HEIGHT + max(height, -(-len(items) // columns) * LEGEND_ROW)
+    sheet = Sheet(legend + legend_width + MARGIN, top + body + MARGIN, title, subtitle)
     sheet.text(MARGIN, top, _named(data), size=SMALL_SIZE, bold=True)
     sheet.photo(MARGIN, top + LABEL_HEIGHT, photograph, known)
     sheet.frame(MARGIN, top + LABEL_HEIGHT, width, height)
     sheet.text(second, top, "labels", size=SMALL_SIZE, bold=True)
     sheet.paint(second, top + LABEL_HEIGHT, painted)
     sheet.frame(second, top + LABEL_HEIGHT, width, height)
-    sheet.legend(legend, top + LABEL_HEIGHT, items, _LEGEND - MARGIN)
+    sheet.legend(legend, top + LABEL_HEIGHT, items, legend_width, columns)
     return sheet.png()
 
 

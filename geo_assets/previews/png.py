@@ -36,6 +36,7 @@ _GREY_LADDER = (
     (24, 0, 2), (16, 0, 2), (16, 0, 3), (12, 0, 4), (8, 0, 8), (6, 24, 16),
 )  # fmt: skip
 _SAMPLE = 4000
+_KEPT = (48, 2, 0)
 
 
 def to_png(
@@ -67,26 +68,37 @@ def to_png(
             if len(exact) <= max_bytes:
                 return exact
         photographs = ~photographs
+    best = _best(pixels, photographs, max_bytes)
+    if best is not None:
+        return best
+    # A drawing that is itself too busy (a map of speckled labels, many crossing lines) is
+    # simplified too, all but its commonest colours: a preview is no reason for a run to fail.
+    for kept in _KEPT:
+        common = _packed(_frequent(pixels.reshape(-1, 3), kept))
+        best = _best(pixels, photographs | ~np.isin(_packed(pixels), common), max_bytes)
+        if best is not None:
+            return best
+    height, width = pixels.shape[:2]
+    raise GeoAssetsError(
+        f"a picture of {width} x {height} pixels cannot be stored in {max_bytes} bytes"
+    )
+
+
+def _best(pixels: NDArray[np.uint8], photographs: Mask, max_bytes: int) -> bytes | None:
+    """Return the best encoding that fits: sizes fall along the ladder, so bisection finds it."""
     tones = pixels[photographs]
     grey = bool((tones == tones[:, :1]).all())
     ladder = (_GREY_LADDER if grey else _LADDER)[: None if photographs.any() else 1]
-    # Sizes fall along the ladder: bisection finds the first rung that fits.
-    best, size = b"", 0
+    best = None
     first, last = 0, len(ladder) - 1
     while first <= last:
         rung = (first + last) // 2
         encoded = _encode(pixels, photographs, *ladder[rung])
-        size = len(encoded)
-        if size <= max_bytes:
+        if len(encoded) <= max_bytes:
             best, last = encoded, rung - 1
         else:
             first = rung + 1
-    if best:
-        return best
-    height, width = pixels.shape[:2]
-    raise GeoAssetsError(
-        f"a picture of {width} x {height} pixels takes {size} bytes, {max_bytes} are allowed"
-    )
+    return best
 
 
 def markdown_image(png: bytes, alt: str) -> str:

@@ -9,7 +9,14 @@ import numpy as np
 from geo_assets.errors import GeoAssetsError
 from geo_assets.previews.cubes import as_days
 from geo_assets.previews.palette import PAPER, ClassTable, complete_table
-from geo_assets.previews.style import MARGIN, LegendItem, Sheet, nothing_here
+from geo_assets.previews.style import (
+    LEGEND_ROW,
+    MARGIN,
+    LegendItem,
+    Sheet,
+    nothing_here,
+    side_legend,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -17,7 +24,8 @@ if TYPE_CHECKING:
     from geo_assets.previews.cubes import Dates
     from geo_assets.previews.raster import Array
 
-_LEGEND: Final = 190
+_WIDTH: Final = 620
+_HEIGHT: Final = 270
 _MAX_LEGEND: Final = 32
 
 
@@ -53,12 +61,15 @@ def ndvi_series(
         return nothing_here(title, "no cluster has a value on any date")
     items = [LegendItem(name, colour) for name, colour in table.values()]
     top = Sheet.top(title, subtitle)
-    height = max(270, 19 * len(items))
-    sheet = Sheet(640 + 2 * MARGIN + 44 + _LEGEND, top + height + 46, title, subtitle)
-    axes = sheet.axes(MARGIN + 34, top, 640, height)
+    items = items[:_MAX_LEGEND]
+    columns, legend_width = side_legend(items, _HEIGHT)
+    left = MARGIN + 34
+    height = max(_HEIGHT, -(-len(items) // columns) * LEGEND_ROW)
+    sheet = Sheet(left + _WIDTH + 2 * MARGIN + legend_width, top + height + 46, title, subtitle)
+    axes = sheet.axes(left, top, _WIDTH, height)
     _plot_series(axes, series, days, table, spread)
     sheet.finish_axes(axes)
-    sheet.legend(MARGIN + 34 + 640 + MARGIN, top, items[:_MAX_LEGEND], _LEGEND - MARGIN)
+    sheet.legend(left + _WIDTH + MARGIN, top, items, legend_width, columns)
     return sheet.png()
 
 

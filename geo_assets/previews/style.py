@@ -173,9 +173,11 @@ class Sheet:
         """Return how many pixels a line of text takes."""
         return int(np.ceil(self._measure(text, font(size, bold=bold))))
 
-    def legend(self, x: int, y: int, items: Sequence[LegendItem], width: int) -> int:
+    def legend(
+        self, x: int, y: int, items: Sequence[LegendItem], width: int, columns: int | None = None
+    ) -> int:
         """Draw a legend in as many columns as fit into ``width``; return where it ends."""
-        columns, step = self._legend_columns(items, width)
+        columns, step = self._legend_columns(items, width, columns)
         rows = -(-len(items) // columns)
         for index, item in enumerate(items):
             left, upper = x + index // rows * step, y + index % rows * LEGEND_ROW
@@ -230,7 +232,11 @@ class Sheet:
         renderer = self._canvas.get_renderer()  # type: ignore[no-untyped-call]  # as above
         return float(renderer.get_text_width_height_descent(text, properties, ismath=False)[0])
 
-    def _legend_columns(self, items: Sequence[LegendItem], width: int) -> tuple[int, int]:
+    def _legend_columns(
+        self, items: Sequence[LegendItem], width: int, columns: int | None = None
+    ) -> tuple[int, int]:
+        if columns is not None:
+            return columns, width // columns
         longest = max((self.text_width(item.name) for item in items), default=0)
         step = max(1, min(longest + 40, width))
         return max(1, min(width // step, len(items))), step
@@ -255,6 +261,14 @@ class Sheet:
                     facecolor="none", edgecolor=PAPER, hatch="////", linewidth=0,
                 )
             )  # fmt: skip
+
+
+def side_legend(items: Sequence[LegendItem], height: int) -> tuple[int, int]:
+    """Return (columns, width in pixels) of a legend beside a picture of this height."""
+    probe = Sheet(1, 1)
+    longest = max((probe.text_width(item.name) for item in items), default=0)
+    columns = max(1, -(-len(items) * LEGEND_ROW // max(height, 8 * LEGEND_ROW)))
+    return columns, columns * min(longest + 32, 220)
 
 
 def nothing_here(title: str, message: str, *, width: int = 480) -> bytes:

@@ -84,6 +84,17 @@ def test_any_number_of_clusters_is_drawn(count, opened):
     opened(rebuilt_image(data, labels, np.linspace(0, 1, count)[:, None]))
 
 
+def test_large_speckled_labels_and_many_crossing_lines_still_fit_the_bound(opened):
+    rng = np.random.default_rng(0)
+    labels = rng.integers(1, 33, (700, 700)).astype(np.uint8)
+    table = class_table([f"a fairly long name of cluster {index + 1}" for index in range(32)])
+    dates = np.datetime64("2024-01-01") + np.arange(30) * 9
+
+    opened(label_map(rng.random((3, 700, 700)), labels, table))
+    opened(class_masks(labels, table))
+    opened(ndvi_series(rng.random((32, 30)), dates, table, spread=np.full((32, 30), 0.1)))
+
+
 def test_a_rebuilt_image_holds_the_centre_of_each_pixels_cluster(quarters):
     centres = np.array([[1.0, 10.0, 100.0], [2.0, 20.0, 200.0]])
     again = rebuild(quarters, centres)
