@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from geo_assets.assets.step import table_of
 from geo_assets.partitions import fold_and_split, partition_keys
-from geo_assets.resources import Results
+
+# Dagster reads the annotations of a function when it is defined.
+from geo_assets.resources import Results  # noqa: TC001
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -107,9 +110,7 @@ def _check(
         ]
         metadata: dict[str, Any] = {"count": len(problems)}
         if problems:
-            metadata["sample"] = dg.MetadataValue.table(
-                [dg.TableRecord(problem) for problem in problems[:SAMPLE]]
-            )
+            metadata["sample"] = table_of(problems[:SAMPLE])
             metadata["recovery"] = dg.MetadataValue.md(RECOVERY)
         return dg.AssetCheckResult(
             passed=not problems,

@@ -5,7 +5,6 @@ An error of ours is one readable line and exit status 1; anything else is a bug 
 
 from __future__ import annotations
 
-import datetime as dt
 import functools
 import sys
 from pathlib import Path
@@ -17,6 +16,7 @@ from rich.console import Console
 from geo_assets.errors import GeoAssetsError
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Callable
 
     from geo_assets.campaign import Campaign
@@ -53,6 +53,12 @@ def _readable_errors(command: Callable[..., Any]) -> Callable[..., Any]:
             sys.exit(1)
 
     return wrapped
+
+
+def _console() -> Console:
+    """A console that does not squeeze tables where the output is not a terminal."""
+    console = Console()
+    return console if console.is_terminal else Console(width=110)
 
 
 def _loaded(campaign: str | None) -> tuple[Campaign, Layout]:
@@ -100,7 +106,7 @@ def plan(campaign: str | None) -> None:
     from geo_assets.commands.plan import plan_campaign, print_plan
 
     loaded, layout = _loaded(campaign)
-    print_plan(Console(), loaded, layout, plan_campaign(loaded, layout))
+    print_plan(_console(), loaded, layout, plan_campaign(loaded, layout))
 
 
 @main.command()
@@ -111,7 +117,7 @@ def status(campaign: str | None) -> None:
     from geo_assets.commands.status import campaign_status, print_status
 
     loaded, layout = _loaded(campaign)
-    print_status(Console(), loaded, campaign_status(loaded, layout))
+    print_status(_console(), loaded, campaign_status(loaded, layout))
 
 
 @main.command()
@@ -151,4 +157,4 @@ def demo() -> None:
     """Run the demo campaign, let its archive repair a file, and run it again."""
     from geo_assets.commands.demo import run_demo
 
-    run_demo(Console())
+    run_demo(_console())

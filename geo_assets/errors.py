@@ -46,6 +46,10 @@ class ReadError(SourceError):
         self.scene_id = scene_id
 
 
+class ClusteringError(GeoAssetsError):
+    """The data cannot be clustered as asked: fewer distinct values than clusters, no pixel, ..."""
+
+
 class StorageError(GeoAssetsError):
     """A result cannot be published or a published result cannot be read."""
 

@@ -6,6 +6,8 @@ All schedules start switched off. https://docs.dagster.io/guides/automate/schedu
 
 from __future__ import annotations
 
+# Dagster resolves the annotations of a schedule's function when it is defined.
+from collections.abc import Iterator  # noqa: TC003
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -14,7 +16,7 @@ from geo_assets.jobs import EVERYTHING, LEFT_OVER
 from geo_assets.partitions import partition_keys
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from dagster._core.definitions.unresolved_asset_job_definition import (
         UnresolvedAssetJobDefinition,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -16,7 +17,9 @@ import dagster as dg
 from geo_assets.core.redownload import RequestPolicy, partitions_to_request
 from geo_assets.jobs import REDOWNLOAD
 from geo_assets.partitions import fold_and_split, partition_keys
-from geo_assets.resources import Results
+
+# Dagster reads the annotations of a function when it is defined.
+from geo_assets.resources import Results  # noqa: TC001
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,13 +58,15 @@ def build_sensors(
     def failed_chips_sensor(
         context: dg.SensorEvaluationContext, results: Results
     ) -> dg.SensorResult:
-        from geo_assets.storage.partition_state import partition_state
+        from geo_assets.storage.chip_paths import ChipPaths
+        from geo_assets.storage.chip_state import partition_state
 
         layout = results.layout(campaign.name)
         busy = _partitions_in_flight(context.instance, campaign)
         states = {
-            key: partition_state(layout, *fold_and_split(key), in_flight=key in busy)
+            key: replace(state, in_flight=True) if key in busy else state
             for key in partition_keys(campaign)
+            for state in [partition_state(ChipPaths.of(layout.folder, *fold_and_split(key)))]
         }
         cursor = json.loads(context.cursor) if context.cursor else {}
         requests, cursor = partitions_to_request(states, cursor, dt.datetime.now(dt.UTC), policy)

@@ -48,7 +48,7 @@ def labels(partition: Partition) -> Facts:
         "dagster/row_count": len(mine),
         "empty": bool(mine.empty),
         "path": dg.MetadataValue.path(str(path)),
-        "classes": dict(mine["class_name"].value_counts().sort_index().astype(int)),
+        "classes": mine["class_name"].value_counts().sort_index().to_dict(),
         "warnings": len(checked.warnings),
     }
 

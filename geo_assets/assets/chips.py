@@ -120,13 +120,14 @@ def chip_catalog(partition: Partition) -> Facts:
     size = campaign.chips.size**2 * (len(campaign.composite.bands) + 1) * 4
     require_room(store.paths.chips, size * len(specs), f"chip_catalog {partition}")
     tell = logged(partition.log, f"chips {partition}:")
-    report = store.converge(
-        specs,
-        chips.read,
-        run_id=partition.run_id,
-        workers=campaign.chips.workers,
-        progress=lambda done, total, _: tell(done, total),
-    )
+    with chips:
+        report = store.converge(
+            specs,
+            chips.read,
+            run_id=partition.run_id,
+            workers=campaign.chips.workers,
+            progress=lambda done, total, _: tell(done, total),
+        )
     catalog = open_catalog(store.paths.catalog)
     return {
         "dagster/row_count": len(catalog),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from geo_assets.assets.imagery import cloud_rules, scenes_of_boxes
-from geo_assets.assets.step import Facts, Partition, asset_step
+from geo_assets.assets.step import Facts, Partition, asset_step, table_of
 from geo_assets.progress import logged
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def ndvi_cube(partition: Partition) -> Facts:
         "first_day": min(days, default="none"),
         "last_day": max(days, default="none"),
         "failed_windows": sum(row["failed_windows"] for row in rows),
-        "table": dg.MetadataValue.table([dg.TableRecord(row) for row in rows]),
+        "table": table_of(rows),
     }
 
 

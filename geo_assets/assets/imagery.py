@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from geo_assets.assets.areas import read_boxes, read_labels_of_fold
-from geo_assets.assets.step import Facts, Partition, asset_step
+from geo_assets.assets.step import Facts, Partition, asset_step, table_of
 from geo_assets.progress import logged
 
 if TYPE_CHECKING:
@@ -75,9 +75,7 @@ def scenes(partition: Partition) -> Facts:
         "left_out": dict(Counter(out["reason"] for out in left_out)),
     }
     if left_out:
-        facts["left_out_scenes"] = dg.MetadataValue.table(
-            [dg.TableRecord({k: str(v) for k, v in out.items()}) for out in left_out[:50]]
-        )
+        facts["left_out_scenes"] = table_of(left_out[:50])
     return facts
 
 
@@ -133,7 +131,7 @@ def composite_image(partition: Partition) -> Facts:
         "bands": [*partition.campaign.composite.bands, "label"],
     }
     if rows:
-        facts["images"] = dg.MetadataValue.table([dg.TableRecord(row) for row in rows])
+        facts["images"] = table_of(rows)
         raster = read_cog(published[0])
         bands = partition.campaign.composite.bands
         facts["preview"] = dg.MetadataValue.md(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from geo_assets.assets.step import Facts, Partition, asset_step
+from geo_assets.assets.step import Facts, Partition, asset_step, table_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -106,7 +106,8 @@ def ndvi_temporal_labels(partition: Partition) -> Facts:
     from geo_assets.errors import GeoAssetsError
     from geo_assets.storage.leftovers import remove_all_but
 
-    layout, rules = partition.layout, partition.campaign.temporal_labels
+    campaign, layout = partition.campaign, partition.layout
+    rules = campaign.temporal_labels
     folder = layout.ndvi_temporal_labels_folder(partition.fold, partition.split)
     published: list[Path] = []
     rows = []
@@ -114,7 +115,11 @@ def ndvi_temporal_labels(partition: Partition) -> Facts:
     for cluster, days, values, geobox in _cubes(partition):
         try:
             series = temporal_features(
-                values, np.array(days, "datetime64[D]"), rules.every, rules.max_gap_days
+                values,
+                np.array(days, "datetime64[D]"),
+                rules.every,
+                rules.max_gap_days,
+                period=(np.datetime64(campaign.start), np.datetime64(campaign.end)),
             )
             model = _fit_series(partition, series.values, series.complete)
         except GeoAssetsError as error:
@@ -209,6 +214,7 @@ def _publish(
 
     from geo_assets.previews.palette import class_table
     from geo_assets.storage.atomic import publish_json
+    from geo_assets.storage.class_table import class_names_path
     from geo_assets.storage.cog import write_cog
     from geo_assets.storage.layout import model_of
 
@@ -225,7 +231,7 @@ def _publish(
         overviews="mode",
         tags={key: value for key, value in tags.items() if value},
     )
-    return [path, model_of(path)]
+    return [path, model_of(path), class_names_path(path)]
 
 
 def _names(centers: NDArray[np.floating]) -> list[str]:
@@ -238,7 +244,7 @@ def _summary(folder: Path, k: int, rows: list[dict[str, Any]]) -> dict[str, Any]
         "path": dg.MetadataValue.path(str(folder)),
         "rasters": len(rows),
         "clusters": k,
-        "table": dg.MetadataValue.table([dg.TableRecord(row) for row in rows[:100]]),
+        "table": table_of(rows[:100]),
     }
 
 
@@ -266,7 +272,7 @@ def _previews(
 
 
 def _series_preview(model: PixelKMeans, steps: list[str]) -> dict[str, Any]:
-    from geo_assets.previews.labels import ndvi_series
+    from geo_assets.previews.series import ndvi_series
     from geo_assets.previews.palette import class_table
     from geo_assets.previews.png import markdown_image
 

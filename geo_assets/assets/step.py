@@ -3,11 +3,14 @@
 A step is a plain function from a ``Partition`` to facts for people (metadata). ``AssetStep.bind``
 makes it a Dagster asset: key prefix, partitions, group, description (the step's docstring), and a
 loop over the partition keys of a run, so that a range of partitions costs one process.
+
+Without ``from __future__ import annotations``: Dagster compares the annotation of ``context`` with
+the class itself.
 """
 
-from __future__ import annotations
-
-from collections.abc import Callable, Mapping
+import logging
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from inspect import cleandoc
@@ -16,12 +19,12 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from geo_assets.partitions import fold_and_split, fold_split_partitions
-
-# Dagster reads the annotations of an asset's function when it is defined.
-from geo_assets.resources import ImagerySource, Results  # noqa: TC001
+from geo_assets.resources import ImagerySource, Results
+from geo_assets.storage.atomic import sweep_temporaries, sweep_temporaries_of
+from geo_assets.storage.partition_lock import partition_lock
 
 if TYPE_CHECKING:
-    import logging
+    from pathlib import Path
 
     from geo_assets.campaign import Campaign
     from geo_assets.sources.protocol import RasterSource
@@ -35,8 +38,8 @@ Facts = Mapping[str, Any]
 class Partition:
     """One fold × split of one campaign, while a run materializes it."""
 
-    campaign: Campaign
-    layout: Layout
+    campaign: "Campaign"
+    layout: "Layout"
     fold: str
     split: str
     imagery: ImagerySource
@@ -44,7 +47,7 @@ class Partition:
     log: logging.Logger
 
     @cached_property
-    def source(self) -> RasterSource:
+    def source(self) -> "RasterSource":
         """The campaign's imagery, opened at first use."""
         return self.imagery.open(self.campaign, self.layout)
 
@@ -69,7 +72,7 @@ class AssetStep:
         """Name of the asset, without the campaign's prefix."""
         return self.make.__name__
 
-    def bind(self, campaign: Campaign) -> dg.AssetsDefinition:
+    def bind(self, campaign: "Campaign") -> dg.AssetsDefinition:
         """Return the Dagster asset of this step in one campaign."""
         key = dg.AssetKey([campaign.name, self.name])
         metadata = dict(self.metadata)
@@ -80,6 +83,13 @@ class AssetStep:
         if campaign.licence:
             metadata["licence"] = campaign.licence
 
+        # A range of partitions as one run is what this platform is about, beta or not.
+        with warnings.catch_warnings(action="ignore", category=dg.BetaWarning):
+            return self._bind(campaign, key, metadata)
+
+    def _bind(
+        self, campaign: "Campaign", key: dg.AssetKey, metadata: Mapping[str, Any]
+    ) -> dg.AssetsDefinition:
         @dg.asset(
             key=key,
             deps=[dg.AssetKey([campaign.name, name]) for name in self.upstream],
@@ -101,8 +111,8 @@ class AssetStep:
     def _make_each(
         self,
         context: dg.AssetExecutionContext,
-        campaign: Campaign,
-        layout: Layout,
+        campaign: "Campaign",
+        layout: "Layout",
         imagery: ImagerySource,
     ) -> None:
         """Make every partition of the run; one that fails does not keep the others from trying."""
@@ -114,7 +124,9 @@ class AssetStep:
                 campaign, layout, fold, split, imagery, context.run_id, context.log
             )
             try:
-                facts = self.make(partition)
+                with partition_lock(layout.lock(self.name, fold, split), run_id=context.run_id):
+                    _sweep(layout.folder / self.name / fold, split)
+                    facts = self.make(partition)
             except Exception as error:
                 if len(context.partition_keys) == 1:
                     raise
@@ -132,6 +144,12 @@ class AssetStep:
             raise dg.Failure(f"{self.name} failed for {len(failures)} partitions: {names}")
         for key, facts in made.items():
             context.add_asset_metadata(facts, asset_key=context.asset_key, partition_key=key)
+
+
+def _sweep(folder: "Path", split: str) -> None:
+    """Remove what a killed run of this asset left under temporary names."""
+    sweep_temporaries_of(folder / f"{split}.parquet")
+    sweep_temporaries(folder / split)
 
 
 def asset_step(
@@ -164,3 +182,15 @@ def asset_step(
         return AssetStep(make, group, frozenset(kinds), upstream, schema, metadata or {})
 
     return declare
+
+
+def table_of(rows: Sequence[Mapping[str, Any]]) -> dg.TableMetadataValue:
+    """Return rows with the same keys as a table for people; numpy's numbers become Python's."""
+    return dg.MetadataValue.table(
+        [
+            dg.TableRecord(
+                {key: getattr(value, "item", lambda v=value: v)() for key, value in row.items()}
+            )
+            for row in rows
+        ]
+    )

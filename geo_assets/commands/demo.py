@@ -41,6 +41,7 @@ def run_demo(console: Console) -> None:
             result = defs.resolve_job_def(job_name(campaign, job)).execute_in_process(
                 instance=instance,
                 raise_on_error=False,
+                run_config={"loggers": {"console": {"config": {"log_level": "INFO"}}}},
                 tags={
                     "dagster/asset_partition_range_start": keys[0],
                     "dagster/asset_partition_range_end": keys[-1],
@@ -54,7 +55,7 @@ def run_demo(console: Console) -> None:
         before = campaign_status(campaign, layout)
         print_status(console, campaign, before)
         repaired = repair_archive(archive_folder(campaign, layout))
-        console.rule(f"The archive repaired {', '.join(repaired) or 'nothing'}; second run")
+        console.rule(f"The archive repaired {', '.join(repaired) or 'nothing more'}; second run")
         run(REDOWNLOAD)
         after = campaign_status(campaign, layout)
         print_status(console, campaign, after, before=before)

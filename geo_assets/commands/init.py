@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from geo_assets.errors import GeoAssetsError
 
 if TYPE_CHECKING:
     import datetime as dt
+    from pathlib import Path
 
     from geopandas import GeoDataFrame
 

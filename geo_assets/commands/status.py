@@ -9,6 +9,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rich import box
 from rich.table import Table
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def print_status(
     before: list[PartitionStatus] | None = None,
 ) -> None:
     """Print the table; with ``before``, a changed number shows what it was."""
-    table = Table(title=f"{campaign.name}: {campaign.title}", title_justify="left")
+    table = Table(title=f"{campaign.name}: {campaign.title}", title_justify="left", box=box.SIMPLE)
     for name in ("fold", "split"):
         table.add_column(name)
     columns = ("clusters", "scenes", "ok", "no_imagery", "failed", "cube_dates", "label_rasters")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+import threading
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Self
 
 import shapely
 from shapely.geometry import shape
@@ -17,7 +19,7 @@ from geo_assets.errors import ReadError, StorageError
 from geo_assets.sources.composites import grid_recipe, scene_pin
 from geo_assets.sources.scene_reader import solar_day
 from geo_assets.storage.chip_expectation import PICTURES
-from geo_assets.storage.cog import read_window
+from geo_assets.storage.cog import OpenRaster, Raster, open_raster
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -40,9 +42,9 @@ class Composite:
     sidecar: Sidecar
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CompositeChips:
-    """Cuts the chips of one partition from its composites.
+    """Cuts the chips of one partition from its composites; open (``with``) while chips are read.
 
     Attributes:
         composites: By cluster.
@@ -53,6 +55,20 @@ class CompositeChips:
     composites: Mapping[int, Composite]
     labels: Labels
     dates: tuple[dt.date, dt.date]
+    _opened: dict[Path, OpenRaster] = field(default_factory=dict)
+    _files: ExitStack = field(default_factory=ExitStack)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __enter__(self) -> Self:
+        for composite in self.composites.values():
+            # Opened and closed by the same thread: GDAL's environment belongs to a thread.
+            raster = open_raster(composite.image, asset="composite_image")
+            self._opened[composite.image] = self._files.enter_context(raster)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._opened.clear()
+        self._files.close()
 
     def specs(self, grid: GeoDataFrame, encoding: ChipEncoding) -> list[ChipSpec]:
         """Return what is wanted: a spec for each row of the chip grid, with its own recipe.
@@ -118,8 +134,14 @@ class CompositeChips:
                 raise ReadError(
                     f"{window.scene_id}: {window.error}", kind=window.kind, scene_id=window.scene_id
                 )
-        raster = read_window(composite.image, spec.geobox, asset="composite_image")
+        raster = self._window(composite.image, spec.geobox)
         return ChipPixels(raster.data, raster.valid)
+
+    def _window(self, image: Path, geobox: GeoBox) -> Raster:
+        """Read a window of a composite, which stays open: opening costs ten times a window."""
+        # A GDAL handle serves one thread at a time; encoding and writing go on beside it.
+        with self._lock:
+            return self._opened[image].window(geobox)
 
     def _composite(self, cluster: int) -> Composite:
         try:

@@ -210,7 +210,10 @@ class CompositeBuilder:
     def _heal(self, image: Path, sidecar: Path, known: Sidecar) -> Sidecar:
         raster = read_cog(image)
         canvas = _Canvas(raster.data[:-1], raster.valid, set(known.days), [])
-        for cell in _cells_of(known.failed_windows):
+        # Clouds of what is read now may reach beyond it, as far as clouds are grown.
+        margin = round(self.rules.clouds.dilate_m / abs(self.geobox.resolution.x))
+        windows = [window.grown(margin, known.shape) for window in known.failed_windows]
+        for cell in _cells_of(windows):
             self._compose(canvas, cell)
         return self._publish(canvas, image, sidecar)
 

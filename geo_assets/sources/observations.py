@@ -6,13 +6,13 @@ day are fused. A read that fails costs its window, never the whole date, and is 
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from geo_assets.core.clouds import clear_mask
-from geo_assets.core.fusion import fuse_solar_days
+from geo_assets.core.fusion import DayFusion
 from geo_assets.errors import ErrorKind, ReadError
 from geo_assets.sources.scene_reader import observation_order, solar_day
 
@@ -71,17 +71,16 @@ class FailedWindow:
             and col < self.col + self.width
         )
 
+    def grown(self, pixels: int, shape: tuple[int, int]) -> FailedWindow:
+        """Return the window with a margin, cut at the edges of a grid of that shape."""
+        top, left = max(self.row - pixels, 0), max(self.col - pixels, 0)
+        bottom = min(self.row + self.height + pixels, shape[0])
+        right = min(self.col + self.width + pixels, shape[1])
+        return replace(self, row=top, col=left, height=bottom - top, width=right - left)
+
     def moved(self, rows: int, cols: int) -> FailedWindow:
         """Return the same window counted from an origin that many rows and columns earlier."""
-        return FailedWindow(
-            self.row + rows,
-            self.col + cols,
-            self.height,
-            self.width,
-            self.scene_id,
-            self.kind,
-            self.error,
-        )
+        return replace(self, row=self.row + rows, col=self.col + cols)
 
 
 @dataclass(frozen=True)
@@ -125,29 +124,26 @@ def observe(
     padded = geobox.pad(margin) if margin else geobox
     rows, cols = geobox.shape
     inner = (slice(margin, margin + rows), slice(margin, margin + cols))
-    data: list[NDArray[Any]] = []
-    valid: list[NDArray[np.bool_]] = []
-    days: list[np.datetime64] = []
+    fusion = DayFusion()
+    seen = False
     failed: list[FailedWindow] = []
     for item in observation_order(items_meeting(items, padded)):
         read = _Reading(source, item, bands, clouds.band)
         scene = read.whole_or_parts(padded)
+        failed.extend(_cropped(merge_windows(read.failed), margin, rows, cols))
+        if scene is None:
+            continue
         clear = scene.valid
         if scene.scl is not None:
             clear = clear & clear_mask(scene.scl, clouds.exclude, dilate_pixels=margin)
-        data.append(scene.data[(slice(None), *inner)])
-        valid.append(clear[inner])
-        days.append(solar_day(item))
-        failed.extend(_cropped(merge_windows(read.failed), margin, rows, cols))
-    if not data:
-        empty = np.zeros((0, len(bands), rows, cols), np.uint16)
-        return Observations(
-            np.zeros(0, "datetime64[D]"), empty, np.zeros((0, rows, cols), bool), ()
-        )
-    fused, clear_days, unique = fuse_solar_days(
-        np.stack(data), np.stack(valid), np.array(days, "datetime64[D]")
-    )
-    return Observations(unique, fused, clear_days, tuple(failed))
+        fusion.add(scene.data[(slice(None), *inner)], clear[inner], solar_day(item))
+        seen = True
+    if not seen:
+        nothing = np.zeros((0, len(bands), rows, cols), np.uint16)
+        no_days = np.zeros(0, "datetime64[D]")
+        return Observations(no_days, nothing, np.zeros((0, rows, cols), bool), tuple(failed))
+    data, valid, days = fusion.result()
+    return Observations(days, data, valid, tuple(failed))
 
 
 def items_meeting(items: Sequence[Item], geobox: GeoBox) -> list[Item]:
@@ -173,14 +169,14 @@ class _Reading:
         self.footprint = shape(item["geometry"])
         self.failed: list[FailedWindow] = []
 
-    def whole_or_parts(self, geobox: GeoBox) -> SceneRead:
-        """Read the grid, or what can be read of it; fills ``failed``."""
+    def whole_or_parts(self, geobox: GeoBox) -> SceneRead | None:
+        """Read the grid, or what can be read of it, None if nothing can; fills ``failed``."""
         try:
             return self.source.read(self.item, self.bands, geobox, scl_band=self.scl_band)
         except ReadError as error:
             return self._parts(geobox, error)
 
-    def _parts(self, geobox: GeoBox, error: ReadError) -> SceneRead:
+    def _parts(self, geobox: GeoBox, error: ReadError) -> SceneRead | None:
         """Put a grid together from leaves; those that fail stay without valid pixels."""
         from geo_assets.sources.protocol import SceneRead
 
@@ -201,9 +197,7 @@ class _Reading:
                 if leaf.scl is not None:
                     scl = np.zeros((rows, cols), np.uint8) if scl is None else scl
                     scl[window] = leaf.scl
-        if data is None:
-            data = np.zeros((len(self.bands), rows, cols), np.uint16)
-        return SceneRead(data, valid, scl)
+        return None if data is None else SceneRead(data, valid, scl)
 
     def _leaf(self, geobox: GeoBox, row: int, col: int, whole: ReadError) -> SceneRead | None:
         """Read one leaf; None if it fails (noted) or lies outside the scene."""
@@ -250,10 +244,7 @@ def _same(one: FailedWindow, other: FailedWindow, *fields: str) -> bool:
 
 
 def _grown(window: FailedWindow, *, width: int = 0, height: int = 0) -> FailedWindow:
-    values = asdict(window)
-    return FailedWindow(
-        **(values | {"width": window.width + width, "height": window.height + height})
-    )
+    return replace(window, width=window.width + width, height=window.height + height)
 
 
 def _cropped(
@@ -266,15 +257,5 @@ def _cropped(
         bottom = min(window.row + window.height - margin, rows)
         right = min(window.col + window.width - margin, cols)
         if top < bottom and left < right:
-            kept.append(
-                FailedWindow(
-                    top,
-                    left,
-                    bottom - top,
-                    right - left,
-                    window.scene_id,
-                    window.kind,
-                    window.error,
-                )
-            )
+            kept.append(replace(window, row=top, col=left, height=bottom - top, width=right - left))
     return kept
