@@ -36,6 +36,11 @@ def _beside_the_campaign(path: Path, info: ValidationInfo) -> Path:
     return path if folder is None else Path(folder, path).resolve()
 
 
+def _url_or_path(value: str, info: ValidationInfo) -> str:
+    """Leave a URL as it is and resolve a path against the campaign's folder."""
+    return value if "://" in value else str(_beside_the_campaign(Path(value), info))
+
+
 def _crs_code(value: str) -> str:
     if not _CRS.match(value):
         msg = "allowed is an EPSG code such as 'EPSG:32632', or 'auto'"
@@ -45,6 +50,7 @@ def _crs_code(value: str) -> str:
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
 CampaignPath = Annotated[Path, AfterValidator(_beside_the_campaign)]
+CatalogAddress = Annotated[str, AfterValidator(_url_or_path)]
 CrsCode = Annotated[str, AfterValidator(_crs_code)]
 Band = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 
@@ -109,12 +115,15 @@ class StacImagery(Section):
     """A STAC API, or a static STAC catalog by path or URL."""
 
     kind: Literal["stac"]
-    catalog: str = Field(description="URL, or path relative to the campaign's file.")
+    catalog: CatalogAddress = Field(description="URL, or path relative to the campaign's file.")
     collections: tuple[str, ...] = Field((), description="Collections to search; empty: all.")
     signing: Literal["none", "planetary-computer"] = Field("none", description="How to sign hrefs.")
     offsets: dict[str, int] = Field(
         default_factory=dict,
         description="Digital-number offset by collection, for items that do not state their own.",
+    )
+    nodata: float | None = Field(
+        None, description="No-data value where neither item nor file states one."
     )
 
 

@@ -159,7 +159,7 @@ def composite_builders(partition: Partition) -> dict[int, CompositeBuilder]:
     """
     from geo_assets.sources.area_grid import grid_of_area
     from geo_assets.sources.composites import CompositeBuilder, CompositeRules
-    from geo_assets.sources.scene_reader import solar_day
+    from geo_assets.sources.scene_order import solar_day
 
     campaign = partition.campaign
     labels = read_labels_of_fold(partition)

@@ -272,9 +272,9 @@ def _previews(
 
 
 def _series_preview(model: PixelKMeans, steps: list[str]) -> dict[str, Any]:
-    from geo_assets.previews.series import ndvi_series
     from geo_assets.previews.palette import class_table
     from geo_assets.previews.png import markdown_image
+    from geo_assets.previews.series import ndvi_series
 
     classes = class_table(_names(model.centers.mean(axis=1)), ordered=True)
     picture = ndvi_series(model.centers, steps, classes)

@@ -17,7 +17,7 @@ from geo_assets.core.grids import pixel_window
 from geo_assets.core.label_band import label_digests
 from geo_assets.errors import ReadError, StorageError
 from geo_assets.sources.composites import grid_recipe, scene_pin
-from geo_assets.sources.scene_reader import solar_day
+from geo_assets.sources.scene_order import solar_day
 from geo_assets.storage.chip_expectation import PICTURES
 from geo_assets.storage.cog import OpenRaster, Raster, open_raster
 

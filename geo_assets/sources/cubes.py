@@ -22,7 +22,7 @@ from geo_assets.sources.observations import (
     merge_windows,
     observe,
 )
-from geo_assets.sources.scene_reader import solar_day
+from geo_assets.sources.scene_order import solar_day
 from geo_assets.storage.cube import open_cube, write_cube
 
 if TYPE_CHECKING:

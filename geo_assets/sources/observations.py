@@ -14,7 +14,7 @@ import numpy as np
 from geo_assets.core.clouds import clear_mask
 from geo_assets.core.fusion import DayFusion
 from geo_assets.errors import ErrorKind, ReadError
-from geo_assets.sources.scene_reader import observation_order, solar_day
+from geo_assets.sources.scene_order import observation_order, solar_day
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

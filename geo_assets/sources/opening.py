@@ -1,0 +1,71 @@
+"""From the campaign's words to a source: the one place that knows every kind."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from geo_assets.campaign import (
+    EarthEngineImagery,
+    RasterImagery,
+    SimulatedImagery,
+    StacImagery,
+)
+from geo_assets.errors import SourceError
+from geo_assets.sources.archive import prepare_archive
+
+if TYPE_CHECKING:
+    from geo_assets.campaign import Campaign
+    from geo_assets.sources.protocol import RasterSource
+    from geo_assets.storage.layout import Layout
+
+SCENE_CACHE = "scene_cache"
+"""Folder below the root of results where downloaded assets are kept, for all campaigns."""
+
+
+def open_source(campaign: Campaign, layout: Layout) -> RasterSource:
+    """Return the campaign's imagery, ready to be searched and read.
+
+    Raises:
+        SourceError: If this version cannot read that kind of imagery, or it is not there.
+    """
+    from geo_assets.sources.local_raster import LocalRasterSource, RasterRules
+    from geo_assets.sources.simulated import ArchiveSpec
+    from geo_assets.sources.stac import StacRules, StacSource
+
+    match campaign.imagery:
+        case SimulatedImagery(seed=seed):
+            archive = prepare_archive(campaign, layout)
+            return StacSource(
+                StacRules(
+                    str(archive / "catalog.json"),
+                    kind="static",
+                    resampling=campaign.grid.resampling,
+                    identity={"simulated": ArchiveSpec(seed=seed).digest()},
+                )
+            )
+        case StacImagery() as stac:
+            return StacSource(
+                StacRules(
+                    stac.catalog,
+                    stac.collections,
+                    signing=stac.signing,
+                    offsets=stac.offsets,
+                    nodata=stac.nodata,
+                    resampling=campaign.grid.resampling,
+                    keep_scenes=layout.root / SCENE_CACHE if campaign.keep_scenes else None,
+                )
+            )
+        case RasterImagery() as raster:
+            return LocalRasterSource(
+                RasterRules(
+                    raster.file,
+                    raster.date,
+                    raster.band_names,
+                    resampling=campaign.grid.resampling,
+                )
+            )
+        case EarthEngineImagery():
+            raise SourceError(
+                f"{campaign.name}: this version validates Earth Engine campaigns, "
+                "but cannot read Earth Engine yet"
+            )
