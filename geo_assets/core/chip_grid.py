@@ -129,9 +129,9 @@ def merge_windows(
 ) -> list[tuple[int, ChipWindow]]:
     """Cut the areas of all clusters of a partition into windows, each window once.
 
-    A window that several clusters share belongs to the lowest cluster that contains it whole,
-    else to the lowest cluster that meets it. Two lattices of one CRS and pixel size that differ by
-    a fraction of a pixel count as one.
+    A window that several clusters share belongs to the cluster that covers most of its pixels,
+    of equals to the lowest. Two lattices of one CRS and pixel size that differ by a fraction of a
+    pixel count as one.
 
     Args:
         areas: Cluster to its pixels.
@@ -147,15 +147,16 @@ def merge_windows(
             of a pixel, so that row and column would not tell their chips apart.
     """
     _check_pixel_sizes(areas)
-    owners: dict[tuple[str, int, int], tuple[bool, int, ChipWindow]] = {}
+    owners: dict[tuple[str, int, int], tuple[int, int, ChipWindow]] = {}
     for cluster in sorted(areas):
         area = areas[cluster]
-        rows, cols = _starts(area, size, chip_stride(size, overlap), "drop")
+        top, left = Lattice.of(area).position(area)
         for window in chip_windows(area, size, overlap, border):
             key = (str(crs_of(area)), window.row, window.col)
-            whole = window.row in rows and window.col in cols
-            if key not in owners or (whole and not owners[key][0]):
-                owners[key] = (whole, cluster, window)
+            height = min(window.row + size, top + area.shape.y) - max(window.row, top)
+            width = min(window.col + size, left + area.shape.x) - max(window.col, left)
+            if key not in owners or height * width > owners[key][0]:
+                owners[key] = (height * width, cluster, window)
     return [owners[key][1:] for key in sorted(owners)]
 
 

@@ -98,6 +98,7 @@ class CompositeChips:
                 "source": builder.source.describe(),
                 "rules": builder.rules.to_dict(),
                 "grid": grid_recipe(geobox),
+                "covered": _covered_part(builder.geobox, geobox),
                 "scenes": [scene_pin(item) for item in items],
                 "labels": digest,
                 "encoding": _encoding_recipe(encoding),
@@ -173,6 +174,17 @@ class CompositeChips:
     def _days_of(self, items: Sequence[Item]) -> tuple[dt.datetime, dt.datetime]:
         days = sorted(solar_day(item).item() for item in items) or list(self.dates)
         return _midnight(days[0]), _midnight(days[-1])
+
+
+def _covered_part(area: GeoBox, chip: GeoBox) -> list[int]:
+    """Rows and columns of a chip (start, stop, start, stop) that lie within its composite."""
+    rows, cols = pixel_window(area, chip)
+    return [
+        max(-rows.start, 0),
+        min(area.shape.y, rows.stop) - rows.start,
+        max(-cols.start, 0),
+        min(area.shape.x, cols.stop) - cols.start,
+    ]
 
 
 def _encoding_recipe(encoding: ChipEncoding) -> dict[str, Any]:
