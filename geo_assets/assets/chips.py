@@ -162,6 +162,7 @@ def chip_catalog(partition: Partition) -> Facts:
 
 def _tiles(campaign: Campaign, store: ChipStore) -> list[ChipTile]:
     """Return some chips of a catalog as tiles of a contact sheet."""
+    from geo_assets.core.grids import lattice_position
     from geo_assets.previews.chips import ChipTile, sample_rows
     from geo_assets.storage.catalog import read_rows
     from geo_assets.storage.chip_expectation import PICTURES
@@ -171,7 +172,8 @@ def _tiles(campaign: Campaign, store: ChipStore) -> list[ChipTile]:
     tiles = []
     for number in sample_rows([row.outcome.status for row in rows]):
         row = rows[number]
-        name = row.spec.chip_id.split("-", 3)[-1]
+        chip_row, chip_col = lattice_position(row.spec.geobox)
+        name = f"{chip_row % 10000:04d} {chip_col % 10000:04d}"
         if row.href is None:
             kind = row.outcome.error_kind
             tiles.append(ChipTile(name, row.outcome.status, error_kind=kind))

@@ -81,7 +81,11 @@ def ndvi_spatial_labels(partition: Partition) -> Facts:
             if share > best_share:
                 best_share = share
                 previews = _previews(
-                    dequantise_index(ndvi), raster, centers[:, None], f"{day}, cluster {cluster}"
+                    dequantise_index(ndvi),
+                    raster,
+                    centers[:, None],
+                    names=_names(centers),
+                    subtitle=f"{day}, cluster {cluster}",
                 )
         remove_all_but(folder / f"cluster-{cluster}", published)
         if published:
@@ -162,7 +166,8 @@ def ndvi_temporal_labels(partition: Partition) -> Facts:
                 series.values[middle],
                 raster,
                 model.centers[:, middle, None],
-                f"{steps[middle]}, cluster {cluster}",
+                names=_names(model.centers.mean(axis=1)),
+                subtitle=f"{steps[middle]}, cluster {cluster}",
             ) | _series_preview(model, steps)
     remove_all_but(folder, published)
     return _summary(folder, rules.n_clusters, rows) | previews
@@ -252,6 +257,8 @@ def _previews(
     ndvi: NDArray[np.floating],
     raster: NDArray[np.uint8],
     centers: NDArray[np.floating],
+    *,
+    names: Sequence[str],
     subtitle: str,
 ) -> dict[str, Any]:
     """NDVI beside its labels, one mask a cluster, and NDVI rebuilt from the centres (K, 1)."""
@@ -259,7 +266,7 @@ def _previews(
     from geo_assets.previews.palette import class_table
     from geo_assets.previews.png import markdown_image
 
-    classes = class_table(_names(centers[:, 0]), ordered=True)
+    classes = class_table(names, ordered=True)
     pictures = {
         "preview": label_map(ndvi, raster, classes, subtitle=subtitle),
         "masks": class_masks(raster, classes, subtitle=subtitle),
