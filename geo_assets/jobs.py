@@ -42,15 +42,10 @@ REDOWNLOAD = "redownload_failed_chips"
 LEFT_OVER = "check_what_is_left_failed"
 
 
-def job_name(campaign: Campaign, name: str) -> str:
-    """Return the name of a job as Dagster knows it: with the campaign's, in its alphabet."""
-    return f"{campaign.name}_{name}".replace("-", "_")
-
-
 def build_jobs(
     campaign: Campaign, names: AbstractSet[str]
 ) -> dict[str, UnresolvedAssetJobDefinition]:
-    """Return the jobs of a campaign by their own name (Dagster's carries the campaign's too).
+    """Return the jobs of a campaign by name.
 
     Args:
         campaign: The campaign.
@@ -67,7 +62,7 @@ def build_jobs(
         name: str, selection: dg.AssetSelection, description: str, *, partitioned: bool = True
     ) -> UnresolvedAssetJobDefinition:
         return dg.define_asset_job(
-            job_name(campaign, name),
+            name,
             selection=selection,
             partitions_def=partitions if partitioned else None,
             description=description,

@@ -29,10 +29,9 @@ def build_schedules(
     campaign: Campaign, jobs: Mapping[str, UnresolvedAssetJobDefinition]
 ) -> list[dg.ScheduleDefinition]:
     """Return the schedules of a campaign."""
-    prefix = campaign.name.replace("-", "_")
 
     @dg.schedule(
-        name=f"{prefix}_weekly",
+        name="weekly",
         job=jobs[EVERYTHING],
         cron_schedule="0 3 * * 1",
         description="Mondays at 03:00: every fold and split of the campaign.",
@@ -43,7 +42,7 @@ def build_schedules(
             yield dg.RunRequest(run_key=f"{tick} {key}", partition_key=key)
 
     @dg.schedule(
-        name=f"{prefix}_failed_left_over",
+        name="failed_left_over",
         job=jobs[LEFT_OVER],
         cron_schedule="0 6 * * *",
         description="Daily at 06:00: reports the chips that are left failed.",

@@ -46,7 +46,6 @@ def build_sensors(
     policy = RequestPolicy()
 
     @dg.sensor(
-        name=f"{campaign.name}_failed_chips_sensor".replace("-", "_"),
         job=jobs[REDOWNLOAD],
         minimum_interval_seconds=60,
         default_status=dg.DefaultSensorStatus.RUNNING,

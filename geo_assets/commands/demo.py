@@ -14,7 +14,7 @@ from geo_assets.build import build_defs
 from geo_assets.campaign_file import load_campaign
 from geo_assets.commands.status import campaign_status, print_status
 from geo_assets.errors import GeoAssetsError
-from geo_assets.jobs import EVERYTHING, REDOWNLOAD, job_name
+from geo_assets.jobs import EVERYTHING, REDOWNLOAD
 from geo_assets.partitions import partition_keys
 from geo_assets.resources import Results
 
@@ -38,7 +38,7 @@ def run_demo(console: Console) -> None:
     with dg.DagsterInstance.get() as instance:
 
         def run(job: str) -> None:
-            result = defs.resolve_job_def(job_name(campaign, job)).execute_in_process(
+            result = defs.resolve_job_def(job).execute_in_process(
                 instance=instance,
                 raise_on_error=False,
                 run_config={"loggers": {"console": {"config": {"log_level": "INFO"}}}},
