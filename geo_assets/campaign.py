@@ -7,58 +7,40 @@ Paths are relative to the campaign's file. Secrets never belong here but in the 
 
 from __future__ import annotations
 
-import datetime as dt
-import re
-from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
-    StringConstraints,
-    ValidationInfo,
+    StrictFloat,
+    StrictInt,
     model_validator,
 )
 
-ARCHIVE_PREFIX = "archive:"
-"""Marks a path inside the simulated archive, which is written at run time."""
+from geo_assets.campaign_values import (
+    ARCHIVE_PREFIX,
+    Band,
+    CampaignPath,
+    CatalogAddress,
+    ClassValue,
+    CrsCode,
+    Day,
+    Name,
+    Owner,
+)
 
-_CRS = re.compile(r"^EPSG:\d{4,6}$")
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
-
-def _beside_the_campaign(path: Path, info: ValidationInfo) -> Path:
-    """Resolve a path against the campaign's folder, given as validation context."""
-    if str(path).startswith(ARCHIVE_PREFIX) or path.is_absolute():
-        return path
-    folder = (info.context or {}).get("folder")
-    return path if folder is None else Path(folder, path).resolve()
-
-
-def _url_or_path(value: str, info: ValidationInfo) -> str:
-    """Leave a URL as it is and resolve a path against the campaign's folder."""
-    return value if "://" in value else str(_beside_the_campaign(Path(value), info))
-
-
-def _crs_code(value: str) -> str:
-    if not _CRS.match(value):
-        msg = "allowed is an EPSG code such as 'EPSG:32632', or 'auto'"
-        raise ValueError(msg)
-    return value
-
-
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
-CampaignPath = Annotated[Path, AfterValidator(_beside_the_campaign)]
-CatalogAddress = Annotated[str, AfterValidator(_url_or_path)]
-CrsCode = Annotated[str, AfterValidator(_crs_code)]
-Band = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+LABEL_BAND = "label"
+"""Name of the band of labels that follows the image bands."""
 
 
 class Section(BaseModel):
-    """A part of a campaign: immutable, and without unknown keys."""
+    """A part of a campaign: immutable, without unknown keys, infinities and NaN."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Areas(Section):
@@ -78,8 +60,8 @@ class Areas(Section):
     class_column: str | None = Field(
         None, description="Column that names the class; absent: everything is class 1."
     )
-    classes: dict[str, Annotated[int, Field(ge=1, le=254)]] | None = Field(
-        None, description="Label value of each class; absent: 1, 2, ... by name."
+    classes: dict[str, ClassValue] | None = Field(
+        None, min_length=1, description="Label value of each class; absent: 1, 2, ... by name."
     )
 
     @model_validator(mode="after")
@@ -90,24 +72,27 @@ class Areas(Section):
         if self.files is not None and self.fold_column is not None:
             msg = "'fold_column' goes with 'file'; with 'files' each file is a fold"
             raise ValueError(msg)
+        if self.classes is not None and self.class_column is None:
+            msg = "'classes' needs 'class_column', which says the class of each polygon"
+            raise ValueError(msg)
         return self
 
 
 class Clusters(Section):
     """How the polygons of one fold and split are grouped into AOI clusters."""
 
-    count: int = Field(1, ge=1, le=1000, description="Clusters for each fold and split.")
-    buffer_m: float = Field(
+    count: StrictInt = Field(1, ge=1, le=1000, description="Clusters for each fold and split.")
+    buffer_m: StrictFloat = Field(
         0.0, ge=0, le=100_000, description="Metres added around each cluster's bounding box."
     )
-    max_box_km: float | None = Field(
+    max_box_km: StrictFloat | None = Field(
         None,
         gt=0,
         le=1000,
         description="Longest side of a cluster's box; clusters are added until it holds.",
     )
-    only: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
-        None, description="Restrict imagery to these cluster numbers."
+    only: tuple[Annotated[StrictInt, Field(ge=0)], ...] | None = Field(
+        None, min_length=1, description="Restrict imagery to these cluster numbers."
     )
 
 
@@ -118,12 +103,14 @@ class StacImagery(Section):
     catalog: CatalogAddress = Field(description="URL, or path relative to the campaign's file.")
     collections: tuple[str, ...] = Field((), description="Collections to search; empty: all.")
     signing: Literal["none", "planetary-computer"] = Field("none", description="How to sign hrefs.")
-    offsets: dict[str, int] = Field(
+    offsets: dict[str, StrictInt] = Field(
         default_factory=dict,
         description="Digital-number offset by collection, for items that do not state their own.",
     )
-    nodata: float | None = Field(
-        None, description="No-data value where neither item nor file states one."
+    nodata: StrictFloat | None = Field(
+        None,
+        allow_inf_nan=True,
+        description="No-data value where neither item nor file states one.",
     )
 
 
@@ -132,9 +119,11 @@ class RasterImagery(Section):
 
     kind: Literal["raster"]
     file: CampaignPath = Field(description="The raster.")
-    date: dt.date = Field(description="Day of acquisition.")
+    date: Day = Field(description="Day of acquisition.")
     band_names: tuple[Band, ...] | None = Field(
-        None, description="Names in file order; absent: the file's own band descriptions."
+        None,
+        min_length=1,
+        description="Names in file order; absent: the file's own band descriptions.",
     )
 
 
@@ -142,7 +131,7 @@ class SimulatedImagery(Section):
     """The simulated archive: a seeded landscape with known land cover, written at first use."""
 
     kind: Literal["simulated"]
-    seed: int = Field(7, ge=0, lt=2**32, description="Seed of the landscape.")
+    seed: StrictInt = Field(7, ge=0, lt=2**32, description="Seed of the landscape.")
 
 
 class EarthEngineImagery(Section):
@@ -152,8 +141,10 @@ class EarthEngineImagery(Section):
     collection: str = Field(description="Id of the image collection.")
     cadence: str | None = Field(None, description="Keep images whose 'cadence' property is this.")
     endpoint: Literal["high-volume", "standard"] = Field("high-volume", description="Service.")
-    concurrency: int = Field(38, ge=1, le=40, description="Requests in flight on one machine.")
-    requests_per_second: float = Field(90, gt=0, le=100, description="Token bucket's rate.")
+    concurrency: StrictInt = Field(
+        38, ge=1, le=40, description="Requests in flight on one machine."
+    )
+    requests_per_second: StrictFloat = Field(90, gt=0, le=100, description="Token bucket's rate.")
 
 
 Imagery = Annotated[
@@ -165,15 +156,17 @@ Imagery = Annotated[
 class Clouds(Section):
     """Which observations count as clear."""
 
-    max_cover: float = Field(
+    max_cover: StrictFloat = Field(
         100.0, ge=0, le=100, description="Largest eo:cloud_cover of a scene, in percent."
     )
     band: Band | None = Field("SCL", description="Scene classification, used where a scene has it.")
-    exclude: tuple[Annotated[int, Field(ge=0, le=255)], ...] = Field(
+    exclude: tuple[Annotated[StrictInt, Field(ge=0, le=255)], ...] = Field(
         (0, 1, 3, 8, 9, 10), description="Classes of that band that are not clear."
     )
-    dilate_m: float = Field(0.0, ge=0, le=5000, description="Metres by which clouds are grown.")
-    min_clear: float = Field(
+    dilate_m: StrictFloat = Field(
+        0.0, ge=0, le=5000, description="Metres by which clouds are grown."
+    )
+    min_clear: StrictFloat = Field(
         0.0, ge=0, le=1, description="Least clear share of the area for a date to enter a cube."
     )
 
@@ -181,8 +174,8 @@ class Clouds(Section):
 class Grid(Section):
     """The pixel grid of a cluster."""
 
-    crs: Literal["auto"] | CrsCode = Field("auto", description="'auto' or an EPSG code.")
-    resolution: Literal["native"] | Annotated[float, Field(gt=0, le=100_000)] = Field(
+    crs: CrsCode = Field("auto", description="'auto' or an EPSG code.")
+    resolution: Literal["native"] | Annotated[StrictFloat, Field(gt=0, le=100_000)] = Field(
         "native", description="'native', or the pixel size in units of the CRS."
     )
     resampling: Literal["nearest", "bilinear", "cubic", "average"] = Field(
@@ -196,8 +189,8 @@ class Composite(Section):
     bands: tuple[Band, ...] = Field(min_length=1, max_length=1023, description="Bands, in order.")
     reducer: Literal["median", "mean", "min", "max"] = Field("median", description="Over days.")
     dtype: Literal["native", "float32"] = Field("native", description="dtype of the image bands.")
-    start: dt.date | None = Field(None, description="First day, within the campaign's dates.")
-    end: dt.date | None = Field(None, description="Last day, within the campaign's dates.")
+    start: Day | None = Field(None, description="First day, within the campaign's dates.")
+    end: Day | None = Field(None, description="Last day, within the campaign's dates.")
 
 
 class LabelBand(Section):
@@ -214,8 +207,8 @@ class LabelBand(Section):
 class Chips(Section):
     """The chips cut from the composites."""
 
-    size: int = Field(256, ge=8, le=4096, description="Pixels a side.")
-    overlap: float = Field(0.0, ge=0, lt=1, description="Share by which neighbours overlap.")
+    size: StrictInt = Field(256, ge=8, le=4096, description="Pixels a side.")
+    overlap: StrictFloat = Field(0.0, ge=0, lt=1, description="Share by which neighbours overlap.")
     keep: Literal["labelled", "all"] = Field(
         "labelled", description="Chips that meet a label polygon, or all of the area."
     )
@@ -226,19 +219,26 @@ class Chips(Section):
     preview_bands: tuple[Band, Band, Band] | None = Field(
         None, description="Red, green, blue for previews, png and jpg; absent: found by name."
     )
-    stretch: tuple[float, float] | None = Field(
+    stretch: tuple[StrictFloat, StrictFloat] | None = Field(
         None,
         description="Values shown black and white in png and jpg; absent: 0 to 255 for bytes, "
         "0 to 3000 (reflectance 0 to 0.3) for wider integers, 0 to 0.3 for floats.",
     )
-    workers: int = Field(2, ge=1, le=64, description="Threads that read and write chips.")
+    workers: StrictInt = Field(2, ge=1, le=64, description="Threads that read and write chips.")
+
+    @model_validator(mode="after")
+    def _stretch_rises(self) -> Self:
+        if self.stretch is not None and self.stretch[0] >= self.stretch[1]:
+            msg = f"'stretch' must rise from black to white (got {list(self.stretch)})"
+            raise ValueError(msg)
+        return self
 
 
 class Outliers(Section):
     """What happens to NDVI values far from their date's median."""
 
     rule: Literal["none", "mask", "median"] = Field("none", description="Leave, drop or replace.")
-    n_sigma: float = Field(10.0, gt=0, le=1000, description="Robust sigmas (1.4826 MAD).")
+    n_sigma: StrictFloat = Field(10.0, gt=0, le=1000, description="Robust sigmas (1.4826 MAD).")
 
 
 class Cube(Section):
@@ -255,15 +255,15 @@ class Cube(Section):
 class SpatialLabels(Section):
     """Exact one-variable K-Means on each date's NDVI."""
 
-    n_clusters: int = Field(5, ge=2, le=32, description="K.")
+    n_clusters: StrictInt = Field(5, ge=2, le=32, description="K.")
 
 
 class TemporalLabels(Section):
     """K-Means on each pixel's NDVI series."""
 
-    n_clusters: int = Field(5, ge=2, le=32, description="K.")
+    n_clusters: StrictInt = Field(5, ge=2, le=32, description="K.")
     every: Literal["date", "10d", "month"] = Field("month", description="Step of the time axis.")
-    max_gap_days: int = Field(
+    max_gap_days: StrictInt = Field(
         62, ge=0, le=366, description="Longest gap that is filled, linear in time."
     )
     scaling: Literal["robust", "none"] = Field(
@@ -278,17 +278,17 @@ class Campaign(Section):
     title: str = Field("", description="One line for people.")
     attribution: str = Field("", description="Whom to name beside the pixels.")
     licence: str = Field("", description="Licence of the results, as SPDX id or words.")
-    owners: tuple[str, ...] = Field(
+    owners: tuple[Owner, ...] = Field(
         ("team:geo",), description="Owners shown in the UI: e-mail addresses or team:NAME."
     )
     folds: tuple[Name, ...] = Field(("all",), min_length=1, description="Folds or regions.")
     splits: tuple[Name, ...] = Field(("all",), min_length=1, description="Splits.")
-    seed: int = Field(10, ge=0, lt=2**32, description="Seed of everything random.")
+    seed: StrictInt = Field(10, ge=0, lt=2**32, description="Seed of everything random.")
     areas: Areas
     clusters: Clusters = Clusters()
     imagery: Imagery
-    start: dt.date = Field(description="First day of imagery.")
-    end: dt.date = Field(description="Last day of imagery.")
+    start: Day = Field(description="First day of imagery.")
+    end: Day = Field(description="Last day of imagery.")
     clouds: Clouds = Clouds()
     grid: Grid = Grid()
     composite: Composite
@@ -301,52 +301,59 @@ class Campaign(Section):
 
     @model_validator(mode="after")
     def _parts_fit_together(self) -> Self:
-        for field in ("folds", "splits"):
-            names = getattr(self, field)
-            if len(set(names)) < len(names):
-                msg = f"{field}: names must differ, got {list(names)}"
-                raise ValueError(msg)
-        if self.end < self.start:
-            msg = f"end: {self.end} lies before start: {self.start}"
-            raise ValueError(msg)
-        if self.areas.files is not None and set(self.areas.files) != set(self.folds):
-            msg = (
-                f"areas.files: needs exactly the folds {list(self.folds)}, "
-                f"got {sorted(self.areas.files)}"
-            )
-            raise ValueError(msg)
-        if self.areas.file is not None and self.areas.fold_column is None and len(self.folds) > 1:
-            msg = f"areas.fold_column: needed to tell the folds {list(self.folds)} apart"
-            raise ValueError(msg)
-        if self.areas.split_column is None and self.splits != ("all",):
-            msg = (
-                f"areas.split_column: needed for the splits {list(self.splits)}; "
-                "without it the one split is 'all'"
-            )
-            raise ValueError(msg)
-        self._check_composite()
+        problems = [*self._names(), *self._areas(), *self._dates(), *self._bands()]
+        if problems:
+            raise ValueError("\n".join(problems))
         return self
 
-    def _check_composite(self) -> None:
-        first = self.composite.start or self.start
-        last = self.composite.end or self.end
+    def _names(self) -> Iterator[str]:
+        for field, names in (("folds", self.folds), ("splits", self.splits)):
+            if len(set(names)) < len(names):
+                yield f"{field}: names must differ (got {list(names)})"
+        joined = [f"{fold}-{split}" for fold in set(self.folds) for split in set(self.splits)]
+        if twins := sorted({name for name in joined if joined.count(name) > 1}):
+            yield f"folds, splits: two pairs give the same chip ids: {', '.join(twins)}"
+
+    def _areas(self) -> Iterator[str]:
+        areas, folds = self.areas, list(self.folds)
+        if areas.files is not None and set(areas.files) != set(folds):
+            yield f"areas.files: needs exactly the folds {folds} (got {sorted(areas.files)})"
+        if areas.file is not None and areas.fold_column is None and len(folds) > 1:
+            yield f"areas.fold_column: missing; needed to tell the folds {folds} apart"
+        if areas.split_column is None and self.splits != ("all",):
+            yield (
+                f"areas.split_column: missing; needed for the splits {list(self.splits)}, "
+                "without it the one split is 'all'"
+            )
+        files = [areas.file] if areas.files is None else list(areas.files.values())
+        if not isinstance(self.imagery, SimulatedImagery):
+            for file in files:
+                if str(file).startswith(ARCHIVE_PREFIX):
+                    yield (
+                        f"areas: {ARCHIVE_PREFIX!r} goes with imagery of the kind 'simulated', "
+                        f"not {self.imagery.kind!r} (got '{file}')"
+                    )
+
+    def _dates(self) -> Iterator[str]:
+        if self.end < self.start:
+            yield f"end: {self.end} lies before start: {self.start}"
+            return
+        first, last = self.composite_dates
         if not self.start <= first <= last <= self.end:
-            msg = (
+            yield (
                 f"composite.start, composite.end: {first} to {last} must lie in order "
                 f"within {self.start} to {self.end}"
             )
-            raise ValueError(msg)
-        bands = self.composite.bands
+
+    def _bands(self) -> Iterator[str]:
+        bands = list(self.composite.bands)
         if len(set(bands)) < len(bands):
-            msg = f"composite.bands: names must differ, got {list(bands)}"
-            raise ValueError(msg)
-        if self.chips.stretch is not None and self.chips.stretch[0] >= self.chips.stretch[1]:
-            msg = f"chips.stretch: {list(self.chips.stretch)} must rise"
-            raise ValueError(msg)
+            yield f"composite.bands: names must differ (got {bands})"
+        if LABEL_BAND in bands:
+            yield f"composite.bands: {LABEL_BAND!r} is the name of the label band (got {bands})"
         for band in self.chips.preview_bands or ():
             if band not in bands:
-                msg = f"chips.preview_bands: {band!r} is not among composite.bands {list(bands)}"
-                raise ValueError(msg)
+                yield f"chips.preview_bands: {band!r} is not among composite.bands {bands}"
 
     @property
     def bands(self) -> tuple[str, ...]:
@@ -355,6 +362,6 @@ class Campaign(Section):
         return tuple(dict.fromkeys((*self.composite.bands, *cube)))
 
     @property
-    def composite_dates(self) -> tuple[dt.date, dt.date]:
+    def composite_dates(self) -> tuple[Day, Day]:
         """First and last day of the composite."""
         return self.composite.start or self.start, self.composite.end or self.end

@@ -137,9 +137,9 @@ def schema() -> None:
     """Print the JSON schema of a campaign file, for editors."""
     import json
 
-    from geo_assets.campaign import Campaign
+    from geo_assets.campaign_file import campaign_schema
 
-    click.echo(json.dumps(Campaign.model_json_schema(), indent=2))
+    click.echo(json.dumps(campaign_schema(), indent=2))
 
 
 @main.command()

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from geo_assets.campaign import (
-    ARCHIVE_PREFIX,
     EarthEngineImagery,
     RasterImagery,
     SimulatedImagery,
     StacImagery,
 )
+from geo_assets.campaign_values import ARCHIVE_PREFIX
 from geo_assets.commands.home import HOME_VARIABLE
 from geo_assets.errors import GeoAssetsError
 from geo_assets.storage.disk import RESERVE, free_bytes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from geo_assets.campaign import ARCHIVE_PREFIX
+from geo_assets.campaign_values import ARCHIVE_PREFIX
 from geo_assets.core.labels import LabelRules, validate_label_files, validate_labels
 from geo_assets.sources.archive import prepare_archive
 from geo_assets.storage.vectors import read_vector

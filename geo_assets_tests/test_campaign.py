@@ -1,0 +1,304 @@
+from __future__ import annotations
+
+import datetime as dt
+import json
+
+import jsonschema
+import pytest
+import yaml
+
+from geo_assets.campaign import LABEL_BAND
+from geo_assets.campaign_file import campaign_schema, find_campaign, packaged_campaigns
+from geo_assets.campaign_values import looks_secret
+from geo_assets.errors import CampaignError
+from geo_assets.storage import cog
+from geo_assets_tests.campaign_testing import ABSENT, a_campaign, campaign_content
+from geo_assets_tests.conftest import REPOSITORY
+
+NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
+KINDS = "'stac', 'raster', 'simulated', 'earth-engine'"
+
+WRONG = {
+    # unknown keys
+    "misspelt": (
+        {"chips.sise": 64},
+        "chips.sise: unknown key; did you mean 'size'? Allowed here: ",
+    ),
+    "unheard-of": ({"zebra": "red"}, "zebra: unknown key. Allowed here: areas, attribution, "),
+    "of another kind": (
+        {"imagery.seed": 7},
+        "imagery.seed: unknown key. Allowed here: catalog, collections, kind, nodata, offsets",
+    ),
+    "deep": (
+        {"cube.outliers.sigma": 3},
+        "cube.outliers.sigma: unknown key; did you mean 'n_sigma'? Allowed here: n_sigma, rule",
+    ),
+    # units out of range
+    "size too small": ({"chips.size": 7}, "chips.size: must be greater than or equal to 8 (got 7)"),
+    "overlap of one": ({"chips.overlap": 1}, "chips.overlap: must be less than 1 (got 1)"),
+    "cloud percent": (
+        {"clouds.max_cover": 101},
+        "clouds.max_cover: must be less than or equal to 100 (got 101)",
+    ),
+    "clear share as percent": (
+        {"clouds.min_clear": 80},
+        "clouds.min_clear: must be less than or equal to 1 (got 80)",
+    ),
+    "class of ignore": (
+        {"areas.class_column": "crop", "areas.classes": {"oat": 255}},
+        "areas.classes.oat: must be less than or equal to 254 (got 255)",
+    ),
+    "no metre": (
+        {"clusters.buffer_m": float("nan")},
+        "clusters.buffer_m: must be a finite number (got nan)",
+    ),
+    "endless box": (
+        {"clusters.max_box_km": float("inf")},
+        "clusters.max_box_km: must be a finite number (got inf)",
+    ),
+    "cluster below zero": (
+        {"clusters.only": [0, -1]},
+        "clusters.only.1: must be greater than or equal to 0 (got -1)",
+    ),
+    "no pixel": (
+        {"grid.resolution": 0},
+        "grid.resolution: must be 'native', or must be greater than 0 (got 0)",
+    ),
+    # wrong types
+    "text for a number": ({"chips.size": "64"}, "chips.size: must be a valid integer (got '64')"),
+    "part of a pixel": ({"chips.size": 64.5}, "chips.size: must be a valid integer (got 64.5)"),
+    "yes for a number": (
+        {"clusters.count": True},
+        "clusters.count: must be a valid integer (got T",
+    ),
+    "number for a name": ({"name": 7}, "name: must be text; put it in quotes (got 7)"),
+    "YAML's no": ({"folds": [False]}, "folds.0: must be text; put it in quotes (got False)"),
+    "text for a list": ({"folds": "north"}, "folds: must be a list (got 'north')"),
+    "no fold": ({"folds": []}, "folds: must hold at least 1 (got [])"),
+    "text for a section": ({"chips": "big"}, "chips: must be a mapping of keys (got 'big')"),
+    "no such day": ({"start": "2021-02-30"}, "start: must be a date such as 2021-05-01 (got '20"),
+    "year alone": ({"start": 2021}, "start: must be a date such as 2021-05-01 (got 2021)"),
+    "word for a date": ({"end": "soon"}, "end: must be a date such as 2021-05-01 (got 'soon')"),
+    "a CRS by name": (
+        {"grid.crs": "UTM 33"},
+        "grid.crs: must match pattern '^(auto|EPSG:[0-9]{4,6})$' (got 'UTM 33')",
+    ),
+    "a path as name": ({"name": "../up"}, f"name: must match pattern '{NAME}' (got '../up')"),
+    "a pair as fold": ({"folds": ["a|b"]}, f"folds.0: must match pattern '{NAME}' (got 'a|b')"),
+    "no owner": ({"owners": ["me"]}, "owners.0: must match pattern '^(team:.+|"),
+    "unknown rule": (
+        {"labels.overlap": "most"},
+        "labels.overlap: must be 'max', 'min', 'first' or 'last' (got 'most')",
+    ),
+    "two colours": (
+        {"chips.preview_bands": ["B04", "B08"]},
+        "chips.preview_bands.2: missing",
+    ),
+    # the union of imagery kinds
+    "unknown kind": (
+        {"imagery": {"kind": "sentinel"}},
+        f"imagery: kind must be one of {KINDS} (got 'sentinel')",
+    ),
+    "no kind": ({"imagery": {"catalog": "x"}}, "imagery: 'kind' is missing"),
+    "imagery as text": ({"imagery": "stac"}, "imagery: must be a mapping of keys (got 'stac')"),
+    "missing of a kind": ({"imagery": {"kind": "stac"}}, "imagery.catalog: missing"),
+    "unsigned": (
+        {"imagery.signing": "aws"},
+        "imagery.signing: must be 'none' or 'planetary-computer' (got 'aws')",
+    ),
+    # what is missing
+    "no areas": ({"areas": ABSENT}, "areas: missing"),
+    "no bands": ({"composite": {}}, "composite.bands: missing"),
+    "no file of areas": (
+        {"areas.file": ABSENT},
+        "areas: give either 'files' (one for each fold) or 'file' (one for all), not both",
+    ),
+    # impossible combinations
+    "file and files": (
+        {"areas.files": {"north": "n", "south": "s"}},
+        "areas: give either 'files' (one for each fold) or 'file' (one for all), not both",
+    ),
+    "fold column of files": (
+        {"areas.file": ABSENT, "areas.files": {"north": "n", "south": "s"}},
+        "areas: 'fold_column' goes with 'file'; with 'files' each file is a fold",
+    ),
+    "a fold without file": (
+        {"areas": {"files": {"north": "n.geojson"}, "split_column": "split"}},
+        "areas.files: needs exactly the folds ['north', 'south'] (got ['north'])",
+    ),
+    "folds without column": (
+        {"areas.fold_column": ABSENT},
+        "areas.fold_column: missing; needed to tell the folds ['north', 'south'] apart",
+    ),
+    "splits without column": (
+        {"areas.split_column": ABSENT},
+        "areas.split_column: missing; needed for the splits ['train', 'test']",
+    ),
+    "classes without column": (
+        {"areas.classes": {"oat": 1}},
+        "areas: 'classes' needs 'class_column'",
+    ),
+    "twice the same fold": (
+        {"folds": ["north", "north"]},
+        "folds: names must differ (got ['north', 'north'])",
+    ),
+    "one id for two pairs": (
+        {"folds": ["a", "a-b"], "splits": ["c", "b-c"]},
+        "folds, splits: two pairs give the same chip ids: a-b-c",
+    ),
+    "end before start": (
+        {"end": dt.date(2020, 1, 1)},
+        "end: 2020-01-01 lies before start: 2021-01-01",
+    ),
+    "composite outside": (
+        {"composite.end": dt.date(2022, 1, 1)},
+        "composite.start, composite.end: 2021-01-01 to 2022-01-01 must lie in order within 2021-",
+    ),
+    "twice the same band": (
+        {"composite.bands": ["B04", "B04"]},
+        "composite.bands: names must differ (got ['B04', 'B04'])",
+    ),
+    "a band called label": (
+        {"composite.bands": ["B04", "label"]},
+        "composite.bands: 'label' is the name of the label band",
+    ),
+    "preview of other bands": (
+        {"chips.preview_bands": ["B04", "B08", "B02"]},
+        "chips.preview_bands: 'B02' is not among composite.bands ['B04', 'B08']",
+    ),
+    "stretch that falls": (
+        {"chips.stretch": [3000, 0]},
+        "chips: 'stretch' must rise from black to white (got [3000.0, 0.0])",
+    ),
+    "archive of another kind": (
+        {"areas.file": "archive:labels/north.geojson"},
+        "areas: 'archive:' goes with imagery of the kind 'simulated', not 'stac'",
+    ),
+}
+
+
+@pytest.mark.parametrize(("changes", "line"), WRONG.values(), ids=WRONG)
+def test_what_is_wrong_is_told_with_file_key_value_and_what_is_allowed(tmp_path, changes, line):
+    with pytest.raises(CampaignError) as caught:
+        a_campaign(tmp_path, changes)
+    lines = str(caught.value).splitlines()
+    assert any(told.startswith(f"tiny.yaml: {line}") for told in lines), lines
+
+
+def test_everything_that_is_wrong_is_told_at_once(tmp_path):
+    with pytest.raises(CampaignError) as caught:
+        a_campaign(tmp_path, {"chips.size": 1, "composite.bands": [], "grid.crs": "x", "a": 1})
+    keys = [line.split(": ")[1] for line in str(caught.value).splitlines()]
+    assert sorted(keys) == ["a", "chips.size", "composite.bands", "grid.crs"]
+
+
+SECRETS = {
+    "token": {"token": "hunter2"},
+    "password": {"imagery.password": "hunter2"},
+    "api key": {"imagery.api_key": "hunter2"},
+    "secret": {"imagery.clientSecret": "hunter2"},
+    "key": {"areas.key": "hunter2"},
+    "mapping of them": {"credentials": {"user": "hunter2"}},
+    "user of a URL": {"imagery.catalog": "https://me:hunter2@stac.example/v1"},
+    "query of a URL": {"imagery.catalog": "https://stac.example/v1?sig=hunter2"},
+}
+
+
+@pytest.mark.parametrize("changes", SECRETS.values(), ids=SECRETS)
+def test_a_secret_is_refused_and_not_shown(tmp_path, changes):
+    with pytest.raises(CampaignError) as caught:
+        a_campaign(tmp_path, changes)
+    (line,) = str(caught.value).splitlines()
+    assert f"{next(iter(changes))}: " in line
+    assert "secrets belong in the environment, never in a campaign file" in line
+    assert "hunter2" not in line
+
+
+def test_a_secret_beside_another_mistake_is_not_shown(tmp_path):
+    """A message once showed the whole section that it was about."""
+    for changes in (
+        {"imagery": {"seed": 1, "token": "hunter2"}},
+        {"areas": {"token": "hunter2"}},
+        {"chips": [{"token": "hunter2"}]},
+        {"name": {"token": "hunter2"}},
+        {"tokne": "hunter2"},
+    ):
+        with pytest.raises(CampaignError) as caught:
+            a_campaign(tmp_path, changes)
+        assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "secret"),
+    [
+        *((key, True) for key in ("apiKey", "API-KEY", "x_token", "passwd", "sig", "auth", "key")),
+        *((key, False) for key in ("keep", "chips", "monkey", "design", "keyboard", "author")),
+    ],
+)
+def test_a_secret_is_known_by_its_key(key, secret):
+    assert looks_secret(key) is secret
+
+
+def test_no_key_of_a_campaign_looks_secret():
+    """Else its own users would be told to take it out."""
+
+    def keys(part):
+        for key, value in part.items() if isinstance(part, dict) else ():
+            if key == "properties":
+                yield from value
+            yield from keys(value)
+
+    assert not [key for key in keys(campaign_schema()) if looks_secret(key)]
+
+
+def test_paths_are_relative_to_the_campaigns_file(tmp_path):
+    campaign = a_campaign(tmp_path)
+    assert campaign.areas.file == tmp_path / "areas.geojson"
+    assert campaign.imagery.catalog == str(tmp_path / "catalog.json")
+    url = {"imagery.catalog": "https://stac.example/v1?limit=3"}
+    assert a_campaign(tmp_path, url).imagery.catalog == url["imagery.catalog"]
+
+
+def test_every_band_is_read_once(tmp_path):
+    changes = {"cube": {"red": "B04", "nir": "B8A"}}
+    assert a_campaign(tmp_path, changes).bands == ("B04", "B08", "B8A")
+    assert a_campaign(tmp_path).bands == ("B04", "B08")
+
+
+def test_the_composites_days_are_the_campaigns_unless_stated(tmp_path):
+    first, last, june = dt.date(2021, 1, 1), dt.date(2021, 12, 31), dt.date(2021, 6, 1)
+    assert a_campaign(tmp_path).composite_dates == (first, last)
+    assert a_campaign(tmp_path, {"composite.start": june}).composite_dates == (june, last)
+
+
+def test_the_label_band_is_called_what_it_is_called_in_files():
+    assert LABEL_BAND == cog.LABEL_BAND
+
+
+def test_the_committed_schema_is_current():
+    """After a change of the campaign: geo-assets schema > docs/campaign.schema.json."""
+    committed = (REPOSITORY / "docs/campaign.schema.json").read_text(encoding="utf-8")
+    assert json.loads(committed) == campaign_schema()
+
+
+def test_the_schema_is_a_valid_one():
+    jsonschema.Draft202012Validator.check_schema(campaign_schema())
+
+
+def _as_json(content):
+    return json.loads(json.dumps(content, default=str))
+
+
+@pytest.mark.parametrize("name", packaged_campaigns())
+def test_the_schema_admits_the_packaged_campaigns(name):
+    content = yaml.safe_load(find_campaign(name).read_text(encoding="utf-8"))
+    jsonschema.Draft202012Validator(campaign_schema()).validate(_as_json(content))
+
+
+@pytest.mark.parametrize(
+    "changes", [{"chips.sise": 3}, {"chips.size": 7}, {"imagery.kind": "x"}, {"name": "a b"}]
+)
+def test_the_schema_refuses_what_loading_refuses(changes):
+    content = _as_json(campaign_content(changes))
+    assert not jsonschema.Draft202012Validator(campaign_schema()).is_valid(content)
+    assert jsonschema.Draft202012Validator(campaign_schema()).is_valid(_as_json(campaign_content()))
