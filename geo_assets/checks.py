@@ -8,11 +8,13 @@ https://docs.dagster.io/guides/test/asset-checks
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from geo_assets.assets.step import table_of
+from geo_assets.errors import StorageError
 from geo_assets.partitions import fold_and_split, partition_keys
 
 # Dagster reads the annotations of a function when it is defined.
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from geo_assets.campaign import Campaign
-    from geo_assets.sources.observations import FailedWindow
+    from geo_assets.sources.windows import FailedWindow
     from geo_assets.storage.layout import Layout
 
 SAMPLE = 20
@@ -33,7 +35,7 @@ SAMPLE = 20
 Problems = list[dict[str, Any]]
 """One row for each problem, all with the same keys."""
 
-RECOVERY = """\
+CHIP_RECOVERY = """\
 **What to do**
 
 - `transient`, `invalid_payload`, `corrupt`: nothing. The failed-chips sensor asks again; or
@@ -42,80 +44,66 @@ RECOVERY = """\
   `clouds.max_cover`), then materialize `scenes` and what follows.
 - `geo-assets verify` reads and hashes every chip again.
 """
+IMAGERY_RECOVERY = """\
+**What to do**
+
+Materialize the asset again for the partition: what could not be read is read again. What
+is `permanent` waits until the scene's file is restored, or the scene left out (dates,
+`clouds.max_cover`) and `scenes` materialized again.
+"""
+LABEL_RECOVERY = """\
+**What to do**
+
+Materialize the asset again for the partition: rasters and models are written together.
+"""
+
+
+@dataclass(frozen=True)
+class Question:
+    """What one check asks of each partition of an asset."""
+
+    asset: str
+    name: str
+    description: str
+    problems: Callable[[Layout, str, str], Problems]
+    recovery: str
 
 
 def build_checks(campaign: Campaign, names: AbstractSet[str]) -> list[dg.AssetChecksDefinition]:
     """Return the checks of the assets that a campaign has."""
-    checks: list[tuple[str, str, str, Callable[[Layout, str, str], Problems]]] = [
-        (
-            "chip_catalog",
-            "nothing_is_left_failed",
-            "Every chip ended ok or as no imagery.",
-            _failed_chips,
-        ),
-        (
-            "chip_catalog",
-            "every_ok_chip_has_its_file",
-            "Each row that says ok has a file of the recorded size.",
-            _chips_without_file,
-        ),
-        (
-            "composite_image",
-            "every_window_was_read",
-            "No window of a composite is missing because a scene could not be read.",
-            _composite_windows,
-        ),
-        (
-            "ndvi_cube",
-            "every_date_was_read",
-            "No window of a cube is missing because a scene could not be read.",
-            _cube_windows,
-        ),
-        (
-            "ndvi_spatial_labels",
-            "labels_are_of_their_model",
-            "Each label raster holds nothing but 0 and the clusters of its model.",
-            _spatial_labels,
-        ),
-        (
-            "ndvi_temporal_labels",
-            "labels_are_of_their_model",
-            "Each label raster holds nothing but 0 and the clusters of its model.",
-            _temporal_labels,
-        ),
-    ]
-    return [
-        _check(campaign, asset, name, text, find)
-        for asset, name, text, find in checks
-        if asset in names
-    ]
+    return [_check(campaign, question) for question in QUESTIONS if question.asset in names]
 
 
-def _check(
-    campaign: Campaign,
-    asset: str,
-    name: str,
-    description: str,
-    find: Callable[[Layout, str, str], Problems],
-) -> dg.AssetChecksDefinition:
+def _check(campaign: Campaign, question: Question) -> dg.AssetChecksDefinition:
     """A check that looks at every partition there is and passes if it finds no problem."""
 
-    @dg.asset_check(asset=dg.AssetKey([campaign.name, asset]), name=name, description=description)
+    @dg.asset_check(
+        asset=dg.AssetKey([campaign.name, question.asset]),
+        name=question.name,
+        description=question.description,
+    )
     def check(results: Results) -> dg.AssetCheckResult:
         layout = results.layout(campaign.name)
-        problems = [
-            {"partition": key, **problem}
-            for key in partition_keys(campaign)
-            for problem in find(layout, *fold_and_split(key))
-        ]
-        metadata: dict[str, Any] = {"count": len(problems)}
-        if problems:
-            metadata["sample"] = table_of(problems[:SAMPLE])
-            metadata["recovery"] = dg.MetadataValue.md(RECOVERY)
+        problems: Problems = []
+        unreadable: Problems = []
+        for key in partition_keys(campaign):
+            try:
+                found = question.problems(layout, *fold_and_split(key))
+            except StorageError as error:
+                unreadable.append({"partition": key, "error": str(error)})
+            else:
+                problems += [{"partition": key, **problem} for problem in found]
+        metadata: dict[str, Any] = {"count": len(problems), "unreadable": len(unreadable)}
+        for name, rows in (("sample", problems), ("unreadable_sample", unreadable)):
+            if rows:
+                metadata[name] = table_of(rows[:SAMPLE])
+        count = len(problems) + len(unreadable)
+        if count:
+            metadata["recovery"] = dg.MetadataValue.md(question.recovery)
         return dg.AssetCheckResult(
-            passed=not problems,
+            passed=count == 0,
             severity=dg.AssetCheckSeverity.WARN,
-            description=f"{len(problems)} found" if problems else None,
+            description=f"{count} found" if count else None,
             metadata=metadata,
         )
 
@@ -187,14 +175,17 @@ def _labels_beyond_their_model(folder: Path) -> Problems:
 
     problems: Problems = []
     for path in sorted(folder.rglob("*.tif")):
-        model = json.loads(model_of(path).read_text(encoding="utf-8"))
+        model = model_of(path)
+        clusters = (
+            len(json.loads(model.read_text(encoding="utf-8"))["centers"]) if model.is_file() else 0
+        )
         highest = int(read_cog(path).data.max())
-        if highest > len(model["centers"]):
+        if highest > clusters or not model.is_file():
             problems.append(
                 {
                     "raster": path.relative_to(folder).as_posix(),
                     "highest_label": highest,
-                    "clusters": len(model["centers"]),
+                    "clusters": clusters if model.is_file() else "no model",
                 }
             )
     return problems
@@ -217,3 +208,50 @@ def _window_row(cluster: str, window: FailedWindow) -> dict[str, Any]:
         "error_kind": window.kind,
         "error": window.error,
     }
+
+
+QUESTIONS = (
+    Question(
+        "chip_catalog",
+        "nothing_is_left_failed",
+        "Every chip ended ok or as no imagery.",
+        _failed_chips,
+        CHIP_RECOVERY,
+    ),
+    Question(
+        "chip_catalog",
+        "every_ok_chip_has_its_file",
+        "Each row that says ok has a file of the recorded size.",
+        _chips_without_file,
+        CHIP_RECOVERY,
+    ),
+    Question(
+        "composite_image",
+        "every_window_was_read",
+        "No window of a composite is missing because a scene could not be read.",
+        _composite_windows,
+        IMAGERY_RECOVERY,
+    ),
+    Question(
+        "ndvi_cube",
+        "every_date_was_read",
+        "No window of a cube is missing because a scene could not be read.",
+        _cube_windows,
+        IMAGERY_RECOVERY,
+    ),
+    Question(
+        "ndvi_spatial_labels",
+        "labels_are_of_their_model",
+        "Each label raster holds nothing but 0 and the clusters of its model.",
+        _spatial_labels,
+        LABEL_RECOVERY,
+    ),
+    Question(
+        "ndvi_temporal_labels",
+        "labels_are_of_their_model",
+        "Each label raster holds nothing but 0 and the clusters of its model.",
+        _temporal_labels,
+        LABEL_RECOVERY,
+    ),
+)
+"""Every check there is, asset by asset."""

@@ -14,6 +14,7 @@ from geo_assets.partitions import fold_split_partitions
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
+    # What dg.define_asset_job returns; Dagster exports no public name for it.
     from dagster._core.definitions.unresolved_asset_job_definition import (
         UnresolvedAssetJobDefinition,
     )
@@ -41,6 +42,9 @@ EVERYTHING = "everything"
 REDOWNLOAD = "redownload_failed_chips"
 LEFT_OVER = "check_what_is_left_failed"
 
+CAMPAIGN_TAG = "geo_assets/campaign"
+"""Tag of each run of a job: the name of its campaign."""
+
 
 def build_jobs(
     campaign: Campaign, names: AbstractSet[str]
@@ -66,7 +70,7 @@ def build_jobs(
             selection=selection,
             partitions_def=partitions if partitioned else None,
             description=description,
-            tags={"geo_assets/campaign": campaign.name},
+            tags={CAMPAIGN_TAG: campaign.name},
         )
 
     jobs = {

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from geo_assets.core.redownload import RequestPolicy, partitions_to_request
-from geo_assets.jobs import REDOWNLOAD
-from geo_assets.partitions import fold_and_split, partition_keys
+from geo_assets.core.redownload import PartitionState, RequestPolicy, partitions_to_request
+from geo_assets.errors import StorageError
+from geo_assets.jobs import CAMPAIGN_TAG, REDOWNLOAD
+from geo_assets.partitions import fold_and_split, fold_split_partitions, partition_keys
 
 # Dagster reads the annotations of a function when it is defined.
 from geo_assets.resources import Results  # noqa: TC001
@@ -29,6 +30,11 @@ if TYPE_CHECKING:
     )
 
     from geo_assets.campaign import Campaign
+    from geo_assets.storage.layout import Layout
+
+PARTITION_TAG = "dagster/partition"
+RANGE_START_TAG = "dagster/asset_partition_range_start"
+RANGE_END_TAG = "dagster/asset_partition_range_end"
 
 ACTIVE = [
     dg.DagsterRunStatus.QUEUED,
@@ -57,22 +63,19 @@ def build_sensors(
     def failed_chips_sensor(
         context: dg.SensorEvaluationContext, results: Results
     ) -> dg.SensorResult:
-        from geo_assets.storage.chip_paths import ChipPaths
-        from geo_assets.storage.chip_state import partition_state
-
         layout = results.layout(campaign.name)
         busy = _partitions_in_flight(context.instance, campaign)
-        states = {
-            key: replace(state, in_flight=True) if key in busy else state
-            for key in partition_keys(campaign)
-            for state in [partition_state(ChipPaths.of(layout.folder, *fold_and_split(key)))]
-        }
+        states: dict[str, PartitionState] = {}
+        for key in partition_keys(campaign):
+            try:
+                state = _state(layout, key)
+            except StorageError as error:
+                # One broken catalog must not keep the others from healing.
+                context.log.warning(f"{key} is left out: {error}")
+            else:
+                states[key] = replace(state, in_flight=state.in_flight or key in busy)
         cursor = json.loads(context.cursor) if context.cursor else {}
         requests, cursor = partitions_to_request(states, cursor, dt.datetime.now(dt.UTC), policy)
-        reason = None
-        if not requests:
-            waiting = sum(state.permanent_failed for state in states.values())
-            reason = f"nothing to ask again now; {waiting} chips wait for a person"
         return dg.SensorResult(
             run_requests=[
                 dg.RunRequest(
@@ -82,11 +85,29 @@ def build_sensors(
                 )
                 for request in requests
             ],
-            skip_reason=reason,
+            skip_reason=None if requests else _reason(states),
             cursor=json.dumps(cursor, sort_keys=True),
         )
 
     return [failed_chips_sensor]
+
+
+def _state(layout: Layout, key: str) -> PartitionState:
+    from geo_assets.storage.chip_paths import ChipPaths
+    from geo_assets.storage.chip_state import partition_state
+
+    return partition_state(ChipPaths.of(layout.folder, *fold_and_split(key)))
+
+
+def _reason(states: Mapping[str, PartitionState]) -> str:
+    """Why nothing is requested, in numbers."""
+    failed = sum(state.retryable_failed for state in states.values())
+    permanent = sum(state.permanent_failed for state in states.values())
+    running = sum(state.in_flight for state in states.values())
+    return (
+        f"nothing to ask again now: {failed} failed chips wait for their time or have had their "
+        f"attempts, {permanent} wait for a person; {running} partitions are being worked on"
+    )
 
 
 def _partitions_in_flight(instance: dg.DagsterInstance, campaign: Campaign) -> set[str]:
@@ -94,13 +115,14 @@ def _partitions_in_flight(instance: dg.DagsterInstance, campaign: Campaign) -> s
     busy: set[str] = set()
     for run in instance.get_runs(dg.RunsFilter(statuses=ACTIVE)):
         selected = run.asset_selection or set()
-        ours = run.tags.get("geo_assets/campaign") == campaign.name or any(
+        ours = run.tags.get(CAMPAIGN_TAG) == campaign.name or any(
             key.path[0] == campaign.name for key in selected
         )
         if not ours:
             continue
-        if "dagster/asset_partition_range_start" in run.tags:
-            return set(partition_keys(campaign))
-        if key := run.tags.get("dagster/partition"):
-            busy.add(key)
+        if PARTITION_TAG in run.tags:
+            busy.add(run.tags[PARTITION_TAG])
+        elif RANGE_START_TAG in run.tags:
+            keys = dg.PartitionKeyRange(run.tags[RANGE_START_TAG], run.tags[RANGE_END_TAG])
+            busy.update(fold_split_partitions(campaign).get_partition_keys_in_range(keys))
     return busy

@@ -116,34 +116,52 @@ class AssetStep:
         imagery: ImagerySource,
     ) -> None:
         """Make every partition of the run; one that fails does not keep the others from trying."""
-        made: dict[str, dict[str, Any]] = {}
-        failures: list[tuple[str, Exception]] = []
-        for key in context.partition_keys:
-            fold, split = fold_and_split(key)
-            partition = Partition(
-                campaign, layout, fold, split, imagery, context.run_id, context.log
-            )
-            try:
-                with partition_lock(layout.lock(self.name, fold, split), run_id=context.run_id):
-                    _sweep(layout.folder / self.name / fold, split)
-                    facts = self.make(partition)
-            except Exception as error:
-                if len(context.partition_keys) == 1:
-                    raise
-                context.log.exception(f"{self.name} {key} failed")
-                failures.append((key, error))
-            else:
-                made[key] = dict(facts)
+        made: dict[str, Facts] = {}
+        failures: dict[str, Exception] = {}
+        try:
+            for key in context.partition_keys:
+                try:
+                    made[key] = self._make_one(context, campaign, layout, imagery, key)
+                except Exception as error:
+                    if len(context.partition_keys) == 1:
+                        raise
+                    context.log.exception(f"{self.name} {key} failed")
+                    failures[key] = error
+        except BaseException:
+            _record(context, made)
+            raise
         if failures:
-            # A failed step records nothing by itself; what was made is told here.
-            for key, facts in made.items():
-                context.log_event(
-                    dg.AssetMaterialization(context.asset_key, partition=key, metadata=facts)
-                )
-            names = ", ".join(f"{key}: {error}" for key, error in failures)
-            raise dg.Failure(f"{self.name} failed for {len(failures)} partitions: {names}")
+            _record(context, made)
+            reasons = "; ".join(f"{key}: {error}" for key, error in failures.items())
+            raise dg.Failure(
+                f"{self.name} failed for {len(failures)} of {len(context.partition_keys)} "
+                f"partitions: {reasons}"
+            )
         for key, facts in made.items():
             context.add_asset_metadata(facts, asset_key=context.asset_key, partition_key=key)
+
+    def _make_one(
+        self,
+        context: dg.AssetExecutionContext,
+        campaign: "Campaign",
+        layout: "Layout",
+        imagery: ImagerySource,
+        key: str,
+    ) -> Facts:
+        fold, split = fold_and_split(key)
+        partition = Partition(campaign, layout, fold, split, imagery, context.run_id, context.log)
+        with partition_lock(layout.lock(self.name, fold, split), run_id=context.run_id):
+            _sweep(layout.folder / self.name / fold, split)
+            return self.make(partition)
+
+
+def _record(context: dg.AssetExecutionContext, made: Mapping[str, Facts]) -> None:
+    """Tell Dagster what was made by a step that is about to fail or to be stopped.
+
+    Such a step records nothing by itself.
+    """
+    for key, facts in made.items():
+        context.log_event(dg.AssetMaterialization(context.asset_key, partition=key, metadata=facts))
 
 
 def _sweep(folder: "Path", split: str) -> None:
@@ -187,10 +205,10 @@ def asset_step(
 def table_of(rows: Sequence[Mapping[str, Any]]) -> dg.TableMetadataValue:
     """Return rows with the same keys as a table for people; numpy's numbers become Python's."""
     return dg.MetadataValue.table(
-        [
-            dg.TableRecord(
-                {key: getattr(value, "item", lambda v=value: v)() for key, value in row.items()}
-            )
-            for row in rows
-        ]
+        [dg.TableRecord({key: _plain(value) for key, value in row.items()}) for row in rows]
     )
+
+
+def _plain(value: Any) -> Any:
+    """A numpy scalar as Python's own number, anything else as it is."""
+    return value.item() if hasattr(value, "item") else value
