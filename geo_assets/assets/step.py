@@ -204,8 +204,11 @@ def asset_step(
 
 def table_of(rows: Sequence[Mapping[str, Any]]) -> dg.TableMetadataValue:
     """Return rows with the same keys as a table for people; numpy's numbers become Python's."""
+    # Dagster reads the columns off the first row; without any it wants to be told.
+    schema = None if rows else dg.TableSchema(columns=[])
     return dg.MetadataValue.table(
-        [dg.TableRecord({key: _plain(value) for key, value in row.items()}) for row in rows]
+        [dg.TableRecord({key: _plain(value) for key, value in row.items()}) for row in rows],
+        schema=schema,
     )
 
 
