@@ -57,6 +57,9 @@ class Areas(Section):
     split_column: str | None = Field(
         None, description="Column that names the split; absent: everything is the split 'all'."
     )
+    id_column: str | None = Field(
+        None, description="Column whose values must be unique; absent: not checked."
+    )
     class_column: str | None = Field(
         None, description="Column that names the class; absent: everything is class 1."
     )
@@ -214,6 +217,9 @@ class Chips(Section):
     )
     border: Literal["pad", "drop"] = Field(
         "pad", description="Chips over the edge of the area: padded with no-data, or dropped."
+    )
+    max_count: int = Field(
+        1_000_000, ge=1, description="Most chips that a fold and split may have."
     )
     format: Literal["tif", "npy", "png", "jpg", "zip"] = Field("tif", description="File format.")
     preview_bands: tuple[Band, Band, Band] | None = Field(

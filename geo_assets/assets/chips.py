@@ -15,6 +15,10 @@ from geo_assets.assets.step import Facts, Partition, asset_step
 from geo_assets.progress import logged
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from odc.geo.geobox import GeoBox
+
     from geo_assets.campaign import Campaign
     from geo_assets.previews.chips import ChipTile
     from geo_assets.sources.composite_chips import CompositeChips
@@ -72,8 +76,10 @@ def chip_grid(partition: Partition) -> Facts:
     from geo_assets.storage.geoparquet import write_table
 
     chips = partition.campaign.chips
+    areas = {c: builder.geobox for c, builder in composite_builders(partition).items()}
+    _check_size(partition, areas)
     grid = make_chip_grid(
-        {cluster: builder.geobox for cluster, builder in composite_builders(partition).items()},
+        areas,
         read_labels_of_fold(partition).own,
         fold=partition.fold,
         split=partition.split,
@@ -91,6 +97,29 @@ def chip_grid(partition: Partition) -> Facts:
         "chips": len(grid),
         "pixels_a_side": chips.size,
     }
+
+
+def _check_size(partition: Partition, areas: Mapping[int, GeoBox]) -> None:
+    """Warn of areas smaller than a chip, and refuse more chips than the campaign allows."""
+    from geo_assets.core.chip_grid import count_chip_windows
+    from geo_assets.errors import CampaignError
+
+    chips = partition.campaign.chips
+    for cluster, area in areas.items():
+        if min(area.shape) < chips.size:
+            partition.log.warning(
+                f"{partition} cluster {cluster}: {area.shape[0]} × {area.shape[1]} pixels are "
+                f"fewer than a chip of {chips.size} × {chips.size} has"
+            )
+    count = sum(
+        count_chip_windows(area, chips.size, chips.overlap, chips.border) for area in areas.values()
+    )
+    if count > chips.max_count:
+        raise CampaignError(
+            f"{partition}: {count:,} chips of {chips.size} pixels with overlap {chips.overlap} "
+            f"would cover its boxes, chips.max_count allows {chips.max_count:,}; take larger "
+            "chips, less overlap, smaller boxes (clusters.count), or raise the limit"
+        )
 
 
 @asset_step(

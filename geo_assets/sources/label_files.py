@@ -29,6 +29,7 @@ def read_labels(campaign: Campaign, layout: Layout) -> ValidatedLabels:
         splits=campaign.splits,
         fold_column=areas.fold_column,
         split_column=areas.split_column,
+        id_column=areas.id_column,
         class_column=areas.class_column,
         classes=areas.classes,
     )
