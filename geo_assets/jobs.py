@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from geo_assets.partitions import fold_split_partitions
-
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
@@ -55,7 +53,6 @@ def build_jobs(
         campaign: The campaign.
         names: The assets that its source supports.
     """
-    partitions = fold_split_partitions(campaign)
 
     def assets(*wanted: str) -> dg.AssetSelection:
         return dg.AssetSelection.assets(
@@ -63,12 +60,11 @@ def build_jobs(
         )
 
     def job(
-        name: str, selection: dg.AssetSelection, description: str, *, partitioned: bool = True
+        name: str, selection: dg.AssetSelection, description: str
     ) -> UnresolvedAssetJobDefinition:
         return dg.define_asset_job(
             name,
             selection=selection,
-            partitions_def=partitions if partitioned else None,
             description=description,
             tags={CAMPAIGN_TAG: campaign.name},
         )
@@ -85,7 +81,6 @@ def build_jobs(
             LEFT_OVER,
             dg.AssetSelection.checks_for_assets(dg.AssetKey([campaign.name, "chip_catalog"])),
             "Reports what is left failed, without asking anything again.",
-            partitioned=False,
         ),
     }
     if "ndvi_cube" in names:
