@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from geo_assets.errors import LockedError
 from geo_assets.partitions import fold_and_split, fold_split_partitions
 from geo_assets.resources import ImagerySource, Results
 from geo_assets.storage.atomic import sweep_temporaries, sweep_temporaries_of
@@ -150,9 +151,12 @@ class AssetStep:
     ) -> Facts:
         fold, split = fold_and_split(key)
         partition = Partition(campaign, layout, fold, split, imagery, context.run_id, context.log)
-        with partition_lock(layout.lock(self.name, fold, split), run_id=context.run_id):
-            _sweep(layout.folder / self.name / fold, split)
-            return self.make(partition)
+        try:
+            with partition_lock(layout.lock(self.name, fold, split), run_id=context.run_id):
+                _sweep(layout.folder / self.name / fold, split)
+                return self.make(partition)
+        except LockedError as error:
+            raise LockedError(f"{self.name} {key}: {error}") from None
 
 
 def _record(context: dg.AssetExecutionContext, made: Mapping[str, Facts]) -> None:
