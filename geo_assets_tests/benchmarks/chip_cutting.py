@@ -1,0 +1,158 @@
+"""What the chip benchmarks share: a composite with its windows, and the ways to cut chips.
+
+Bands are four of reflectance and the label band, as a composite has them.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import threading
+from typing import TYPE_CHECKING
+
+import numpy as np
+import rasterio
+from rasterio.windows import Window
+
+from geo_assets.core.chips import ChipPixels, ChipSpec, recipe_digest
+from geo_assets.storage.catalog import ChipCollection
+from geo_assets.storage.chip_expectation import ChipEncoding
+from geo_assets.storage.chip_paths import ChipPaths
+from geo_assets.storage.chip_store import ChipStore
+from geo_assets.storage.cog import open_raster, write_cog
+from geo_assets_tests.benchmarks.model import Disagreement
+from geo_assets_tests.benchmarks.synthetic import grid, parcels, reflectance_images
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from odc.geo.geobox import GeoBox
+
+    from geo_assets.storage.chip_reports import ConvergenceReport
+
+IMAGE = "composite.tif"
+BANDS = ("B02", "B03", "B04", "B08", "label")
+OLD_WAY = "old way: open, read window, write, for each chip"
+_DAY = dt.datetime(2024, 7, 1, tzinfo=dt.UTC)
+
+
+def write_composite(inputs: Path, side: int) -> None:
+    """Publish a composite of ``side`` × ``side`` pixels, as the product does."""
+    images = [
+        next(reflectance_images(side, 1, missing=0.05, seed=seed)) for seed in range(len(BANDS) - 1)
+    ]
+    label = parcels(side, np.random.default_rng(9)).astype(np.uint16)
+    valid = images[0][1]
+    data = np.stack([image for image, _ in images])
+    data[:, ~valid] = 0
+    write_cog(
+        inputs / IMAGE,
+        np.concatenate([data, label[np.newaxis]]),
+        grid(side),
+        valid=valid,
+        band_names=BANDS,
+    )
+
+
+def windows(side: int, size: int, stride: int) -> list[Window]:
+    """Return the whole windows of a square image, row by row."""
+    starts = range(0, side - size + 1, stride)
+    return [Window(col, row, size, size) for row in starts for col in starts]
+
+
+def specs(geobox: GeoBox, wanted: list[Window]) -> list[ChipSpec]:
+    """Return the windows as wanted chips."""
+    recipe = recipe_digest({"source": "benchmark"})
+    return [
+        ChipSpec(
+            chip_id=name_of(window),
+            fold="benchmark",
+            split="all",
+            cluster=0,
+            geobox=geobox[window.toslices()],
+            recipe=recipe,
+            scene_ids=("scene",),
+            start=_DAY,
+            end=_DAY,
+        )
+        for window in wanted
+    ]
+
+
+def name_of(window: Window) -> str:
+    """Return the chip's id."""
+    return f"benchmark-all-r{window.row_off:05d}-c{window.col_off:05d}"
+
+
+def store_in(folder: Path) -> ChipStore:
+    """Return the chip store below a folder of results."""
+    return ChipStore(
+        ChipPaths.of(folder, "benchmark", "all"),
+        ChipEncoding(format="tif", bands=BANDS, dtype="uint16"),
+        ChipCollection("benchmark-chips", "Chips of a benchmark."),
+    )
+
+
+def converge(image: Path, wanted: list[ChipSpec], folder: Path) -> ConvergenceReport:
+    """Cut chips as the product does: one open file, two threads, the catalog at the end.
+
+    The few lines around the store are those of ``geo_assets/sources/composite_chips.py``.
+    """
+    lock = threading.Lock()
+    with open_raster(image) as raster:
+
+        def read(spec: ChipSpec) -> ChipPixels:
+            with lock:
+                window = raster.window(spec.geobox)
+            return ChipPixels(window.data, window.valid)
+
+        return store_in(folder).converge(wanted, read, run_id="benchmark")
+
+
+def cut_one_by_one(image: Path, wanted: list[Window], folder: Path) -> None:
+    """Cut chips the old way: no checksum, no atomic name, nothing synced, one after the other."""
+    for window in wanted:
+        with rasterio.open(image) as source:
+            write_chip(source, window, folder)
+
+
+def cut_from_one_file(image: Path, wanted: list[Window], folder: Path) -> None:
+    """The same with the source kept open."""
+    with rasterio.open(image) as source:
+        for window in wanted:
+            write_chip(source, window, folder)
+
+
+def write_chip(source: rasterio.DatasetReader, window: Window, folder: Path) -> None:
+    """Write one window as a GeoTIFF of its own."""
+    profile = {
+        "driver": "GTiff",
+        "width": window.width,
+        "height": window.height,
+        "count": source.count,
+        "dtype": source.dtypes[0],
+        "crs": source.crs,
+        "transform": source.window_transform(window),
+        "compress": "deflate",
+    }
+    data = source.read(window=window)
+    with rasterio.open(folder / f"{name_of(window)}.tif", "w", **profile) as chip:
+        chip.write(data)
+
+
+def check_chips(image: Path, wanted: list[Window], folders: Mapping[str, Path]) -> None:
+    """Compare every chip of every approach with the window of the source.
+
+    Raises:
+        Disagreement: If a chip is missing, too many, or has other pixels or another place.
+    """
+    with rasterio.open(image) as source:
+        for name, folder in folders.items():
+            files = {file.stem: file for file in folder.rglob("*.tif")}
+            if files.keys() != {name_of(window) for window in wanted}:
+                raise Disagreement(f"{name} has {len(files)} chips; wanted {len(wanted)}")
+            for window in wanted:
+                with rasterio.open(files[name_of(window)]) as chip:
+                    same_place = chip.transform == source.window_transform(window)
+                    if not same_place or (chip.read() != source.read(window=window)).any():
+                        raise Disagreement(f"chip {name_of(window)} of {name} differs")
