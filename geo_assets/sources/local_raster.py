@@ -11,7 +11,7 @@ from geo_assets.core.grids import crs_of
 from geo_assets.errors import SourceError
 from geo_assets.sources.asset_files import AssetFiles
 from geo_assets.sources.protocol import ASSETS_OF_KIND
-from geo_assets.sources.scene_order import SECONDS_PER_DEGREE
+from geo_assets.sources.scene_order import solar_shift
 from geo_assets.sources.scene_reader import SceneReader
 from geo_assets.sources.scene_selection import choose_scenes
 from geo_assets.sources.scene_window import native_grid
@@ -111,7 +111,7 @@ class LocalRasterSource:
         west, south, east, north = outline.boundingbox.bbox
         # Noon by the sun, so that the solar day is the campaign's day at any longitude.
         noon = dt.datetime.combine(self.rules.date, dt.time(12), dt.UTC)
-        noon -= dt.timedelta(seconds=int((west + east) / 2 * SECONDS_PER_DEGREE))
+        noon -= solar_shift((west + east) / 2)
         nodata = [
             value if self.rules.nodata is None else self.rules.nodata
             for value in dataset.nodatavals

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     from geo_assets.sources.protocol import Item
 
-SECONDS_PER_DEGREE = 240
-"""A day is 360 degrees of longitude."""
+DEGREES_PER_HOUR = 15
+MIDNIGHT = dt.time(0)
 
 
 def scene_time(item: Item) -> dt.datetime:
@@ -32,12 +32,20 @@ def scene_time(item: Item) -> dt.datetime:
 def solar_day(item: Item) -> np.datetime64[dt.date]:
     """Return the day of a scene by the sun over its middle, datetime64[D].
 
-    UTC shifted by four minutes for each degree of longitude, as in odc-stac's ``solar_day``: a
-    pass over New Zealand in the morning has the date it has there, not that of Greenwich.
+    UTC shifted by a whole hour for each 15 degrees of longitude, as in odc-stac's ``solar_day``: a
+    pass over New Zealand in the morning has the date it has there, not that of Greenwich. Exactly
+    midnight is how records without a time of day (NAIP) write a date: it is kept as it is.
     """
-    west, _, east, _ = shape(item["geometry"]).bounds
-    shift = dt.timedelta(seconds=int((west + east) / 2 * SECONDS_PER_DEGREE))
-    return np.datetime64((scene_time(item) + shift).date())
+    when = scene_time(item)
+    if when.time() != MIDNIGHT:
+        west, _, east, _ = shape(item["geometry"]).bounds
+        when += solar_shift((west + east) / 2)
+    return np.datetime64(when.date())
+
+
+def solar_shift(longitude: float) -> dt.timedelta:
+    """Return what the sun's time is ahead of UTC, in whole hours."""
+    return dt.timedelta(hours=int(longitude / DEGREES_PER_HOUR))
 
 
 def observation_order(items: Iterable[Item]) -> list[Item]:
