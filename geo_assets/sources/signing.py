@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, Protocol
+from urllib.parse import urlsplit
 
 from geo_assets.errors import ReadError
 
@@ -33,8 +34,14 @@ class PlanetaryComputerSigning:
         """Sign one href; hrefs of other hosts come back as they are."""
         import planetary_computer
         import requests
+        from planetary_computer import sas
+        from planetary_computer.utils import parse_blob_url
 
+        place = urlsplit(href)
         try:
+            if place.netloc.endswith(sas.BLOB_STORAGE_DOMAIN):
+                # Its own ten retries take minutes, and reads are retried in one layer.
+                sas.get_token(*parse_blob_url(place), retry_total=0)
             return str(planetary_computer.sign(href))
         except requests.RequestException as error:
             raise ReadError(

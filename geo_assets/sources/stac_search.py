@@ -9,6 +9,7 @@ import datetime as dt
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit
 
 import pystac
 import pystac_client
@@ -96,12 +97,21 @@ class StacSearch:
                 datetime=f"{around[0]}T00:00:00Z/{around[1]}T23:59:59Z",
                 collections=list(self.collections) or None,
             )
-            found = [_item_record(item) for item in search.items()]
+            local = _on_this_machine(self.location)
+            found = [_item_record(item, paths=local) for item in search.items()]
+            # A search of a collection that is not there finds nothing and says nothing.
+            missing = [
+                name
+                for name in (() if found else self.collections)
+                if client.get_collection(name) is None
+            ]
         except _DAMAGED as error:
             raise SourceError(
                 f"{self.location}: the search of {', '.join(self.collections) or 'everything'} "
                 f"failed: {error}"
             ) from error
+        if missing:
+            raise SourceError(f"{self.location}: has no collection {missing}")
         return [item for item in found if _of_the_dates(item, query)]
 
     def _walk(self) -> tuple[list[Item], list[LeftOut]]:
@@ -149,7 +159,7 @@ def _records(catalog: pystac.Catalog, names: set[str]) -> Iterator[Item | LeftOu
             record = _item_record(found) if isinstance(found, pystac.Item) else None
         except _DAMAGED as error:
             name = Path(link.get_absolute_href() or link.href).name
-            yield LeftOut(name, "damaged", f"the record cannot be read: {_words(error, name)}")
+            yield LeftOut(name, "damaged", f"its record cannot be read: {_words(error)}")
             continue
         if record is not None:
             names.add(str(record.get("collection")))
@@ -158,28 +168,47 @@ def _records(catalog: pystac.Catalog, names: set[str]) -> Iterator[Item | LeftOu
             yield from _records(found, names)
 
 
-def _words(error: Exception, name: str) -> str:
-    """An error without folders, for it ends in a published table."""
+def _words(error: BaseException) -> str:
+    """Say why a record cannot be read, without folders, for it ends in a published table."""
+    while error.__cause__ is not None:  # pystac wraps what happened
+        error = error.__cause__
     if isinstance(error, FileNotFoundError):
         return "the file is missing"
     words = f"{type(error).__name__}: {error}"
-    return words if "/" not in words else f"{type(error).__name__} in {name}"
+    return type(error).__name__ if "/" in words else words
 
 
-def _item_record(item: pystac.Item) -> Item:
-    """Return an item as JSON values, with absolute hrefs and a ``datetime`` that is not null."""
+def _item_record(item: pystac.Item, *, paths: bool = False) -> Item:
+    """Return an item as JSON values, with absolute hrefs and a ``datetime`` that is not null.
+
+    Args:
+        item: The item, knowing where it was found.
+        paths: Whether ``/…`` is a path. For items found at a URL it is otherwise a place on
+            their host, as URLs have it.
+    """
+    local = {key: asset.href for key, asset in item.assets.items() if asset.href.startswith("/")}
     item.make_asset_hrefs_absolute()
-    links = [
-        {**link.to_dict(transform_href=False), "href": link.get_absolute_href() or link.href}
+    for key, href in local.items() if paths else ():
+        item.assets[key].href = href
+    links = {
+        # One collection, the catalog's own; of others as many as there are.
+        link.rel if link.rel == "collection" else (link.rel, link.href): {
+            **link.to_dict(transform_href=False),
+            "href": link.get_absolute_href() or link.href,
+        }
         for link in item.links
         if link.rel in _KEPT_LINKS
-    ]
+    }
     record: dict[str, Any] = item.to_dict(include_self_link=False, transform_hrefs=False)
-    record["links"] = links
+    record["links"] = list(links.values())
     if record["properties"].get("datetime") is None:
         # A range of time, as composites have it; it is sorted and shown by its beginning.
         record["properties"]["datetime"] = record["properties"].get("start_datetime")
     return record
+
+
+def _on_this_machine(url: str) -> bool:
+    return urlsplit(url).hostname in {"127.0.0.1", "::1", "localhost"}
 
 
 def _of_the_dates(item: Item, query: SceneQuery) -> bool:
