@@ -63,7 +63,7 @@ def ndvi_cube(partition: Partition) -> Facts:
                 "crs": str(builder.geobox.crs),
                 "days": len(made.days),
                 "mean_valid_share": round(float(np.mean(made.valid_share or [0])), 4),
-                "outliers": made.outliers,
+                "outliers": sum(made.outliers),
                 "failed_windows": len(made.failed),
             }
         )

@@ -8,22 +8,26 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
+import numpy as np
 import shapely
-from shapely.geometry import shape
 
 from geo_assets.core.chip_grid import geobox_of_row
 from geo_assets.core.chips import ChipPixels, ChipSpec, NoImagery, recipe_digest
+from geo_assets.core.compositing import fill_value
 from geo_assets.core.grids import pixel_window
-from geo_assets.core.label_band import label_digests
-from geo_assets.errors import ReadError, StorageError
-from geo_assets.sources.composites import grid_recipe, scene_pin
+from geo_assets.core.label_band import BACKGROUND, label_digests
+from geo_assets.errors import RETRYABLE, ReadError, StorageError
+from geo_assets.sources.observations import footprint_of
+from geo_assets.sources.recipes import grid_recipe, scene_pins
 from geo_assets.sources.scene_order import solar_day
+from geo_assets.sources.windows import Window
 from geo_assets.storage.chip_expectation import PICTURES
 from geo_assets.storage.cog import OpenRaster, Raster, open_raster
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
+    from types import TracebackType
 
     from geopandas import GeoDataFrame
     from odc.geo.geobox import GeoBox
@@ -66,9 +70,15 @@ class CompositeChips:
             self._opened[composite.image] = self._files.enter_context(raster)
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._opened.clear()
-        self._files.close()
+        # Told of the error, so that one of GDAL leaves as the StorageError that names the file.
+        self._files.__exit__(kind, error, trace)
 
     def specs(self, grid: GeoDataFrame, encoding: ChipEncoding) -> list[ChipSpec]:
         """Return what is wanted: a spec for each row of the chip grid, with its own recipe.
@@ -81,40 +91,37 @@ class CompositeChips:
         """
         geoboxes = [geobox_of_row(row) for row in grid.to_dict("records")]
         digests = self._label_digests(geoboxes)
-        scenes = self._scenes_of(grid)
+        clusters = [int(cluster) for cluster in grid["cluster"]]
+        shared = {cluster: self._shared_recipe(cluster, encoding) for cluster in set(clusters)}
         specs = []
-        for chip_id, fold, split, cluster, geobox, digest, items in zip(
+        for chip_id, fold, split, cluster, geobox, digest, scenes in zip(
             grid["chip_id"],
             grid["fold"],
             grid["split"],
-            grid["cluster"],
+            clusters,
             geoboxes,
             digests,
-            scenes,
+            self._scenes_of(grid),
             strict=True,
         ):
-            builder = self._composite(cluster).builder
-            recipe = {
-                "source": builder.source.describe(),
-                "rules": builder.rules.to_dict(),
+            recipe = shared[cluster] | {
                 "grid": grid_recipe(geobox),
-                "covered": _covered_part(builder.geobox, geobox),
-                "scenes": [scene_pin(item) for item in items],
+                "covered": _covered_part(self._composite(cluster).builder.geobox, geobox),
+                "scenes": scene_pins(scene.item for scene in scenes),
                 "labels": digest,
-                "encoding": _encoding_recipe(encoding),
             }
-            start, end = self._days_of(items)
+            days = [scene.day for scene in scenes] or list(self.dates)
             specs.append(
                 ChipSpec(
                     chip_id=chip_id,
                     fold=fold,
                     split=split,
-                    cluster=int(cluster),
+                    cluster=cluster,
                     geobox=geobox,
                     recipe=recipe_digest(recipe),
-                    scene_ids=tuple(item["id"] for item in items),
-                    start=start,
-                    end=end,
+                    scene_ids=tuple(scene.item["id"] for scene in scenes),
+                    start=_midnight(min(days)),
+                    end=_midnight(max(days)),
                 )
             )
         return specs
@@ -129,13 +136,20 @@ class CompositeChips:
         if not spec.scene_ids:
             return NoImagery("no scene meets the chip")
         rows, cols = pixel_window(composite.builder.geobox, spec.geobox)
-        height, width = spec.geobox.shape
-        for window in composite.sidecar.failed_windows:
-            if window.meets(rows.start, cols.start, height, width):
-                raise ReadError(
-                    f"{window.scene_id}: {window.error}", kind=window.kind, scene_id=window.scene_id
-                )
+        place = Window(rows.start, cols.start, *spec.geobox.shape)
+        met = [window for window in composite.sidecar.failed_windows if window.meets(place)]
+        if met:
+            # What may pass comes first: as long as there is some, asking again helps.
+            worst = min(met, key=lambda window: window.kind not in RETRYABLE)
+            raise ReadError(
+                f"{worst.scene_id}: {worst.error}", kind=worst.kind, scene_id=worst.scene_id
+            )
         raster = self._window(composite.image, spec.geobox)
+        raster.data[:-1, ~raster.valid] = fill_value(raster.data.dtype)
+        top, bottom, left, right = _covered_part(composite.builder.geobox, spec.geobox)
+        beyond = np.ones(spec.geobox.shape, bool)
+        beyond[top:bottom, left:right] = False
+        raster.data[-1, beyond] = BACKGROUND
         return ChipPixels(raster.data, raster.valid)
 
     def _window(self, image: Path, geobox: GeoBox) -> Raster:
@@ -159,32 +173,43 @@ class CompositeChips:
         rules = next(iter(self.composites.values())).builder.rules
         return label_digests(self.labels.own, self.labels.other, geoboxes, overlap=rules.overlap)
 
-    def _scenes_of(self, grid: GeoDataFrame) -> list[list[Item]]:
-        """The scenes of its cluster that each chip meets, in order of their ids."""
-        found: list[list[Item]] = [[] for _ in range(len(grid))]
+    def _shared_recipe(self, cluster: int, encoding: ChipEncoding) -> dict[str, Any]:
+        """What the recipes of all chips of a cluster have in common."""
+        builder = self._composite(cluster).builder
+        return {
+            "source": builder.source.describe(),
+            "rules": builder.rules.to_dict(),
+            "encoding": _encoding_recipe(encoding),
+        }
+
+    def _scenes_of(self, grid: GeoDataFrame) -> list[list[_Scene]]:
+        """The scenes of its cluster that each chip may show, in order of their ids."""
+        found: list[list[_Scene]] = [[] for _ in range(len(grid))]
         for cluster in sorted(set(grid["cluster"])):
             items = sorted(self._composite(cluster).builder.items, key=lambda item: item["id"])
+            scenes = [_Scene(item, solar_day(item).item()) for item in items]
             rows = (grid["cluster"] == cluster).to_numpy().nonzero()[0]
-            tree = shapely.STRtree([shape(item["geometry"]) for item in items])
-            chips, scenes = tree.query(grid.geometry.to_numpy()[rows], predicate="intersects")
-            for chip, scene in sorted(zip(chips.tolist(), scenes.tolist(), strict=True)):
-                found[rows[chip]].append(items[scene])
+            tree = shapely.STRtree([footprint_of(item) for item in items])
+            met = tree.query(grid.geometry.to_numpy()[rows], predicate="intersects")
+            for chip, scene in sorted(met.T.tolist()):
+                found[rows[chip]].append(scenes[scene])
         return found
 
-    def _days_of(self, items: Sequence[Item]) -> tuple[dt.datetime, dt.datetime]:
-        days = sorted(solar_day(item).item() for item in items) or list(self.dates)
-        return _midnight(days[0]), _midnight(days[-1])
+
+@dataclass(frozen=True)
+class _Scene:
+    """A scene and its solar day, which is costly to find for each chip anew."""
+
+    item: Item
+    day: dt.date
 
 
 def _covered_part(area: GeoBox, chip: GeoBox) -> list[int]:
     """Rows and columns of a chip (start, stop, start, stop) that lie within its composite."""
-    rows, cols = pixel_window(area, chip)
-    return [
-        max(-rows.start, 0),
-        min(area.shape.y, rows.stop) - rows.start,
-        max(-cols.start, 0),
-        min(area.shape.x, cols.stop) - cols.start,
-    ]
+    rows, cols = pixel_window(chip, area)
+    top, bottom = np.clip((rows.start, rows.stop), 0, chip.shape.y)
+    left, right = np.clip((cols.start, cols.stop), 0, chip.shape.x)
+    return [int(top), int(bottom), int(left), int(right)]
 
 
 def _encoding_recipe(encoding: ChipEncoding) -> dict[str, Any]:

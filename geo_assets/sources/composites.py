@@ -1,13 +1,12 @@
-"""Composite images of AOI clusters: built in blocks, patched where a read failed, cut into chips.
+"""Composite images of AOI clusters: built in blocks, and patched where a read failed.
 
 Beside each composite lies a sidecar (JSON) that pins what it was made of: recipe, scenes, days and
 ``failed_windows``. The pixels of a failed window are no-data and its chips are ``failed``; ``heal``
-reads just those windows again.
+reads just those windows again. How chips are cut is in ``composite_chips``.
 """
 
 from __future__ import annotations
 
-import itertools
 import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,13 +16,17 @@ import numpy as np
 from geo_assets.core.chips import recipe_digest
 from geo_assets.core.compositing import fill_value, reduce_stack
 from geo_assets.core.label_band import Overlap, burn_labels, label_digest
-from geo_assets.errors import StorageError
-from geo_assets.sources.observations import (
-    CloudRules,
+from geo_assets.errors import ReadError, StorageError
+from geo_assets.sources.canvas import Canvas
+from geo_assets.sources.observations import BLOCK, CloudRules, items_meeting, observe
+from geo_assets.sources.recipes import grid_recipe, scene_pins
+from geo_assets.sources.scene_order import solar_day
+from geo_assets.sources.windows import (
     FailedWindow,
-    items_meeting,
+    Window,
+    disjoint_windows,
     merge_windows,
-    observe,
+    tiles_of,
 )
 from geo_assets.storage.atomic import publish_json, sha256_of
 from geo_assets.storage.cog import LABEL_BAND, read_cog, write_cog
@@ -33,13 +36,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from geopandas import GeoDataFrame
-    from numpy.typing import NDArray
     from odc.geo.geobox import GeoBox
 
     from geo_assets.sources.protocol import Item, RasterSource
 
-BLOCK = 512
-"""Pixels a side of the blocks in which a composite is built: bounds memory, not results."""
+DTYPE_WITHOUT_PIXELS = "uint16"
+"""dtype of a composite of which nothing could be read, so that the source's is not known."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,19 @@ class Labels:
 
 @dataclass(frozen=True)
 class Sidecar:
-    """What a published composite was made of."""
+    """What a published composite was made of.
+
+    Attributes:
+        recipe: Digest of everything that decides its file.
+        shape: Rows and columns.
+        dtype: dtype of all bands.
+        days: Solar days of its scenes.
+        scene_ids: Scenes that may have pixels on its grid.
+        failed_windows: What could not be read; no-data in the image.
+        valid_fraction: Share of its pixels with a datum, 0 to 1.
+        size: Bytes of the image.
+        sha256: Checksum of the image.
+    """
 
     recipe: str
     shape: tuple[int, int]
@@ -96,14 +110,15 @@ class Sidecar:
 
     @classmethod
     def read(cls, path: Path) -> Sidecar | None:
-        """Return the sidecar at a path, or None if there is none."""
-        if not path.is_file():
+        """Return the sidecar at a path; None if there is none, or none of this version."""
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+            values["failed_windows"] = tuple(FailedWindow(**w) for w in values["failed_windows"])
+            for field in ("shape", "days", "scene_ids"):
+                values[field] = tuple(values[field])
+            return cls(**values)
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
             return None
-        values = json.loads(path.read_text(encoding="utf-8"))
-        values["failed_windows"] = tuple(FailedWindow(**w) for w in values["failed_windows"])
-        for field in ("shape", "days", "scene_ids"):
-            values[field] = tuple(values[field])
-        return cls(**values)
 
     def describes(self, image: Path) -> bool:
         """Whether the image is the very file that the sidecar was written for."""
@@ -135,16 +150,17 @@ class CompositeBuilder:
     tags: Mapping[str, str]
 
     def recipe(self) -> str:
-        """Return the digest of everything that decides the composite's pixels."""
+        """Return the digest of everything that decides the composite's file."""
         return recipe_digest(
             {
                 "source": self.source.describe(),
                 "rules": self.rules.to_dict(),
                 "grid": grid_recipe(self.geobox),
-                "scenes": [scene_pin(item) for item in self._items_here()],
+                "scenes": scene_pins(items_meeting(self.items, self.geobox)),
                 "labels": label_digest(
                     self.labels.own, self.labels.other, self.geobox, overlap=self.rules.overlap
                 ),
+                "tags": dict(self.tags),
             }
         )
 
@@ -162,79 +178,107 @@ class CompositeBuilder:
             progress: Told (blocks done, blocks in all).
 
         Returns:
-            The sidecar and what was done: ``built``, ``healed`` (some failed windows were read
-            again) or ``kept`` (already as it should be).
+            The sidecar and what was done: ``built``, ``healed`` (failed windows could be read now)
+            or ``kept`` (already as it should be, or what failed fails still).
         """
+        recipe = self.recipe()
         known = Sidecar.read(sidecar)
-        if known is None or known.recipe != self.recipe() or not known.describes(image):
-            return self._build(image, sidecar, progress), "built"
-        if known.failed_windows:
-            return self._heal(image, sidecar, known), "healed"
-        return known, "kept"
+        if known is None or known.recipe != recipe or not known.describes(image):
+            return self._build(image, sidecar, recipe, progress), "built"
+        made = self._heal(image, sidecar, known)
+        return made, "kept" if made == known else "healed"
 
     def heal(self, image: Path, sidecar: Path) -> Sidecar:
         """Read the failed windows of a published composite again, and only those.
 
+        An image that is not the one of its sidecar (a run was killed between the two, a disk lost
+        a block) is built anew.
+
         Raises:
-            StorageError: If the composite is absent, damaged or of another recipe.
+            StorageError: If there is no composite, or one of another recipe.
         """
+        recipe = self.recipe()
         known = Sidecar.read(sidecar)
-        if known is None or not image.is_file():
+        if known is None:
             raise StorageError(f"{image.name}: no composite; materialize composite_image first")
-        if known.recipe != self.recipe():
+        if known.recipe != recipe:
             raise StorageError(
                 f"{image.name}: the campaign, labels or scenes have changed since it was made; "
                 "materialize composite_image first"
             )
-        return self._heal(image, sidecar, known) if known.failed_windows else known
-
-    def _items_here(self) -> list[Item]:
-        return items_meeting(self.items, self.geobox)
+        if not known.describes(image):
+            return self._build(image, sidecar, recipe)
+        return self._heal(image, sidecar, known)
 
     def _build(
-        self, image: Path, sidecar: Path, progress: Callable[[int, int], None] | None
+        self,
+        image: Path,
+        sidecar: Path,
+        recipe: str,
+        progress: Callable[[int, int], None] | None = None,
     ) -> Sidecar:
-        rows, cols = self.geobox.shape
-        blocks = [
-            (slice(row, min(row + BLOCK, rows)), slice(col, min(col + BLOCK, cols)))
-            for row in range(0, rows, BLOCK)
-            for col in range(0, cols, BLOCK)
-        ]
-        canvas = _Canvas.blank((rows, cols), len(self.rules.bands))
+        canvas = Canvas(
+            self.geobox.shape.yx, len(self.rules.bands), self.rules.dtype or DTYPE_WITHOUT_PIXELS
+        )
+        blocks = tiles_of(self.geobox.shape.yx, BLOCK)
         for done, block in enumerate(blocks, start=1):
             self._compose(canvas, block)
             if progress is not None:
                 progress(done, len(blocks))
-        return self._publish(canvas, image, sidecar)
+        return self._publish(canvas, image, sidecar, recipe)
 
     def _heal(self, image: Path, sidecar: Path, known: Sidecar) -> Sidecar:
+        if not known.failed_windows:
+            return known
         raster = read_cog(image)
-        canvas = _Canvas(raster.data[:-1], raster.valid, set(known.days), [])
-        # Clouds of what is read now may reach beyond it, as far as clouds are grown.
-        margin = round(self.rules.clouds.dilate_m / abs(self.geobox.resolution.x))
-        windows = [window.grown(margin, known.shape) for window in known.failed_windows]
-        for cell in _cells_of(windows):
-            self._compose(canvas, cell)
-        return self._publish(canvas, image, sidecar)
+        canvas = Canvas(known.shape, len(self.rules.bands), known.dtype)
+        if raster.valid.any():
+            canvas.put(Window(0, 0, *known.shape), raster.data[:-1], raster.valid)
+        for block in tiles_of(known.shape, BLOCK):
+            lost = [part for window in known.failed_windows if (part := window.within(block))]
+            gone = [window for window in lost if self._still_gone(window)]
+            for cell in disjoint_windows(gone):
+                canvas.failed += [part for window in lost if (part := window.within(cell))]
+            for cell in disjoint_windows(lost, without=gone):
+                self._compose(canvas, cell)
+        if tuple(merge_windows(canvas.failed)) == known.failed_windows:
+            return known
+        return self._publish(canvas, image, sidecar, known.recipe)
 
-    def _compose(self, canvas: _Canvas, block: tuple[slice, slice]) -> None:
+    def _still_gone(self, window: FailedWindow) -> bool:
+        """Whether a scene lacks a window for good; asked before all other scenes are read there."""
+        if window.kind != "permanent":
+            return False
+        item = next(item for item in self.items if item["id"] == window.scene_id)
+        geobox = self.geobox[window.slices]
+        try:
+            self.source.read(item, self.rules.bands, geobox, scl_band=self.rules.clouds.band)
+        except ReadError as error:
+            return error.kind == "permanent"
+        return False
+
+    def _compose(self, canvas: Canvas, block: Window) -> None:
         """Fill one block of the canvas."""
         seen = observe(
-            self.source, self.items, self.rules.bands, self.geobox[block], self.rules.clouds
+            self.source,
+            self.items,
+            self.rules.bands,
+            self.geobox[block.slices],
+            self.rules.clouds,
         )
+        canvas.failed += [window.moved(block.row, block.col) for window in seen.failed]
+        if not len(seen.days):
+            return
         pixels, valid, _ = reduce_stack(
             seen.data, seen.valid, reducer=self.rules.reducer, dtype=self.rules.dtype
         )
-        failed = [window.moved(block[0].start, block[1].start) for window in seen.failed]
-        for window in failed:
+        for window in seen.failed:
             # A median over the dates that happened to be readable would look right and be another.
-            rows = slice(window.row - block[0].start, window.row - block[0].start + window.height)
-            cols = slice(window.col - block[1].start, window.col - block[1].start + window.width)
-            valid[rows, cols] = False
-        pixels[:, ~valid] = fill_value(pixels.dtype)
-        canvas.put(block, pixels, valid, failed, seen.days)
+            valid[window.slices] = False
+            pixels[:, *window.slices] = fill_value(pixels.dtype)
+        canvas.put(block, pixels, valid)
 
-    def _publish(self, canvas: _Canvas, image: Path, sidecar: Path) -> Sidecar:
+    def _publish(self, canvas: Canvas, image: Path, sidecar: Path, recipe: str) -> Sidecar:
         label = burn_labels(
             self.labels.own,
             self.labels.other,
@@ -252,12 +296,13 @@ class CompositeBuilder:
             overviews="nearest",
             tags=dict(self.tags),
         )
+        items = items_meeting(self.items, self.geobox)
         made = Sidecar(
-            recipe=self.recipe(),
+            recipe=recipe,
             shape=(self.geobox.shape.y, self.geobox.shape.x),
             dtype=data.dtype.name,
-            days=tuple(sorted(canvas.days)),
-            scene_ids=tuple(sorted({item["id"] for item in self._items_here()})),
+            days=tuple(sorted({str(solar_day(item)) for item in items})),
+            scene_ids=tuple(sorted({item["id"] for item in items})),
             failed_windows=tuple(merge_windows(canvas.failed)),
             valid_fraction=round(float(canvas.valid.mean()), 6),
             size=image.stat().st_size,
@@ -265,66 +310,3 @@ class CompositeBuilder:
         )
         publish_json(sidecar, asdict(made))
         return made
-
-
-@dataclass
-class _Canvas:
-    """The composite while it is being filled, block by block."""
-
-    data: NDArray[Any] | None
-    valid: NDArray[np.bool_]
-    days: set[str]
-    failed: list[FailedWindow]
-    bands: int = 0
-
-    @classmethod
-    def blank(cls, shape: tuple[int, int], bands: int) -> _Canvas:
-        return cls(None, np.zeros(shape, bool), set(), [], bands)
-
-    def put(
-        self,
-        block: tuple[slice, slice],
-        pixels: NDArray[Any],
-        valid: NDArray[np.bool_],
-        failed: Sequence[FailedWindow],
-        days: NDArray[np.datetime64],
-    ) -> None:
-        if self.data is None or (not self.valid.any() and self.data.dtype != pixels.dtype):
-            self.data = np.full(
-                (len(pixels), *self.valid.shape), fill_value(pixels.dtype), pixels.dtype
-            )
-        self.data[(slice(None), *block)] = pixels
-        self.valid[block] = valid
-        self.failed.extend(failed)
-        self.days.update(str(day) for day in days)
-
-    def pixels(self) -> NDArray[Any]:
-        if self.data is None:
-            return np.zeros((self.bands, *self.valid.shape), np.uint16)
-        return self.data
-
-
-def _cells_of(windows: Sequence[FailedWindow]) -> list[tuple[slice, slice]]:
-    """Return disjoint rectangles that cover the windows and nothing else."""
-    rows = sorted({edge for w in windows for edge in (w.row, w.row + w.height)})
-    cols = sorted({edge for w in windows for edge in (w.col, w.col + w.width)})
-    return [
-        (slice(top, bottom), slice(left, right))
-        for top, bottom in itertools.pairwise(rows)
-        for left, right in itertools.pairwise(cols)
-        if any(w.meets(top, left, bottom - top, right - left) for w in windows)
-    ]
-
-
-def scene_pin(item: Item) -> list[str]:
-    """What identifies the pixels of a scene: its id and processing baseline."""
-    return [item["id"], str(item["properties"].get("s2:processing_baseline", ""))]
-
-
-def grid_recipe(geobox: GeoBox) -> dict[str, Any]:
-    """A grid as JSON values: CRS, transform, shape."""
-    return {
-        "crs": str(geobox.crs),
-        "transform": [round(value, 9) for value in geobox.affine[:6]],
-        "shape": list(geobox.shape),
-    }

@@ -6,26 +6,40 @@ day are fused. A read that fails costs its window, never the whole date, and is 
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+import math
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from shapely.geometry import shape
 
 from geo_assets.core.clouds import clear_mask
+from geo_assets.core.compositing import fill_value
 from geo_assets.core.fusion import DayFusion
-from geo_assets.errors import ErrorKind, ReadError
+from geo_assets.errors import ReadError, SourceError
+from geo_assets.sources.protocol import SceneRead
 from geo_assets.sources.scene_order import observation_order, solar_day
+from geo_assets.sources.windows import FailedWindow, Window, merge_windows, tiles_of
+from geo_assets.storage.chip_messages import publishable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
     from odc.geo.geobox import GeoBox
+    from shapely.geometry.base import BaseGeometry
 
-    from geo_assets.sources.protocol import Item, RasterSource, SceneRead
+    from geo_assets.sources.protocol import Item, RasterSource
+
+BLOCK = 512
+"""Pixels a side of the blocks in which areas are observed: bounds memory, not results."""
 
 LEAF = 64
 """Pixels a side of the smallest window that a failed read is narrowed down to."""
+
+PATIENCE = 8
+"""Leaves of one read that may fail in passing (a server that is away) before the rest is given up,
+as long as none could be read."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +49,7 @@ class CloudRules:
     Attributes:
         band: Name of the scene classification; None: every valid pixel is clear.
         exclude: Its classes that are not clear.
-        dilate_m: Metres by which they are grown.
+        dilate_m: Metres by which they are grown, rounded to whole pixels.
     """
 
     band: str | None = "SCL"
@@ -43,44 +57,23 @@ class CloudRules:
     dilate_m: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the rules as JSON values."""
-        return asdict(self) | {"exclude": list(self.exclude)}
+        """Return the rules as JSON values, equal for rules that mean the same."""
+        return asdict(self) | {"exclude": sorted(set(self.exclude))}
 
+    def dilation(self, geobox: GeoBox) -> int:
+        """Return by how many pixels of a grid excluded classes are grown.
 
-@dataclass(frozen=True)
-class FailedWindow:
-    """Pixels of one scene that could not be read, as a window of the area's grid.
-
-    ``row``, ``col``, ``height`` and ``width`` are pixels from the grid's upper left.
-    """
-
-    row: int
-    col: int
-    height: int
-    width: int
-    scene_id: str
-    kind: ErrorKind
-    error: str
-
-    def meets(self, row: int, col: int, height: int, width: int) -> bool:
-        """Whether the window shares a pixel with another."""
-        return (
-            self.row < row + height
-            and row < self.row + self.height
-            and self.col < col + width
-            and col < self.col + self.width
-        )
-
-    def grown(self, pixels: int, shape: tuple[int, int]) -> FailedWindow:
-        """Return the window with a margin, cut at the edges of a grid of that shape."""
-        top, left = max(self.row - pixels, 0), max(self.col - pixels, 0)
-        bottom = min(self.row + self.height + pixels, shape[0])
-        right = min(self.col + self.width + pixels, shape[1])
-        return replace(self, row=top, col=left, height=bottom - top, width=right - left)
-
-    def moved(self, rows: int, cols: int) -> FailedWindow:
-        """Return the same window counted from an origin that many rows and columns earlier."""
-        return replace(self, row=self.row + rows, col=self.col + cols)
+        Raises:
+            SourceError: If they are to be grown and the grid does not count in metres.
+        """
+        if self.band is None or self.dilate_m == 0:
+            return 0
+        if geobox.crs is None or geobox.crs.units[0] != "metre":
+            raise SourceError(
+                f"clouds.dilate_m: {self.dilate_m} metres mean nothing on a grid in {geobox.crs}; "
+                "state a metric grid.crs, or 0"
+            )
+        return round(self.dilate_m / abs(geobox.resolution.x))
 
 
 @dataclass(frozen=True)
@@ -88,10 +81,12 @@ class Observations:
     """Clear observations of one grid.
 
     Attributes:
-        days: (day,) datetime64[D], sorted, unique.
-        data: (day, band, y, x), the source's dtype; 0 where not valid.
+        days: (day,) datetime64[D], sorted, unique: days of which something could be read.
+        data: (day, band, y, x), the source's dtype; where not valid 0 (unsigned), the least value
+            (signed) or NaN (float). Without days of no meaning.
         valid: (day, y, x), True where every band was read and is clear.
-        failed: Windows that could not be read; their pixels are not valid on that day.
+        failed: Windows whose pixels could not be read, or not be told from cloud because a
+            neighbour could not; they are not valid on that day, whatever other scene has them.
     """
 
     days: NDArray[np.datetime64]
@@ -109,153 +104,139 @@ def observe(
 ) -> Observations:
     """Read every scene that meets a grid and fuse the clear pixels of each solar day.
 
+    Clouds are grown across the grid's own edge, so that a window of an area gives the same pixels
+    as the area.
+
     Args:
         source: Where pixels come from.
         items: STAC items; those that do not meet the grid cost nothing.
         bands: Bands in order.
         geobox: The grid.
-        clouds: Which pixels are clear; clouds are grown across the grid's own edge, so that a
-            window of an area gives the same pixels as the area.
+        clouds: Which pixels are clear.
 
     Raises:
         SourceError: If an item cannot be understood (not if its pixels cannot be read).
     """
-    margin = round(clouds.dilate_m / abs(geobox.resolution.x))
+    margin = clouds.dilation(geobox)
     padded = geobox.pad(margin) if margin else geobox
     rows, cols = geobox.shape
-    inner = (slice(margin, margin + rows), slice(margin, margin + cols))
+    inner = Window(margin, margin, rows, cols)
     fusion = DayFusion()
     seen = False
-    failed: list[FailedWindow] = []
+    failed: dict[np.datetime64, list[FailedWindow]] = {}
     for item in observation_order(items_meeting(items, padded)):
-        read = _Reading(source, item, bands, clouds.band)
-        scene = read.whole_or_parts(padded)
-        failed.extend(_cropped(merge_windows(read.failed), margin, rows, cols))
+        scene, lost = read_what_can_be(source, item, bands, padded, clouds.band)
+        day = solar_day(item)
+        # Whether a pixel is clear is unknown as long as one within the margin is.
+        reach = (window.grown(margin).within(inner) for window in lost)
+        failed.setdefault(day, []).extend(w.moved(-margin, -margin) for w in reach if w)
         if scene is None:
             continue
         clear = scene.valid
         if scene.scl is not None:
             clear = clear & clear_mask(scene.scl, clouds.exclude, dilate_pixels=margin)
-        fusion.add(scene.data[(slice(None), *inner)], clear[inner], solar_day(item))
+        fusion.add(scene.data[:, *inner.slices], clear[inner.slices], day)
         seen = True
+    everything = tuple(merge_windows(window for lost in failed.values() for window in lost))
     if not seen:
-        nothing = np.zeros((0, len(bands), rows, cols), np.uint16)
-        no_days = np.zeros(0, "datetime64[D]")
-        return Observations(no_days, nothing, np.zeros((0, rows, cols), bool), tuple(failed))
+        return Observations(
+            np.zeros(0, "datetime64[D]"),
+            np.zeros((0, len(bands), rows, cols), np.uint16),
+            np.zeros((0, rows, cols), bool),
+            everything,
+        )
     data, valid, days = fusion.result()
-    return Observations(days, data, valid, tuple(failed))
+    for number, day in enumerate(days):
+        for window in failed[day]:
+            valid[number, *window.slices] = False
+            data[number, :, *window.slices] = fill_value(data.dtype)
+    return Observations(days, data, valid, everything)
 
 
 def items_meeting(items: Sequence[Item], geobox: GeoBox) -> list[Item]:
-    """Return the items whose footprint meets a grid."""
-    from shapely.geometry import shape
-
-    area = geobox.extent.to_crs("EPSG:4326").geom
-    return [item for item in items if shape(item["geometry"]).intersects(area)]
+    """Return the items that may have pixels on a grid."""
+    area = geobox.footprint("EPSG:4326").geom
+    return [item for item in items if footprint_of(item).intersects(area)]
 
 
-class _Reading:
-    """Reads one scene on one grid; narrows a failed read down to the windows that fail."""
+def footprint_of(item: Item) -> BaseGeometry:
+    """Return where a scene may have pixels, in longitude and latitude: its footprint, and slack.
 
-    def __init__(
-        self, source: RasterSource, item: Item, bands: Sequence[str], scl_band: str | None
-    ) -> None:
-        from shapely.geometry import shape
+    The edge of a tile is straight on its own grid and bulges in degrees by
+    length² · tan(latitude) / 8R: 400 m along a Sentinel-2 tile at 60°. A window there has to find
+    the scenes that the whole area finds.
+    """
+    footprint = shape(item["geometry"])
+    west, south, east, north = footprint.bounds
+    latitude = math.radians(min(max(abs(south), abs(north)), 85.0))
+    diagonal = math.hypot((east - west) * math.cos(latitude), north - south)
+    bulge = math.radians(diagonal) * diagonal * math.tan(latitude) / 8
+    return footprint.buffer(bulge, join_style="mitre")
 
-        self.source = source
-        self.item = item
-        self.bands = bands
-        self.scl_band = scl_band
-        self.footprint = shape(item["geometry"])
-        self.failed: list[FailedWindow] = []
 
-    def whole_or_parts(self, geobox: GeoBox) -> SceneRead | None:
-        """Read the grid, or what can be read of it, None if nothing can; fills ``failed``."""
+def read_what_can_be(
+    source: RasterSource, item: Item, bands: Sequence[str], geobox: GeoBox, scl_band: str | None
+) -> tuple[SceneRead | None, list[FailedWindow]]:
+    """Read a scene on a grid, or what of it can be read, narrowed down to leaves.
+
+    Args:
+        source: Where pixels come from.
+        item: The scene.
+        bands: Bands in order.
+        geobox: The grid.
+        scl_band: Name of the scene classification to read too.
+
+    Returns:
+        The pixels, not valid where they could not be read, None if none could; and the leaves
+        within the scene's footprint that could not.
+    """
+    try:
+        return source.read(item, bands, geobox, scl_band=scl_band), []
+    except ReadError as error:
+        whole = error
+    footprint = footprint_of(item)
+    leaves = [
+        leaf
+        for leaf in tiles_of(geobox.shape.yx, LEAF)
+        if footprint.intersects(geobox[leaf.slices].footprint("EPSG:4326", npoints=2).geom)
+    ]
+    if whole.kind == "permanent":  # a file that is not there is not there for any leaf
+        return None, [_failed(leaf, item, whole) for leaf in leaves]
+    parts: dict[Window, SceneRead] = {}
+    failed: list[FailedWindow] = []
+    # In mixed order, so that the first few tell of the whole grid.
+    for number in np.random.default_rng(0).permutation(len(leaves)):
+        leaf = leaves[number]
+        if not parts and whole.kind == "transient" and len(failed) >= PATIENCE:
+            failed.append(_failed(leaf, item, whole))
+            continue
         try:
-            return self.source.read(self.item, self.bands, geobox, scl_band=self.scl_band)
+            parts[leaf] = source.read(item, bands, geobox[leaf.slices], scl_band=scl_band)
         except ReadError as error:
-            return self._parts(geobox, error)
-
-    def _parts(self, geobox: GeoBox, error: ReadError) -> SceneRead | None:
-        """Put a grid together from leaves; those that fail stay without valid pixels."""
-        from geo_assets.sources.protocol import SceneRead
-
-        rows, cols = geobox.shape
-        data: NDArray[Any] | None = None
-        valid = np.zeros((rows, cols), bool)
-        scl: NDArray[np.uint8] | None = None
-        for row in range(0, rows, LEAF):
-            for col in range(0, cols, LEAF):
-                window = (slice(row, min(row + LEAF, rows)), slice(col, min(col + LEAF, cols)))
-                leaf = self._leaf(geobox[window], row, col, error)
-                if leaf is None:
-                    continue
-                if data is None:
-                    data = np.zeros((len(self.bands), rows, cols), leaf.data.dtype)
-                data[(slice(None), *window)] = leaf.data
-                valid[window] = leaf.valid
-                if leaf.scl is not None:
-                    scl = np.zeros((rows, cols), np.uint8) if scl is None else scl
-                    scl[window] = leaf.scl
-        return None if data is None else SceneRead(data, valid, scl)
-
-    def _leaf(self, geobox: GeoBox, row: int, col: int, whole: ReadError) -> SceneRead | None:
-        """Read one leaf; None if it fails (noted) or lies outside the scene."""
-        if not self.footprint.intersects(geobox.extent.to_crs("EPSG:4326").geom):
-            return None
-        error = whole
-        if whole.kind != "permanent":  # a file that is not there is not there for any leaf
-            try:
-                return self.source.read(self.item, self.bands, geobox, scl_band=self.scl_band)
-            except ReadError as leaf_error:
-                error = leaf_error
-        height, width = geobox.shape
-        self.failed.append(
-            FailedWindow(row, col, height, width, self.item["id"], error.kind, str(error))
-        )
-        return None
+            failed.append(_failed(leaf, item, error))
+    return _put_together(parts, len(bands), geobox.shape.yx), failed
 
 
-def merge_windows(windows: Iterable[FailedWindow]) -> list[FailedWindow]:
-    """Join leaves that touch: first along rows, then runs of equal columns down the rows."""
-    runs: list[FailedWindow] = []
-    for window in sorted(windows, key=lambda w: (w.scene_id, w.row, w.col)):
-        last = runs[-1] if runs else None
-        if last and _same(last, window, "row", "height") and last.col + last.width == window.col:
-            runs[-1] = _grown(last, width=window.width)
-        else:
-            runs.append(window)
-    merged: list[FailedWindow] = []
-    for run in sorted(runs, key=lambda w: (w.scene_id, w.col, w.width, w.row)):
-        last = merged[-1] if merged else None
-        if last and _same(last, run, "col", "width") and last.row + last.height == run.row:
-            merged[-1] = _grown(last, height=run.height)
-        else:
-            merged.append(run)
-    return sorted(merged, key=lambda w: (w.scene_id, w.row, w.col))
-
-
-def _same(one: FailedWindow, other: FailedWindow, *fields: str) -> bool:
-    """Whether two windows have one scene, one reason and the same place along an axis."""
-    return all(
-        getattr(one, field) == getattr(other, field)
-        for field in ("scene_id", "kind", "error", *fields)
+def _failed(leaf: Window, item: Item, error: ReadError) -> FailedWindow:
+    message = publishable(str(error))
+    return FailedWindow(
+        leaf.row, leaf.col, leaf.height, leaf.width, item["id"], error.kind, message
     )
 
 
-def _grown(window: FailedWindow, *, width: int = 0, height: int = 0) -> FailedWindow:
-    return replace(window, width=window.width + width, height=window.height + height)
-
-
-def _cropped(
-    windows: Iterable[FailedWindow], margin: int, rows: int, cols: int
-) -> list[FailedWindow]:
-    """Windows of a padded grid, counted on the grid itself; those in the margin fall away."""
-    kept = []
-    for window in windows:
-        top, left = max(window.row - margin, 0), max(window.col - margin, 0)
-        bottom = min(window.row + window.height - margin, rows)
-        right = min(window.col + window.width - margin, cols)
-        if top < bottom and left < right:
-            kept.append(replace(window, row=top, col=left, height=bottom - top, width=right - left))
-    return kept
+def _put_together(
+    parts: dict[Window, SceneRead], bands: int, size: tuple[int, int]
+) -> SceneRead | None:
+    """Lay the leaves that could be read on one grid; the rest is not valid."""
+    if not parts:
+        return None
+    first = next(iter(parts.values()))
+    data = np.zeros((bands, *size), first.data.dtype)
+    valid = np.zeros(size, bool)
+    scl = None if first.scl is None else np.zeros(size, np.uint8)
+    for leaf, part in parts.items():
+        data[:, *leaf.slices] = part.data
+        valid[leaf.slices] = part.valid
+        if scl is not None and part.scl is not None:
+            scl[leaf.slices] = part.scl
+    return SceneRead(data, valid, scl)

@@ -1,0 +1,171 @@
+"""Rectangles of pixels on one grid, and those of a scene that could not be read.
+
+Only geometry of whole pixels lives here; what is read in a window is in ``observations``.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Self
+
+    from geo_assets.errors import ErrorKind
+
+
+@dataclass(frozen=True, order=True)
+class Window:
+    """A rectangle of pixels, counted from the upper left of a grid."""
+
+    row: int
+    col: int
+    height: int
+    width: int
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Its rows and columns."""
+        return (
+            slice(self.row, self.row + self.height),
+            slice(self.col, self.col + self.width),
+        )
+
+    def meets(self, other: Window) -> bool:
+        """Whether it shares a pixel with another window of the same grid."""
+        return self.within(other) is not None
+
+    def within(self, other: Window) -> Self | None:
+        """Return the part that it shares with another window; None if there is none."""
+        top, left = max(self.row, other.row), max(self.col, other.col)
+        bottom = min(self.row + self.height, other.row + other.height)
+        right = min(self.col + self.width, other.col + other.width)
+        if top >= bottom or left >= right:
+            return None
+        return replace(self, row=top, col=left, height=bottom - top, width=right - left)
+
+    def grown(self, pixels: int) -> Self:
+        """Return the window with a margin on all sides; it may begin below zero then."""
+        return replace(
+            self,
+            row=self.row - pixels,
+            col=self.col - pixels,
+            height=self.height + 2 * pixels,
+            width=self.width + 2 * pixels,
+        )
+
+    def moved(self, rows: int, cols: int) -> Self:
+        """Return the same window counted from an origin that many rows and columns earlier."""
+        return replace(self, row=self.row + rows, col=self.col + cols)
+
+    def subject(self) -> tuple[str, ...]:
+        """What the window says beside its place; only windows that say the same are joined."""
+        return ()
+
+
+@dataclass(frozen=True, order=True)
+class FailedWindow(Window):
+    """Pixels of one scene that could not be read."""
+
+    scene_id: str
+    kind: ErrorKind
+    error: str
+    """Why, fit to be published: without folders and secrets."""
+
+    def subject(self) -> tuple[str, ...]:
+        """The scene, and why it could not be read."""
+        return (self.scene_id, self.kind, self.error)
+
+
+AnyWindow = TypeVar("AnyWindow", bound=Window)
+
+
+def tiles_of(shape: tuple[int, int], size: int) -> list[Window]:
+    """Return the windows of at most ``size`` pixels a side that fill a grid, row by row.
+
+    Args:
+        shape: Rows and columns of the grid.
+        size: Pixels a side; the last ones of a row or column may be smaller.
+    """
+    rows, cols = shape
+    return [
+        Window(row, col, min(size, rows - row), min(size, cols - col))
+        for row in range(0, rows, size)
+        for col in range(0, cols, size)
+    ]
+
+
+def merge_windows(windows: Iterable[AnyWindow]) -> list[AnyWindow]:
+    """Return fewer windows over the same pixels: neighbours that say the same are joined.
+
+    First along the rows, then runs of equal columns down the rows. Windows that overlap stay as
+    they are; ``disjoint_windows`` parts them. Sorted by what they say, then by place.
+    """
+    by_subject: defaultdict[tuple[str, ...], list[AnyWindow]] = defaultdict(list)
+    for window in set(windows):
+        by_subject[window.subject()].append(window)
+    merged: list[AnyWindow] = []
+    for _, group in sorted(by_subject.items()):
+        merged += sorted(_joined_down(_joined_across(group)))
+    return merged
+
+
+def disjoint_windows(windows: Iterable[Window], without: Iterable[Window] = ()) -> list[Window]:
+    """Return windows that share no pixel and cover what the given ones cover, and nothing else.
+
+    Args:
+        windows: They may overlap.
+        without: What is to be left out.
+    """
+    given, omitted = list(windows), list(without)
+    rows = np.unique([edge for w in given + omitted for edge in (w.row, w.row + w.height)])
+    cols = np.unique([edge for w in given + omitted for edge in (w.col, w.col + w.width)])
+    covered = np.zeros((max(len(rows) - 1, 0), max(len(cols) - 1, 0)), bool)
+    for group, wanted in ((given, True), (omitted, False)):
+        for window in group:
+            top, bottom = np.searchsorted(rows, (window.row, window.row + window.height))
+            left, right = np.searchsorted(cols, (window.col, window.col + window.width))
+            covered[top:bottom, left:right] = wanted
+    return merge_windows(
+        Window(
+            int(rows[row]),
+            int(cols[col]),
+            int(rows[row + 1] - rows[row]),
+            int(cols[col + 1] - cols[col]),
+        )
+        for row, col in np.argwhere(covered)
+    )
+
+
+def _joined_across(windows: Iterable[AnyWindow]) -> list[AnyWindow]:
+    joined: list[AnyWindow] = []
+    for window in sorted(windows, key=lambda w: (w.row, w.height, w.col)):
+        last = joined[-1] if joined else None
+        if (
+            last is not None
+            and (last.row, last.height) == (window.row, window.height)
+            and last.col + last.width == window.col
+        ):
+            joined[-1] = replace(last, width=last.width + window.width)
+        else:
+            joined.append(window)
+    return joined
+
+
+def _joined_down(windows: Iterable[AnyWindow]) -> list[AnyWindow]:
+    joined: list[AnyWindow] = []
+    for window in sorted(windows, key=lambda w: (w.col, w.width, w.row)):
+        last = joined[-1] if joined else None
+        if (
+            last is not None
+            and (last.col, last.width) == (window.col, window.width)
+            and last.row + last.height == window.row
+        ):
+            joined[-1] = replace(last, height=last.height + window.height)
+        else:
+            joined.append(window)
+    return joined
