@@ -19,7 +19,7 @@ from geo_assets.errors import GeoAssetsError
 from geo_assets.storage.disk import RESERVE, free_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from rich.console import Console
 
@@ -95,29 +95,28 @@ def _imagery(campaign: Campaign) -> Iterator[Finding]:
         case SimulatedImagery():
             yield Finding("ok", "imagery", f"simulated archive, seed {imagery.seed}")
         case RasterImagery():
-            yield _raster(imagery)
+            yield _raster(imagery, campaign.bands)
         case StacImagery():
             yield from _stac(imagery)
         case EarthEngineImagery():
             yield Finding("error", "imagery", "this version cannot read Earth Engine yet")
 
 
-def _raster(imagery: RasterImagery) -> Finding:
-    import rasterio
-    from rasterio.errors import RasterioIOError
+def _raster(imagery: RasterImagery, bands: Sequence[str]) -> Finding:
+    from geo_assets.sources.band_keys import find_band
+    from geo_assets.sources.local_raster import LocalRasterSource, RasterRules
 
+    name = imagery.file.name
     try:
-        with rasterio.open(imagery.file) as raster:
-            if raster.crs is None:
-                return Finding("error", "imagery", f"{imagery.file.name}: the raster has no CRS")
-            return Finding(
-                "ok",
-                "imagery",
-                f"{imagery.file.name}: {raster.count} bands, {raster.width} × {raster.height}, "
-                f"{raster.crs}",
-            )
-    except RasterioIOError as error:
-        return Finding("error", "imagery", f"{imagery.file}: {error}")
+        item = LocalRasterSource(RasterRules(imagery.file, imagery.date, imagery.band_names)).item
+        places = [find_band(item, band) for band in bands]
+    except GeoAssetsError as error:
+        return Finding("error", "imagery", f"{name}: {error}")
+    [image] = {place.asset_key for place in places}
+    rows, cols = item["assets"][image]["proj:shape"]
+    count = len(item["assets"][image]["bands"])
+    crs = item["properties"]["proj:code"] or "a CRS without a code"
+    return Finding("ok", "imagery", f"{name}: {count} bands, {cols} × {rows}, {crs}")
 
 
 def _stac(imagery: StacImagery) -> Iterator[Finding]:
