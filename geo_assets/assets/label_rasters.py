@@ -36,7 +36,7 @@ def ndvi_spatial_labels(partition: Partition) -> Facts:
     """
     from geo_assets.core.histogram_kmeans import fit_values, labels_of
     from geo_assets.core.indices import NDVI_SCALE, dequantise_index
-    from geo_assets.errors import GeoAssetsError
+    from geo_assets.errors import ClusteringError
     from geo_assets.storage.leftovers import remove_all_but
 
     layout, k = partition.layout, partition.campaign.spatial_labels.n_clusters
@@ -49,7 +49,7 @@ def ndvi_spatial_labels(partition: Partition) -> Facts:
         for day, ndvi in zip(days, values, strict=True):
             try:
                 model = fit_values(ndvi, k)
-            except GeoAssetsError as error:
+            except ClusteringError as error:
                 partition.log.warning(f"{partition} cluster {cluster} {day}: no labels: {error}")
                 continue
             raster = labels_of(ndvi, model)
@@ -107,7 +107,7 @@ def ndvi_temporal_labels(partition: Partition) -> Facts:
 
     from geo_assets.core.pixel_kmeans import label_raster
     from geo_assets.core.temporal_features import temporal_features
-    from geo_assets.errors import GeoAssetsError
+    from geo_assets.errors import ClusteringError
     from geo_assets.storage.leftovers import remove_all_but
 
     campaign, layout = partition.campaign, partition.layout
@@ -117,16 +117,19 @@ def ndvi_temporal_labels(partition: Partition) -> Facts:
     rows = []
     previews: dict[str, Any] = {}
     for cluster, days, values, geobox in _cubes(partition):
+        if not days:
+            partition.log.warning(f"{partition} cluster {cluster}: no day, no labels")
+            continue
+        series = temporal_features(
+            values,
+            np.array(days, "datetime64[D]"),
+            rules.every,
+            rules.max_gap_days,
+            period=(np.datetime64(campaign.start), np.datetime64(campaign.end)),
+        )
         try:
-            series = temporal_features(
-                values,
-                np.array(days, "datetime64[D]"),
-                rules.every,
-                rules.max_gap_days,
-                period=(np.datetime64(campaign.start), np.datetime64(campaign.end)),
-            )
             model = _fit_series(partition, series.values, series.complete)
-        except GeoAssetsError as error:
+        except ClusteringError as error:
             partition.log.warning(f"{partition} cluster {cluster}: no labels: {error}")
             continue
         raster, inertia = label_raster(model, series.values, series.complete)

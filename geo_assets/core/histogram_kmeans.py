@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from geo_assets.errors import GeoAssetsError
+from geo_assets.errors import ClusteringError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -112,20 +112,20 @@ def fit_histogram(histogram: NDArray[np.int64], n_clusters: int) -> HistogramKMe
         n_clusters: K, 2 to 32.
 
     Raises:
-        GeoAssetsError: If K is out of bounds or exceeds the number of distinct values, or if the
+        ClusteringError: If K is out of bounds or exceeds the number of distinct values, or if the
             histogram counts 2**33 values or more.
     """
     if not MIN_CLUSTERS <= n_clusters <= MAX_CLUSTERS:
         msg = f"n_clusters: {n_clusters}; allowed: {MIN_CLUSTERS} to {MAX_CLUSTERS}"
-        raise GeoAssetsError(msg)
+        raise ClusteringError(msg)
     bins = np.flatnonzero(histogram)
     if n_clusters > bins.size:
         msg = f"n_clusters: {n_clusters} clusters asked of {bins.size} distinct values"
-        raise GeoAssetsError(msg)
+        raise ClusteringError(msg)
     total = int(histogram.sum())
     if total >= MAX_COUNT:
         msg = f"histogram: {total} values; allowed: fewer than {MAX_COUNT}"
-        raise GeoAssetsError(msg)
+        raise ClusteringError(msg)
     middle = int(bins[0] + bins[-1]) // 2
     sums = _PrefixSums.of(bins - middle, histogram[bins])
     edges = _optimal_edges(sums, n_clusters)
@@ -136,7 +136,7 @@ def fit_values(values: NDArray[np.int16], n_clusters: int) -> HistogramKMeans:
     """Return the K-Means optimum of quantised values (int16, -32768 = missing): ``fit_histogram``.
 
     Raises:
-        GeoAssetsError: As ``fit_histogram``.
+        ClusteringError: As ``fit_histogram``.
     """
     return fit_histogram(histogram_of(values), n_clusters)
 

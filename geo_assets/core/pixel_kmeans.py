@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
-from geo_assets.errors import GeoAssetsError
+from geo_assets.errors import ClusteringError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -144,25 +144,25 @@ def fit_pixels(
         tol: Relative tolerance of scikit-learn.
 
     Raises:
-        GeoAssetsError: If a parameter is out of bounds, a sample is missing or infinite, or K
+        ClusteringError: If a parameter is out of bounds, a sample is missing or infinite, or K
             exceeds the number of distinct samples.
     """
     if not MIN_CLUSTERS <= n_clusters <= MAX_CLUSTERS:
         msg = f"n_clusters: {n_clusters}; allowed: {MIN_CLUSTERS} to {MAX_CLUSTERS}"
-        raise GeoAssetsError(msg)
+        raise ClusteringError(msg)
     if samples.ndim != 2 or samples.shape[1] == 0:
         msg = f"samples: shape {samples.shape}; needed: (n, feature) with at least one feature"
-        raise GeoAssetsError(msg)
+        raise ClusteringError(msg)
     drawn = _one_of_each_run(len(samples), sample_size, np.random.default_rng(seed))
     sample = samples[drawn].astype(np.float32)
     bad = int(np.count_nonzero(~np.isfinite(sample).all(axis=1)))
     if bad:
         msg = f"samples: {bad} of {len(sample)} hold NaN or infinite features; allowed: none"
-        raise GeoAssetsError(msg)
+        raise ClusteringError(msg)
     distinct = _distinct_rows(sample)
     if n_clusters > distinct:
         msg = f"n_clusters: {n_clusters} clusters asked of {distinct} distinct pixels"
-        raise GeoAssetsError(msg)
+        raise ClusteringError(msg)
     offsets, scales = _scaler(sample.astype(np.float64), scaling)
     scaled = _scaled(sample.T, offsets, scales)
     found = _lloyd(
@@ -201,7 +201,7 @@ def assign(model: PixelKMeans, samples: NDArray[Any]) -> NDArray[np.uint8]:
         infinite.
 
     Raises:
-        GeoAssetsError: If the number of features is another than the model's.
+        ClusteringError: If the number of features is another than the model's.
     """
     _check_features(model, samples.shape, axis=-1)
     labels = np.zeros(len(samples), np.uint8)
@@ -227,12 +227,12 @@ def label_raster(
         ``assign``; and the sum of squared scaled distances to the nearest centre.
 
     Raises:
-        GeoAssetsError: If the number of features is another than the model's, or shapes differ.
+        ClusteringError: If the number of features is another than the model's, or shapes differ.
     """
     _check_features(model, features.shape, axis=0)
     if valid.shape != features.shape[1:]:
         msg = f"shapes: features {features.shape}, valid {valid.shape}; (feature, y, x) and (y, x)"
-        raise GeoAssetsError(msg)
+        raise ClusteringError(msg)
     labels = np.zeros(valid.shape, np.uint8)
     inertia = 0.0
     height = max(1, _BLOCK // max(valid.shape[1], 1))
@@ -251,7 +251,7 @@ def _one_of_each_run(count: int, size: int, rng: np.random.Generator) -> NDArray
     """Cut range(count) into ``size`` runs of equal length (to one) and draw one of each; rising."""
     if size < 1:
         msg = f"sample size: {size} pixels; allowed: 1 or more"
-        raise GeoAssetsError(msg)
+        raise ClusteringError(msg)
     if count <= size:
         return np.arange(count)
     edges = np.arange(size + 1, dtype=np.int64) * count // size
@@ -273,7 +273,7 @@ def _scaler(
     features = sample.shape[1]
     if scaling not in get_args(Scaling):
         msg = f"scaling: {scaling!r} is unknown; allowed: {', '.join(get_args(Scaling))}"
-        raise GeoAssetsError(msg)
+        raise ClusteringError(msg)
     if scaling == "none":
         return np.zeros(features), np.ones(features)
     columns = sample.reshape(-1, 1) if scaling == "common-robust" else sample
@@ -338,4 +338,4 @@ def _nearest(
 def _check_features(model: PixelKMeans, shape: tuple[int, ...], axis: int) -> None:
     if shape[axis] != len(model.offsets):
         msg = f"features: {shape[axis]} in shape {shape}; the model has {len(model.offsets)}"
-        raise GeoAssetsError(msg)
+        raise ClusteringError(msg)
