@@ -91,7 +91,7 @@ def ndvi_spatial_labels(partition: Partition) -> Facts:
         if published:
             kept.append(folder / f"cluster-{cluster}")
     remove_all_but(folder, kept)
-    return _summary(folder, k, rows) | previews
+    return _summary(folder, k, rows, previews)
 
 
 @asset_step(
@@ -127,6 +127,14 @@ def ndvi_temporal_labels(partition: Partition) -> Facts:
             rules.max_gap_days,
             period=(np.datetime64(campaign.start), np.datetime64(campaign.end)),
         )
+        if not series.complete.any():
+            partition.log.warning(
+                f"{partition} cluster {cluster}: no pixel has a value in each of the "
+                f"{len(series.steps)} steps of {rules.every} from {campaign.start} to "
+                f"{campaign.end}, no labels; narrow the dates or raise "
+                f"temporal_labels.max_gap_days ({rules.max_gap_days})"
+            )
+            continue
         try:
             model = _fit_series(partition, series.values, series.complete)
         except ClusteringError as error:
@@ -173,7 +181,7 @@ def ndvi_temporal_labels(partition: Partition) -> Facts:
                 subtitle=f"{steps[middle]}, cluster {cluster}",
             ) | _series_preview(model, steps)
     remove_all_but(folder, published)
-    return _summary(folder, rules.n_clusters, rows) | previews
+    return _summary(folder, rules.n_clusters, rows, previews)
 
 
 def _cubes(partition: Partition) -> Iterator[tuple[int, list[str], NDArray[np.int16], GeoBox]]:
@@ -246,12 +254,16 @@ def _names(centers: NDArray[np.floating]) -> list[str]:
     return [f"NDVI {center:.3f}" for center in centers]
 
 
-def _summary(folder: Path, k: int, rows: list[dict[str, Any]]) -> dict[str, Any]:
+def _summary(
+    folder: Path, k: int, rows: list[dict[str, Any]], previews: dict[str, Any]
+) -> dict[str, Any]:
+    """What people see of a partition: numbers first, then pictures, the long table last."""
     return {
         "empty": not rows,
         "path": dg.MetadataValue.path(str(folder)),
         "rasters": len(rows),
         "clusters": k,
+        **previews,
         "table": table_of(rows[:100]),
     }
 

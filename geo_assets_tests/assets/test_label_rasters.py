@@ -133,3 +133,13 @@ def test_a_partition_without_cubes_is_an_empty_success(partition):
         facts = step.make(partition)
         assert facts["empty"]
         assert facts["rasters"] == 0
+
+
+def test_an_axis_that_no_pixel_fills_says_what_to_change(partition, caplog):
+    values, _ = _cube(np.random.default_rng(4))
+    _write(partition, values)  # four days, while the demo wants twelve months
+
+    facts = ndvi_temporal_labels.make(partition)
+
+    assert facts["rasters"] == 0
+    assert "raise temporal_labels.max_gap_days (62)" in caplog.text
