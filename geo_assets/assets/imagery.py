@@ -88,7 +88,7 @@ def composite_image(partition: Partition) -> Facts:
     """
     from geo_assets.previews.composites import band_panels, rgb_with_labels
     from geo_assets.previews.png import markdown_image
-    from geo_assets.storage.cog import read_cog
+    from geo_assets.storage.cog import LABEL_BAND, read_cog
     from geo_assets.storage.disk import require_room
     from geo_assets.storage.leftovers import remove_all_but
 
@@ -128,10 +128,9 @@ def composite_image(partition: Partition) -> Facts:
         "path": dg.MetadataValue.path(str(folder)),
         "clusters": len(builders),
         "failed_windows": sum(row["failed_windows"] for row in rows),
-        "bands": [*partition.campaign.composite.bands, "label"],
+        "bands": ", ".join([*partition.campaign.composite.bands, LABEL_BAND]),
     }
     if rows:
-        facts["images"] = table_of(rows)
         raster = read_cog(published[0])
         bands = partition.campaign.composite.bands
         facts["preview"] = dg.MetadataValue.md(
@@ -148,6 +147,7 @@ def composite_image(partition: Partition) -> Facts:
         facts["bands_preview"] = dg.MetadataValue.md(
             markdown_image(band_panels(raster.data[:-1], bands, valid=raster.valid), "Every band")
         )
+        facts["images"] = table_of(rows)
     return facts
 
 
