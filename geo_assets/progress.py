@@ -35,7 +35,8 @@ def logged(
             return
         last = now
         rate = done / (now - started)
-        left = (total - done) / rate
-        log.info(f"{what} {done} of {total}, {rate:.1f} per second, {left:.0f} s left")
+        left = max(total - done, 0) / rate
+        shown = f"{rate:.1f}" if rate >= 0.1 else f"{rate:.1g}"
+        log.info(f"{what} {done} of {total}, {shown} per second, {left:.0f} s left")
 
     return tell

@@ -17,6 +17,7 @@ from shapely.geometry import box
 
 from geo_assets.build import build_defs
 from geo_assets.errors import ReadError
+from geo_assets.partitions import partition_keys
 from geo_assets.resources import ImagerySource, Results
 from geo_assets_tests.campaign_testing import a_campaign
 
@@ -35,7 +36,8 @@ CHANGES = {
     "chips.size": SIZE,
     "cube": {"area": "box"},
     "spatial_labels.n_clusters": 2,
-    "temporal_labels.n_clusters": 2,
+    "temporal_labels": {"n_clusters": 2, "every": "date"},
+    "clusters.buffer_m": 100,
     "clouds.band": None,
 }
 
@@ -57,21 +59,22 @@ def write_world(folder, changes=None):
     ) as raster:
         raster.write(data)
         raster.descriptions = ("B04", "B08")
-    write_areas(folder / "areas.geojson")
-    return a_campaign(folder, CHANGES | (changes or {}))
+    campaign = a_campaign(folder, CHANGES | (changes or {}))
+    write_areas(folder / "areas.geojson", partition_keys(campaign))
+    return campaign
 
 
-def write_areas(path, **columns):
-    """Write one polygon for each partition that has one; further columns hold one value each."""
+def write_areas(path, keys=KEYS):
+    """Write one polygon for each partition that has one."""
     rows = []
-    for number, key in enumerate(KEYS):
+    for number, key in enumerate(keys):
         if key == EMPTY:
             continue
         x, y = TRANSFORM @ (4, SIZE * number + 4)
         fold, split = key.split("|")
         crop = ("oat", "rye")[number % 2]
         polygon = box(x, y - 80, x + 200, y)
-        rows.append({"fold": fold, "split": split, "crop": crop, "geometry": polygon} | columns)
+        rows.append({"fold": fold, "split": split, "crop": crop, "geometry": polygon})
     geopandas.GeoDataFrame(rows, crs="EPSG:32633").to_crs(4326).to_file(path)
 
 

@@ -1,0 +1,197 @@
+from __future__ import annotations
+
+import dagster as dg
+import numpy as np
+import pytest
+import rasterio
+
+from geo_assets.build import build_defs
+from geo_assets.checks import SAMPLE
+from geo_assets.resources import Results
+from geo_assets_tests.campaign_testing import a_campaign
+from geo_assets_tests.chip_catalogs import store_of, write_chips
+from geo_assets_tests.small_world import World
+
+NORTH, SOUTH = "north|train", "south|train"
+LEFT_OVER = "check_what_is_left_failed"
+
+
+class Checks:
+    """The chip checks of a small results folder, run alone by their job."""
+
+    def __init__(self, folder):
+        self.results = Results(data=str(folder / "data"))
+        self.campaign = a_campaign(folder)
+        self.layout = self.results.layout(self.campaign.name)
+        self.defs = build_defs(self.campaign, resources={"results": self.results})
+
+    def run(self):
+        with dg.DagsterInstance.ephemeral() as instance:
+            result = self.defs.resolve_job_def(LEFT_OVER).execute_in_process(instance=instance)
+            assert result.success
+            assert not list(instance.fetch_materializations(self.asset, limit=1).records)
+        return {found.check_name: found for found in result.get_asset_check_evaluations()}
+
+    @property
+    def asset(self):
+        return dg.AssetKey([self.campaign.name, "chip_catalog"])
+
+
+@pytest.fixture
+def checks(tmp_path):
+    return Checks(tmp_path)
+
+
+def _table(evaluation, name="sample"):
+    return [record.data for record in evaluation.metadata[name].records]
+
+
+def test_before_anything_is_there_nothing_is_wrong(checks):
+    found = checks.run()
+    assert set(found) == {"nothing_is_left_failed", "every_ok_chip_has_its_file"}
+    for evaluation in found.values():
+        assert evaluation.passed
+        assert evaluation.metadata["count"].value == 0
+        assert "recovery" not in evaluation.metadata
+
+
+def test_a_catalog_without_chips_and_one_without_failures_pass(checks):
+    write_chips(checks.layout, NORTH)
+    write_chips(checks.layout, SOUTH, ok=3)
+    assert all(evaluation.passed for evaluation in checks.run().values())
+
+
+def test_what_is_left_failed_is_counted_exactly_and_shown_in_part(checks):
+    write_chips(checks.layout, NORTH, ok=2, failed=["transient"] * (SAMPLE + 3))
+    write_chips(checks.layout, SOUTH, failed=["permanent"] * 4)
+    found = checks.run()["nothing_is_left_failed"]
+    assert not found.passed
+    assert found.severity == dg.AssetCheckSeverity.WARN
+    assert found.metadata["count"].value == SAMPLE + 7
+    assert found.description == f"{SAMPLE + 7} found"
+    sample = _table(found)
+    assert len(sample) == SAMPLE
+    assert sample[0] == {
+        "partition": NORTH,
+        "chip_id": "north-train-r0-c00002",
+        "error_kind": "transient",
+        "attempts": 1,
+        "error": "the archive is transient",
+    }
+
+
+def test_an_operator_is_told_what_to_do(checks):
+    write_chips(checks.layout, NORTH, failed=["permanent"])
+    text = checks.run()["nothing_is_left_failed"].metadata["recovery"].value
+    for word in ("transient", "permanent", "corrupt", "sensor", "geo-assets verify"):
+        assert word in text
+
+
+def test_a_partition_that_recovers_stops_being_reported(checks):
+    write_chips(checks.layout, NORTH, failed=["transient"])
+    assert not checks.run()["nothing_is_left_failed"].passed
+    write_chips(checks.layout, NORTH, ok=1)
+    assert checks.run()["nothing_is_left_failed"].passed
+
+
+def test_a_chip_whose_file_is_gone_or_cut_is_reported(checks):
+    write_chips(checks.layout, NORTH, ok=3, failed=["transient"])
+    gone, cut, _ = sorted(checks.layout.chips_folder("north", "train").iterdir())
+    gone.unlink()
+    size = cut.stat().st_size
+    cut.write_bytes(cut.read_bytes()[:100])
+    found = checks.run()["every_ok_chip_has_its_file"]
+    assert not found.passed
+    assert found.severity == dg.AssetCheckSeverity.WARN
+    assert found.metadata["count"].value == 2
+    assert [(row["chip_id"], row["found"]) for row in _table(found)] == [
+        (gone.stem, "no file"),
+        (cut.stem, "100 bytes"),
+    ]
+    assert _table(found)[1]["recorded"] == f"{size} bytes"
+
+
+def test_a_catalog_that_cannot_be_read_is_reported_by_name(checks):
+    write_chips(checks.layout, NORTH, failed=["transient"])
+    write_chips(checks.layout, SOUTH, ok=1)
+    store_of(checks.layout, SOUTH).paths.catalog.write_bytes(b"PAR1 and then nothing")
+    found = checks.run()["nothing_is_left_failed"]
+    assert not found.passed
+    assert found.metadata["count"].value == 1
+    assert found.metadata["unreadable"].value == 1
+    (row,) = _table(found, "unreadable_sample")
+    assert row["partition"] == SOUTH
+    assert "no readable catalog" in row["error"]
+
+
+@pytest.fixture(scope="module")
+def evening(tmp_path_factory):
+    """A partition made while the archive was away, and what its checks said in that run."""
+    with dg.DagsterInstance.ephemeral() as instance:
+        world = World(tmp_path_factory.mktemp("world"), instance)
+        world.run("everything", NORTH)
+        world.switch.write_text("transient")
+        result = world.run("everything", SOUTH)
+        found = {
+            f"{each.asset_key.path[-1]}.{each.check_name}": each
+            for each in result.get_asset_check_evaluations()
+        }
+        yield world, result, found
+
+
+def test_warnings_do_not_turn_a_partitioned_run_red(evening):
+    """A partial download must not block what can be made of the rest."""
+    _, result, found = evening
+    assert result.success
+    assert {name for name, each in found.items() if not each.passed} == {
+        "chip_catalog.nothing_is_left_failed",
+        "composite_image.every_window_was_read",
+        "ndvi_cube.every_date_was_read",
+    }
+
+
+def test_checks_in_a_partitioned_run_look_at_every_partition_but_find_the_failed_one(evening):
+    _, _, found = evening
+    rows = _table(found["chip_catalog.nothing_is_left_failed"])
+    assert {row["partition"] for row in rows} == {SOUTH}
+    assert found["chip_catalog.nothing_is_left_failed"].metadata["count"].value == 2
+
+
+@pytest.mark.parametrize(
+    "name", ["composite_image.every_window_was_read", "ndvi_cube.every_date_was_read"]
+)
+def test_a_window_that_was_not_read_is_told_with_scene_and_place(evening, name):
+    _, _, found = evening
+    rows = _table(found[name])
+    assert found[name].metadata["count"].value == len(rows) > 0
+    for row in rows:
+        assert row["partition"] == SOUTH
+        assert row["cluster"] == "cluster-0"
+        assert row["scene"] == "image"
+        assert row["error_kind"] == "transient"
+
+
+def test_labels_beyond_their_model_are_reported(evening):
+    world, _, found = evening
+    assert found["ndvi_temporal_labels.labels_are_of_their_model"].passed
+    raster = world.layout.ndvi_temporal_labels("north", "train", 0)
+    with rasterio.open(raster, "r+", IGNORE_COG_LAYOUT_BREAK="YES") as labels:
+        labels.write(np.full(labels.shape, 9, "uint8"), 1)
+    spatial = next(world.layout.ndvi_spatial_labels_folder("north", "train").rglob("*.json"))
+    spatial.unlink()
+    selection = [
+        dg.AssetCheckKey(world.asset(f"ndvi_{kind}_labels"), "labels_are_of_their_model")
+        for kind in ("temporal", "spatial")
+    ]
+    job = dg.define_asset_job("again", dg.AssetSelection.checks(*selection))
+    definitions = dg.Definitions.merge(world.defs, dg.Definitions(jobs=[job]))
+    result = definitions.resolve_job_def("again").execute_in_process(instance=world.instance)
+    found = {each.asset_key.path[-1]: each for each in result.get_asset_check_evaluations()}
+    (row,) = _table(found["ndvi_temporal_labels"])
+    assert row == {
+        "partition": NORTH,
+        "raster": "cluster-0.tif",
+        "highest_label": 9,
+        "clusters": 2,
+    }
+    assert [row["clusters"] for row in _table(found["ndvi_spatial_labels"])] == ["no model"]
