@@ -38,7 +38,8 @@ MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"\0\0\0\x0cjP  ")
 """First bytes of TIFF, BigTIFF and JPEG 2000."""
 _RETRYABLE_STATUS = frozenset({408, 425, 429, *range(500, 600)})
 _EXPIRED = frozenset({401, 403})
-_FAILURES = (RasterioError, CRSError, OSError)
+# Names in a damaged CRS need not even be text.
+_FAILURES = (RasterioError, CRSError, OSError, UnicodeDecodeError)
 
 
 @dataclass(frozen=True)

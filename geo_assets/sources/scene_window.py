@@ -12,16 +12,18 @@ raster and no overviews.
 
 from __future__ import annotations
 
+import functools
 import math
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from affine import AffineError
 from odc.geo.geobox import GeoBox
 from odc.geo.overlap import compute_reproject_roi
 from odc.geo.roi import roi_is_empty
 from rasterio.enums import MaskFlags, Resampling
-from rasterio.errors import CRSError
 from rasterio.io import MemoryFile
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
@@ -30,9 +32,10 @@ from geo_assets.core.grids import Lattice, crs_of, pixel_window
 from geo_assets.errors import ReadError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
+    from odc.geo.crs import CRS
     from rasterio import DatasetReader
 
 EXACT = 1e-9
@@ -59,19 +62,30 @@ def native_grid(dataset: DatasetReader) -> GeoBox:
     """Return the grid of an open raster.
 
     Raises:
-        ReadError: If it has no CRS, or none that can be understood (permanent).
+        ReadError: If it has no CRS (permanent), or nonsense (invalid_payload).
     """
-    try:
+    with _georeference():
         crs = dataset.crs
-    except CRSError as error:
-        raise ReadError(f"its CRS cannot be understood: {error}", kind="permanent") from error
     if not crs:
         raise ReadError(
             "it has no CRS, so that its pixels have no place on the ground; "
             "georeference it first (gdal_edit -a_srs EPSG:…)",
             kind="permanent",
         )
-    return GeoBox.from_rio(dataset)
+    with _georeference():
+        return GeoBox.from_rio(dataset)
+
+
+@contextmanager
+def _georeference() -> Iterator[None]:
+    """Turn what PROJ, affine and numpy raise on a nonsense CRS or transform into a ReadError."""
+    try:
+        yield
+    except (ArithmeticError, ValueError, RuntimeError, AffineError) as error:
+        raise ReadError(
+            f"its CRS or transform makes no sense: {type(error).__name__}: {error}",
+            kind="invalid_payload",
+        ) from error
 
 
 def read_native(
@@ -89,14 +103,16 @@ def read_native(
         geobox: The grid.
 
     Raises:
-        ReadError: If the file lacks a band or a CRS (permanent).
+        ReadError: If the file lacks a band or a CRS (permanent), or its georeference is nonsense
+            (invalid_payload).
     """
     if max(indexes) > dataset.count:
         raise ReadError(
             f"band {max(indexes)} is wanted and the file has {dataset.count}", kind="permanent"
         )
     whole = native_grid(dataset)
-    rows, cols = _source_window(whole, geobox)
+    with _georeference():
+        rows, cols = _source_window(whole, geobox)
     window = Window(cols.start, rows.start, cols.stop - cols.start, rows.stop - rows.start)
     if 0 in (window.width, window.height):
         shape = (len(indexes), int(window.height), int(window.width))
@@ -223,8 +239,12 @@ def _warp(
 
 def _scale(whole: GeoBox, geobox: GeoBox) -> tuple[float, float]:
     """Pixels of the grid to one of the file, for the whole file whatever window is read."""
-    there = whole if whole.crs == geobox.crs else whole.to_crs(crs_of(geobox))
-    return (
-        abs(there.resolution.x / geobox.resolution.x),
-        abs(there.resolution.y / geobox.resolution.y),
-    )
+    width, height = _pixel_in(whole, crs_of(geobox))
+    return abs(width / geobox.resolution.x), abs(height / geobox.resolution.y)
+
+
+@functools.lru_cache(maxsize=256)  # the same for all scenes of a tile, and milliseconds each
+def _pixel_in(whole: GeoBox, crs: CRS) -> tuple[float, float]:
+    """Width and height of a file's pixels in the units of another CRS."""
+    there = whole if whole.crs == crs else whole.to_crs(crs)
+    return there.resolution.x, there.resolution.y

@@ -12,6 +12,7 @@ from odc.geo.geobox import GeoBox
 
 from geo_assets.errors import ReadError
 from geo_assets.sources.scene_reader import SceneReader
+from geo_assets_tests.emulators.file_server import serve_files
 from geo_assets_tests.sources.scene_testing import GRID, item_of, noise, write_raster
 
 if TYPE_CHECKING:
@@ -155,3 +156,39 @@ def test_a_failure_names_scene_and_asset_and_no_folder(scene: dict[str, Any]) ->
         SceneReader().read(scene, ["B04", "B08"], GRID)
     assert str(raised.value) == "scene scene-1, asset B08 (B08.tif): the file is missing"
     assert (raised.value.kind, raised.value.scene_id) == ("permanent", "scene-1")
+
+
+@pytest.mark.parametrize("grid", [GRID, GRID.to_crs("EPSG:32632")], ids=["own", "other zone"])
+def test_a_mutated_file_ends_in_pixels_or_in_a_read_error(tmp_path: Path, grid: GeoBox) -> None:
+    path = tmp_path / "x.tif"
+    write_raster(path, noise(GRID, 1), GRID, nodata=0)
+    sound = path.read_bytes()
+    item = item_of({"B04": asset(path)})
+    random = np.random.default_rng(3)
+    failures = []
+    for case in range(300):
+        content = bytearray(sound)
+        for _ in range(random.integers(1, 6)):
+            content[random.integers(0, 700)] = random.integers(0, 256)
+        path.write_bytes(content if case % 5 else content[: random.integers(0, len(content))])
+        try:
+            assert SceneReader().read(item, ["B04"], grid).data.shape == (1, *grid.shape)
+        except ReadError as error:
+            failures.append(error)
+    assert len(failures) > 100
+    assert {error.kind for error in failures} == {"invalid_payload", "permanent"}
+    assert not any(str(tmp_path) in str(error) for error in failures)
+
+
+def test_a_remote_scene_gives_the_pixels_of_a_local_one(
+    scene: dict[str, Any], tmp_path: Path
+) -> None:
+    bands = ["B04", "B08", "B11", "B01"]
+    local = SceneReader().read(scene, bands, GRID, "SCL")
+    with serve_files(tmp_path) as server:
+        for name, remote in scene["assets"].items():
+            remote["href"] = f"{server.url}/{name}.tif"
+        read = SceneReader().read(scene, bands, GRID, "SCL")
+    assert np.array_equal(read.data, local.data)
+    assert np.array_equal(read.valid, local.valid)
+    assert np.array_equal(read.scl, local.scl)
