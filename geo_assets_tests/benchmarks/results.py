@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
@@ -52,7 +53,11 @@ def rows_of(measured: Measured) -> list[dict[str, Any]]:
 
 def table_of(measured: Sequence[Measured], *, title: str) -> Table:
     """Return the rows as a table, with CPU seconds and peak memory beside the times."""
-    table = Table(title=title, title_justify="left", caption=machine(), caption_justify="left")
+    loads = [sample.load for each in measured for sample in each.samples] or [0.0]
+    caption = f"{machine()}; load average {min(loads):.1f} to {max(loads):.1f}"
+    if median(loads) > (os.cpu_count() or 1):
+        caption += " (others were at work: CPU seconds say more than wall time)"
+    table = Table(title=title, title_justify="left", caption=caption, caption_justify="left")
     for column in ("benchmark", "baseline"):
         table.add_column(column, overflow="fold")
     numbers = ("ours", "theirs", "unit", "ratio", "goal", "limit", "CPU s", "peak MB")
