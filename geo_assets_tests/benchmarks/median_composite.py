@@ -27,8 +27,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-NUMPY, XARRAY, BOTTLENECK = "numpy.nanmedian", "xarray + dask median", "bottleneck.nanmedian"
+NUMPY, XARRAY, BOTTLENECK = (
+    "numpy.nanmedian",
+    "xarray + dask median, chunks of 512²",
+    "bottleneck.nanmedian",
+)
 CHUNK = 512
+"""Pixels a side of xarray's chunks. Their median is numpy's unless numbagg is installed, whose
+compilation in every fresh process would count for xarray."""
 
 
 def make(inputs: Path, size: int, dates: int) -> None:
