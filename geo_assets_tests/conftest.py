@@ -7,7 +7,31 @@ from pathlib import Path
 
 import pytest
 
+from geo_assets.sources.simulated import write_archive
+
 REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--full",
+        action="store_true",
+        help="run the acceptance lists with their full counts: 30 kills instead of 8, and so on",
+    )
+
+
+@pytest.fixture(scope="session")
+def full(pytestconfig) -> bool:
+    """Whether the acceptance lists are run with their full counts."""
+    return bool(pytestconfig.getoption("--full"))
+
+
+@pytest.fixture(scope="session")
+def archive(tmp_path_factory) -> Path:
+    """The simulated archive that the demo reads, as it is first written; never change its files."""
+    folder = tmp_path_factory.mktemp("default") / "archive"
+    write_archive(folder)
+    return folder
 
 
 @pytest.fixture(scope="session")
