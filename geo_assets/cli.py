@@ -6,6 +6,7 @@ An error of ours is one readable line and exit status 1; anything else is a bug 
 from __future__ import annotations
 
 import functools
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,10 +48,7 @@ def _readable_errors(command: Callable[..., Any]) -> Callable[..., Any]:
         try:
             command(*args, **kwargs)
         except GeoAssetsError as error:
-            Console(stderr=True, highlight=False, soft_wrap=True).print(
-                f"[red]error:[/] {error}", markup=True
-            )
-            sys.exit(1)
+            raise click.ClickException(str(error)) from error
 
     return wrapped
 
@@ -75,15 +73,24 @@ def _loaded(campaign: str | None) -> tuple[Campaign, Layout]:
 @click.option("--end", type=DATE, required=True, help="Last day of imagery.")
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="Where the campaign goes.")
 @click.option("--catalog", help="STAC API or static catalog; default: Earth Search.")
+@click.option("--layer", help="Layer of a file that holds several.")
 @_readable_errors
-def init(
-    area: Path, start: dt.datetime, end: dt.datetime, output: Path | None, catalog: str | None
+def init(  # noqa: PLR0917  # one parameter for each option
+    area: Path,
+    start: dt.datetime,
+    end: dt.datetime,
+    output: Path | None,
+    catalog: str | None,
+    layer: str | None,
 ) -> None:
     """Write a campaign of your own from the vector file AREA."""
     from geo_assets.commands.init import CATALOG, write_campaign
 
-    path = write_campaign(area, output, start.date(), end.date(), catalog or CATALOG)
-    click.echo(f"Wrote {path}\nNext: export GEO_ASSETS_CAMPAIGN={path} && geo-assets doctor")
+    path = write_campaign(
+        area, output, start.date(), end.date(), catalog=catalog or CATALOG, layer=layer
+    )
+    named = shlex.quote(str(path))
+    click.echo(f"Wrote {path}\nNext: export GEO_ASSETS_CAMPAIGN={named} && geo-assets doctor")
 
 
 @main.command()

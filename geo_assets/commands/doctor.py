@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from rich.text import Text
+
 from geo_assets.campaign import (
     EarthEngineImagery,
     RasterImagery,
@@ -27,11 +29,7 @@ if TYPE_CHECKING:
     from geo_assets.storage.layout import Layout
 
 Grade = Literal["ok", "warning", "error"]
-MARKS: dict[Grade, str] = {
-    "ok": "[green]ok     [/]",
-    "warning": "[yellow]warning[/]",
-    "error": "[red]error  [/]",
-}
+STYLES: dict[Grade, str] = {"ok": "green", "warning": "yellow", "error": "red"}
 
 
 @dataclass(frozen=True)
@@ -48,6 +46,7 @@ def examine(campaign: Campaign, layout: Layout) -> list[Finding]:
     return [
         Finding("ok", "campaign", f"{campaign.name}: {campaign.title or 'no title'}"),
         *_areas(campaign, layout),
+        *_grid(campaign),
         *_imagery(campaign),
         *_results(layout),
         *_home(),
@@ -57,7 +56,8 @@ def examine(campaign: Campaign, layout: Layout) -> list[Finding]:
 def print_findings(console: Console, findings: list[Finding]) -> bool:
     """Print a line for each finding; return whether a run can start."""
     for finding in findings:
-        console.print(f"{MARKS[finding.grade]} {finding.what}: {finding.detail}")
+        mark = (f"{finding.grade:<8}", STYLES[finding.grade])
+        console.print(Text.assemble(mark, f"{finding.what}: {finding.detail}"))
     errors = sum(finding.grade == "error" for finding in findings)
     console.print(f"\n{errors} errors" if errors else "\nReady.")
     return errors == 0
@@ -71,7 +71,7 @@ def _areas(campaign: Campaign, layout: Layout) -> Iterator[Finding]:
     if any(str(path).startswith(ARCHIVE_PREFIX) for path in paths):
         yield Finding("ok", "areas", "come with the simulated archive, written at first use")
         return
-    missing = [path for path in paths if not path.is_file()]
+    missing = [path for path in paths if not path.exists()]
     if missing:
         for path in missing:
             yield Finding("error", "areas", f"no file {path}; paths are relative to the campaign")
@@ -87,6 +87,19 @@ def _areas(campaign: Campaign, layout: Layout) -> Iterator[Finding]:
     yield Finding("ok", "classes", ", ".join(f"{v} {k}" for k, v in checked.classes.items()))
     for warning in checked.warnings:
         yield Finding("warning", "areas", warning)
+
+
+def _grid(campaign: Campaign) -> Iterator[Finding]:
+    from pyproj import CRS
+    from pyproj.exceptions import CRSError
+
+    code = campaign.grid.crs
+    if code == "auto":
+        return
+    try:
+        yield Finding("ok", "grid", f"{code}, {CRS.from_user_input(code).name}")
+    except CRSError:
+        yield Finding("error", "grid", f"grid.crs: no such CRS: {code}")
 
 
 def _imagery(campaign: Campaign) -> Iterator[Finding]:
@@ -139,7 +152,7 @@ def _results(layout: Layout) -> Iterator[Finding]:
     folder = layout.root
     while not folder.exists():
         folder = folder.parent
-    if not os.access(folder, os.W_OK):
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
         yield Finding("error", "results", f"cannot write below {folder}")
         return
     free = free_bytes(layout.root)

@@ -7,45 +7,73 @@ here, by one process, under a lock.
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 
 from geo_assets.errors import GeoAssetsError
+from geo_assets.storage.atomic import publish_bytes, sha256_of
 
 HOME_VARIABLE = "DAGSTER_HOME"
+SETTINGS = "dagster.yaml"
+
+_STAMP = ".dagster.yaml.sha256"
+"""Says which settings were put there, so that a user's own are told apart and left alone."""
 
 
-def prepare_home(home: Path | None = None, settings: Path = Path("dagster.yaml")) -> Path:
+def prepare_home(home: Path | None = None, settings: Path = Path(SETTINGS)) -> Path:
     """Create and initialise a Dagster home; harmless where it exists.
 
     Args:
         home: The folder; by default what ``DAGSTER_HOME`` says.
         settings: The ``dagster.yaml`` to put there; without that file Dagster's defaults hold.
+            Settings that somebody edited in the home stay as they are.
 
     Returns:
         The absolute path of the home.
 
     Raises:
-        GeoAssetsError: If no home is named or it is not absolute.
+        GeoAssetsError: If no home is named, it is not absolute, or no folder can be made there.
     """
     from filelock import FileLock
 
-    if home is None:
-        named = os.environ.get(HOME_VARIABLE)
-        if not named:
-            raise GeoAssetsError(
-                f"{HOME_VARIABLE} is not set; for example: "
-                f'export {HOME_VARIABLE}="$PWD/.dagster_home"'
-            )
-        home = Path(named)
+    home = named_home() if home is None else home
     if not home.is_absolute():
         raise GeoAssetsError(f"{HOME_VARIABLE}={str(home)!r}: Dagster wants an absolute path")
-    home.mkdir(parents=True, exist_ok=True)
-    with FileLock(home / ".initialising.lock"):
-        if settings.is_file():
-            shutil.copyfile(settings, home / "dagster.yaml")
-        _open_instance(home)
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(home / ".initialising.lock")
+        with lock:
+            if settings.is_file():
+                _put_settings(settings, home)
+            _open_instance(home)
+    except OSError as error:
+        raise GeoAssetsError(f"{HOME_VARIABLE}={str(home)!r}: {error.strerror}") from error
     return home
+
+
+def named_home() -> Path:
+    """Return the folder that ``DAGSTER_HOME`` names.
+
+    Raises:
+        GeoAssetsError: If it names none.
+    """
+    named = os.environ.get(HOME_VARIABLE)
+    if not named:
+        raise GeoAssetsError(
+            f'{HOME_VARIABLE} is not set; for example: export {HOME_VARIABLE}="$PWD/.dagster_home"'
+        )
+    return Path(named)
+
+
+def _put_settings(settings: Path, home: Path) -> None:
+    """Copy the settings, unless those in the home are no longer the ones put there before."""
+    target, stamp = home / SETTINGS, home / _STAMP
+    if target.exists() and target.samefile(settings):
+        return
+    ours = stamp.read_text(encoding="utf-8") if stamp.is_file() else ""
+    if target.exists() and sha256_of(target) not in {ours, sha256_of(settings)}:
+        return
+    publish_bytes(target, settings.read_bytes())
+    publish_bytes(stamp, sha256_of(target).encode())
 
 
 def _open_instance(home: Path) -> None:

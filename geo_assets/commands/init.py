@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from geo_assets.errors import GeoAssetsError
+import yaml
+
+from geo_assets.campaign_file import load_campaign
+from geo_assets.errors import AreaError, GeoAssetsError
+from geo_assets.storage.atomic import publish
 
 if TYPE_CHECKING:
     import datetime as dt
-    from pathlib import Path
+    from collections.abc import Mapping
 
     from geopandas import GeoDataFrame
 
@@ -18,20 +23,18 @@ TEMPLATE = """\
 # Every key there is: geo-assets schema
 name: {name}
 title: {title}
-folds: [{folds}]
-splits: [{splits}]
+folds: {folds}
+splits: {splits}
 
 areas:
-  file: {area}
-{columns}
+{areas}
 clusters:
   count: 1
   buffer_m: 500
 
 imagery:
   kind: stac
-  catalog: {catalog}
-  collections: [{collection}]
+{imagery}
 start: {start}
 end: {end}
 clouds:
@@ -48,59 +51,120 @@ cube:
 
 CATALOG = "https://earth-search.aws.element84.com/v1"
 COLLECTION = "sentinel-2-l2a"
+SIGNING_HOST = "planetarycomputer.microsoft.com"
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
 def write_campaign(
-    area: Path, target: Path | None, start: dt.date, end: dt.date, catalog: str = CATALOG
+    area: Path,
+    target: Path | None,
+    start: dt.date,
+    end: dt.date,
+    *,
+    catalog: str = CATALOG,
+    layer: str | None = None,
 ) -> Path:
     """Write a campaign beside (or, with ``target``, away from) a vector file.
 
     Columns named fold, split, and class or label are found and used.
 
+    Args:
+        area: The vector file.
+        target: Where the campaign goes.
+        start: First day of imagery.
+        end: Last day of imagery.
+        catalog: STAC API, or static catalog by URL or by path from the working directory.
+        layer: Layer of a file that holds several.
+
     Raises:
         AreaError: If the vector file cannot be used.
+        CampaignError: If what was asked for makes no valid campaign.
         GeoAssetsError: If the campaign's file exists already.
     """
     from geo_assets.storage.vectors import read_vector
 
-    frame = read_vector(area)
-    name = re.sub(r"[^A-Za-z0-9_-]+", "-", area.stem).strip("-_") or "campaign"
+    frame = read_vector(area, layer=layer)
+    name = re.sub(r"[^A-Za-z0-9_-]+", "-", area.stem).strip("-_")[:64] or "campaign"
     target = (target or area.with_name(f"{name}.yaml")).resolve()
     if target.exists():
         raise GeoAssetsError(f"{target}: exists already; give another file with --output")
     fold, split, class_ = (
         _first_of(frame, names) for names in (("fold",), ("split",), ("class", "label"))
     )
-    found = {"fold_column": fold, "split_column": split, "class_column": class_}
+    areas = {
+        "file": _seen_from(target.parent, area),
+        "layer": layer,
+        "fold_column": fold,
+        "split_column": split,
+        "class_column": class_,
+    }
     text = TEMPLATE.format(
         file=target.name,
-        name=name,
-        title=f"Chips and NDVI of {area.name}",
-        folds=_values(frame, fold),
-        splits=_values(frame, split),
-        area=_relative(area.resolve(), target.parent),
-        columns="".join(f"  {key}: {column}\n" for key, column in found.items() if column),
-        catalog=catalog,
-        collection=COLLECTION,
+        name=_flow(name),
+        title=_flow(f"Chips and NDVI of {area.name}"),
+        folds=_flow(_values(frame, fold, area)),
+        splits=_flow(_values(frame, split, area)),
+        areas=_block(areas),
+        imagery=_block(_imagery(catalog, target.parent)),
         start=start,
         end=end,
         keep="labelled" if class_ else "all",
     )
-    target.write_text(text, encoding="utf-8")
+    with publish(target) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+        load_campaign(str(temporary))
     return target
+
+
+def _imagery(catalog: str, folder: Path) -> dict[str, Any]:
+    """How the catalog is searched; of a catalog of one's own every collection is."""
+    if "://" not in catalog:
+        return {"catalog": _seen_from(folder, Path(catalog))}
+    known = catalog == CATALOG or SIGNING_HOST in catalog
+    return {
+        "catalog": catalog,
+        "collections": [COLLECTION] if known else None,
+        "signing": "planetary-computer" if SIGNING_HOST in catalog else None,
+    }
 
 
 def _first_of(frame: GeoDataFrame, names: tuple[str, ...]) -> str | None:
     return next((name for name in names if name in frame.columns), None)
 
 
-def _values(frame: GeoDataFrame, column: str | None) -> str:
-    """Values of a column as the inside of a YAML list; numbers are quoted, as names are words."""
+def _values(frame: GeoDataFrame, column: str | None, area: Path) -> list[str]:
+    """Values of a column as names; numbers are read as text, as ``labels`` does."""
     if column is None:
-        return "all"
-    values = sorted({str(value) for value in frame[column].dropna()})
-    return ", ".join(f'"{value}"' if value.isdigit() else value for value in values)
+        return ["all"]
+    values = frame[column].dropna()
+    if values.dtype.kind == "f" and (values % 1 == 0).all():
+        values = values.astype("int64")  # integers beside nulls are read as floats
+    names = sorted({str(value) for value in values})
+    unfit = [name for name in names if not _NAME.fullmatch(name)]
+    if unfit or not names:
+        raise AreaError(
+            f"{area.name}: column {column!r} has the values {unfit or names}; allowed are letters "
+            "A-Z, a-z, digits, '_' and '-', at most 64, the first a letter or a digit; rename "
+            "them, or the column if it means something else"
+        )
+    return names
 
 
-def _relative(path: Path, folder: Path) -> Path:
-    return path.relative_to(folder) if path.is_relative_to(folder) else path
+def _seen_from(folder: Path, path: Path) -> str:
+    """A path relative to a folder if it lies below it, else absolute."""
+    path = path.resolve()
+    return str(path.relative_to(folder) if path.is_relative_to(folder) else path)
+
+
+def _flow(value: str | list[str]) -> str:
+    """A value as YAML on one line, quoted where YAML would read something else: 'no', '1'."""
+    text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10**6)
+    return text.removesuffix("...\n").strip()
+
+
+def _block(values: Mapping[str, Any]) -> str:
+    """Those keys of a section that have a value."""
+    return "".join(
+        f"  {key}: {_flow(value)}\n" for key, value in values.items() if value is not None
+    )

@@ -13,12 +13,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.table import Table
+from rich.text import Text
 
 from geo_assets.assets.areas import aoi_clusters, labels
 from geo_assets.assets.chips import chip_grid
-from geo_assets.assets.imagery import composite_builders, scenes
+from geo_assets.assets.imagery import composite_builders, scenes, scenes_of_boxes
 from geo_assets.assets.step import Partition
+from geo_assets.campaign import SimulatedImagery
 from geo_assets.resources import ImagerySource
+from geo_assets.sources.archive import archive_folder, prepare_archive
 from geo_assets.storage.disk import free_bytes
 from geo_assets.storage.layout import Layout
 
@@ -27,7 +30,11 @@ if TYPE_CHECKING:
 
     from geo_assets.campaign import Campaign
 
-ARCHIVES = "simulated_archive"
+STEPS = (labels, aoi_clusters, scenes, chip_grid)
+"""The steps that read no pixel."""
+
+BYTES_OF_A_VALUE = 4
+"""Of composites and chips, at most: 16-bit integers take half of it."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +47,7 @@ class PartitionPlan:
         clusters: AOI clusters.
         scenes: Different scenes.
         chips: Chips.
-        reads: Files opened to read imagery: a band of a scene for a cluster is one.
+        reads: Bands of scenes that are read, for each cluster and each of composite and cube.
         megabytes: Upper bound of what is written: composites, chips and cubes, uncompressed.
     """
 
@@ -56,14 +63,17 @@ class PartitionPlan:
 def plan_campaign(campaign: Campaign, layout: Layout) -> list[PartitionPlan]:
     """Plan every partition, in the campaign's order.
 
+    A simulated archive is written where a run will look for it, if it is not there.
+
     Raises:
         GeoAssetsError: If areas or imagery cannot be used.
     """
     with tempfile.TemporaryDirectory(prefix="geo-assets-plan-") as folder:
-        archives = layout.root / ARCHIVES
-        archives.mkdir(parents=True, exist_ok=True)
-        (Path(folder) / ARCHIVES).symlink_to(archives, target_is_directory=True)
         scratch = Layout(Path(folder), campaign.name)
+        if isinstance(campaign.imagery, SimulatedImagery):
+            archive, there = prepare_archive(campaign, layout), archive_folder(campaign, scratch)
+            there.parent.mkdir(parents=True)
+            there.symlink_to(archive, target_is_directory=True)
         return [
             _plan(campaign, scratch, fold, split)
             for fold in campaign.folds
@@ -74,20 +84,29 @@ def plan_campaign(campaign: Campaign, layout: Layout) -> list[PartitionPlan]:
 def _plan(campaign: Campaign, scratch: Layout, fold: str, split: str) -> PartitionPlan:
     log = logging.getLogger(__name__)
     partition = Partition(campaign, scratch, fold, split, ImagerySource(), "plan", log)
-    for step in (labels, aoi_clusters, scenes):
-        step.make(partition)
-    facts = chip_grid.make(partition)
-    builders = composite_builders(partition)
-    bands = len(campaign.bands) + 1
-    written = facts["chips"] * campaign.chips.size**2 * bands * 2
+    facts = {step.name: step.make(partition) for step in STEPS}
+    chips = int(facts["chip_grid"]["dagster/row_count"])
+    values = len(campaign.composite.bands) + 1
+    cloud_band = 0 if campaign.clouds.band is None else 1
+    written = chips * campaign.chips.size**2 * values * BYTES_OF_A_VALUE
     reads = 0
-    for builder in builders.values():
+    scenes_of = {box.cluster: items for box, items in scenes_of_boxes(partition)}
+    for cluster, builder in composite_builders(partition).items():
         rows, cols = builder.geobox.shape
-        written += rows * cols * 2 * (bands + len(builder.items))
-        reads += len(builder.items) * bands
-    names = {item["id"] for builder in builders.values() for item in builder.items}
+        written += rows * cols * values * BYTES_OF_A_VALUE
+        reads += len(builder.items) * (len(campaign.composite.bands) + cloud_band)
+        if campaign.cube is not None:
+            scenes_of_cube = len(scenes_of[cluster])
+            written += rows * cols * scenes_of_cube * 2
+            reads += scenes_of_cube * (2 + cloud_band)
     return PartitionPlan(
-        fold, split, len(builders), len(names), facts["chips"], reads, written / 1024**2
+        fold,
+        split,
+        clusters=facts["aoi_clusters"]["clusters"],
+        scenes=facts["scenes"]["scenes"],
+        chips=chips,
+        reads=reads,
+        megabytes=written / 1024**2,
     )
 
 
@@ -95,7 +114,7 @@ def print_plan(
     console: Console, campaign: Campaign, layout: Layout, plans: list[PartitionPlan]
 ) -> None:
     """Print the plan with its sums, and the room there is."""
-    table = Table(title=f"{campaign.name}: what a run would do", title_justify="left")
+    table = Table(title=Text(f"{campaign.name}: what a run would do"), title_justify="left")
     names = [field.name for field in fields(PartitionPlan)]
     for name in names:
         table.add_column(name, justify="left" if name in {"fold", "split"} else "right")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -93,7 +94,9 @@ def print_status(
     before: list[PartitionStatus] | None = None,
 ) -> None:
     """Print the table; with ``before``, a changed number shows what it was."""
-    table = Table(title=f"{campaign.name}: {campaign.title}", title_justify="left", box=box.SIMPLE)
+    table = Table(
+        title=Text(f"{campaign.name}: {campaign.title}"), title_justify="left", box=box.SIMPLE
+    )
     for name in ("fold", "split"):
         table.add_column(name)
     columns = ("clusters", "scenes", "ok", "no_imagery", "failed", "cube_dates", "label_rasters")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rich.text import Text
+
 from geo_assets.partitions import partition_key
 
 if TYPE_CHECKING:
@@ -34,7 +36,8 @@ def print_report(console: Console, reports: dict[str, VerifyReport]) -> bool:
     """Print what was found; return whether every chip is sound."""
     for key, report in reports.items():
         for chip in report.corrupt:
-            console.print(f"[red]corrupt[/] {key} {chip.chip_id}: {chip.reason}")
+            line = f" {key} {chip.chip_id}: {chip.reason}"
+            console.print(Text.assemble(("corrupt", "red"), line))
     checked = sum(report.checked for report in reports.values())
     corrupt = sum(len(report.corrupt) for report in reports.values())
     console.print(f"{checked} chips read and hashed, {corrupt} corrupt")
