@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from odc.geo.crs import CRS
 from odc.geo.geom import Geometry
 
-from geo_assets.core.grids import choose_crs, geobox_of, window_of
+from geo_assets.core.grids import choose_crs, crs_of, geobox_of, window_of
+from geo_assets.sources.scene_order import scene_time
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,7 +33,8 @@ def grid_of_area(
     """Return the pixel grid of a cluster; None without a scene and without a stated resolution.
 
     A native grid is a window of the first scene's pixels (oldest, then by id) among those in the
-    chosen CRS, taken from its finest band.
+    chosen CRS, taken from its finest band. Where the CRS is stated and no scene has it, pixels of
+    that size lie on a lattice of the stated CRS.
 
     Args:
         source: Knows the grid of each scene.
@@ -40,30 +42,36 @@ def grid_of_area(
         items: Its scenes.
         bands: Bands that are read.
         rules: The campaign's choice of CRS and resolution.
+
+    Raises:
+        ReadError: If a scene does not state its grid and its file cannot be read: another first
+            scene would move every pixel.
+        AreaError: If the area lies outside of a source that is a single raster.
     """
+    if not items and rules.resolution == "native":
+        return None
     stated = None if rules.crs == "auto" else CRS(rules.crs)
     if rules.resolution != "native":
-        scene_crs = [] if stated else [source.native_geobox(item, bands[0]).crs for item in items]
-        crs = choose_crs(box, [crs for crs in scene_crs if crs is not None], stated=stated)
-        return geobox_of(box, crs, rules.resolution)
-    if not items:
-        return None
-    natives = [(item, source.native_geobox(item, bands[0])) for item in items]
-    crs = choose_crs(box, [native.crs for _, native in natives if native.crs], stated=stated)
-    here = [item for item, native in natives if native.crs == crs] or list(items)
-    first = min(here, key=lambda item: (item["properties"]["datetime"], item["id"]))
+        scene_crs = [] if stated else [crs_of(source.native_geobox(i, bands[0])) for i in items]
+        return geobox_of(box, choose_crs(box, scene_crs, stated=stated), rules.resolution)
+    scene_crs = [crs_of(source.native_geobox(item, bands[0])) for item in items]
+    crs = choose_crs(box, scene_crs, stated=stated)
+    there = [item for item, own in zip(items, scene_crs, strict=True) if own == crs]
+    first = min(there or items, key=lambda item: (scene_time(item), item["id"]))
     finest = min(
         (source.native_geobox(first, band) for band in bands),
         key=lambda native: abs(native.resolution.x),
     )
-    if finest.crs != crs:
-        # No scene has the stated CRS: its pixels keep their size, on a lattice of that CRS.
-        return geobox_of(box, crs, finest.to_crs(crs).resolution.x)
+    if not there:
+        return geobox_of(box, crs, abs(finest.to_crs(crs).resolution.x))
     return window_of(finest, box, clip=source.single_raster)
 
 
 def mask_of_polygons(polygons: GeoDataFrame, geobox: GeoBox) -> NDArray[np.bool_]:
-    """Return (y, x) bool: the pixels whose centre lies in a polygon."""
+    """Return (y, x) bool: the pixels whose centre lies in a polygon.
+
+    Edges of polygons are straight lines in the CRS of the grid, as those of the label band.
+    """
     from odc.geo.xr import rasterize
 
     outline = Geometry(polygons.geometry.union_all(), polygons.crs)
