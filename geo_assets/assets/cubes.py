@@ -37,10 +37,8 @@ def ndvi_cube(partition: Partition) -> Facts:
     layout = partition.layout
     folder = layout.ndvi_cubes(partition.fold, partition.split)
     builders = cube_builders(partition)
-    needed = sum(
-        b.geobox.shape[0] * b.geobox.shape[1] * 2 * len(b.items) for b in builders.values()
-    )
-    require_room(folder, needed, f"ndvi_cube {partition}")
+    sizes = [b.geobox.shape[0] * b.geobox.shape[1] * 2 * len(b.items) for b in builders.values()]
+    require_room(folder, sum(sizes), f"ndvi_cube {partition}", at_once=max(sizes, default=0))
     rows: list[dict[str, Any]] = []
     days: set[str] = set()
     published = []

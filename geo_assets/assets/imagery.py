@@ -95,7 +95,9 @@ def composite_image(partition: Partition) -> Facts:
     layout = partition.layout
     builders = composite_builders(partition)
     folder = layout.composite_images(partition.fold, partition.split)
-    require_room(folder, sum(map(_bytes_of, builders.values())), f"composite_image {partition}")
+    sizes = [_bytes_of(builder) for builder in builders.values()]
+    largest = max(sizes, default=0)
+    require_room(folder, sum(sizes), f"composite_image {partition}", at_once=largest)
     rows: list[dict[str, Any]] = []
     published: list[Path] = []
     for cluster, builder in builders.items():
