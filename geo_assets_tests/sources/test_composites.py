@@ -137,7 +137,7 @@ def test_the_file_lies_on_the_grid_and_names_its_bands_and_tags(paths):
 @settings(
     max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-@given(size=st.integers(23, 180), dilate=st.sampled_from([0, 30]), faulty=st.booleans())
+@given(size=st.integers(40, 180), dilate=st.sampled_from([0, 30]), faulty=st.booleans())
 def test_the_size_of_blocks_changes_nothing(tmp_path, monkeypatch, size, dilate, faulty):
     given_scenes = scenes("int16")
     if faulty:

@@ -145,9 +145,9 @@ def test_outliers_are_treated_after_masks_and_before_quantisation_and_counted(tm
 
 
 @settings(
-    max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-@given(size=st.integers(20, 100))
+@given(size=st.integers(40, 100))
 def test_the_size_of_blocks_changes_nothing(tmp_path, monkeypatch, size):
     stores = []
     for number, block in enumerate((512, size)):
