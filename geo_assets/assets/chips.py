@@ -259,13 +259,12 @@ def chip_store(campaign: Campaign, layout: Layout, fold: str, split: str) -> Chi
 
 
 def _dtype_of_composites(layout: Layout, fold: str, split: str) -> str:
-    """Dtype of a partition's composites; without any there are no pixels to be of another."""
-    from geo_assets.sources.composites import Sidecar
+    """Dtype of a partition's composites."""
+    from geo_assets.sources.composites import Sidecar, dtype_of_composites
 
-    for path in sorted(layout.composite_images(fold, split).glob("cluster-*.json")):
-        if (sidecar := Sidecar.read(path)) is not None:
-            return sidecar.dtype
-    return "uint16"
+    paths = sorted(layout.composite_images(fold, split).glob("cluster-*.json"))
+    sidecars = (Sidecar.read(path) for path in paths)
+    return dtype_of_composites([sidecar for sidecar in sidecars if sidecar is not None])
 
 
 def _stretch(campaign: Campaign, dtype: str) -> Stretch:

@@ -16,7 +16,7 @@ import numpy as np
 from geo_assets.core.chips import recipe_digest
 from geo_assets.core.compositing import fill_value, reduce_stack
 from geo_assets.core.label_band import Overlap, burn_labels, label_digest
-from geo_assets.errors import ReadError, StorageError
+from geo_assets.errors import ReadError, SourceError, StorageError
 from geo_assets.sources.canvas import Canvas
 from geo_assets.sources.observations import BLOCK, CloudRules, items_meeting, observe
 from geo_assets.sources.recipes import grid_recipe, scene_pins
@@ -310,3 +310,20 @@ class CompositeBuilder:
         )
         publish_json(sidecar, asdict(made))
         return made
+
+
+def dtype_of_composites(sidecars: Sequence[Sidecar]) -> str:
+    """Return the dtype that the chips of several composites share: that of those with pixels.
+
+    Without any there are no pixels to be of another.
+
+    Raises:
+        SourceError: If they have pixels of several dtypes.
+    """
+    found = sorted({sidecar.dtype for sidecar in sidecars if sidecar.valid_fraction > 0})
+    if len(found) > 1:
+        raise SourceError(
+            f"the composites of one partition have pixels of {found}, and its chips share one "
+            "dtype; ask for composite.dtype: float32"
+        )
+    return found[0] if found else DTYPE_WITHOUT_PIXELS

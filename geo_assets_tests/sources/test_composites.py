@@ -12,13 +12,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rasterio.features import rasterize
 
-from geo_assets.errors import StorageError
+from geo_assets.errors import SourceError, StorageError
 from geo_assets.sources import composites
 from geo_assets.sources.composites import (
     CompositeBuilder,
     CompositeRules,
     Labels,
     Sidecar,
+    dtype_of_composites,
 )
 from geo_assets.sources.observations import CloudRules
 from geo_assets_tests.conftest import REPOSITORY
@@ -468,3 +469,24 @@ def test_labels_without_polygons_are_background(paths):
     none = geopandas.GeoDataFrame({"class": []}, geometry=[], crs="EPSG:4326")
     builder_of(MemorySource.of(*scenes()), labels=Labels(none, none)).build(*paths)
     assert not read(paths[0])[0][-1].any()
+
+
+def test_chips_have_the_dtype_of_the_composites_that_hold_pixels(tmp_path):
+    """A cluster of which nothing could be read has a dtype by default."""
+    sources = {"none": MemorySource.of(), "float32": MemorySource.of(*scenes("float32"))}
+    made = {
+        name: builder_of(source).build(tmp_path / f"{name}.tif", tmp_path / f"{name}.json")[0]
+        for name, source in sources.items()
+    }
+    assert dtype_of_composites([]) == dtype_of_composites([made["none"]]) == "uint16"
+    assert dtype_of_composites(list(made.values())) == "float32"
+    with pytest.raises(SourceError, match=r"\['float32', 'uint8'\].*composite\.dtype"):
+        dtype_of_composites([made["float32"], replace(made["float32"], dtype="uint8")])
+
+
+def test_scenes_of_two_dtypes_are_refused_by_name(paths, monkeypatch):
+    monkeypatch.setattr(composites, "BLOCK", 64)
+    west = random_scene(1, "A", "2021-05-01", grid(220, 60), dtype="uint8")
+    east = random_scene(2, "B", "2021-05-01", grid(220, 60, col=130), dtype="uint16")
+    with pytest.raises(SourceError, match=r"uint8 in one part.*uint16 in another"):
+        builder_of(MemorySource.of(west, east)).build(*paths)
