@@ -148,7 +148,7 @@ def _chips_without_file(layout: Layout, fold: str, split: str) -> Problems:
 
 
 def _composite_windows(layout: Layout, fold: str, split: str) -> Problems:
-    from geo_assets.sources.composites import Sidecar
+    from geo_assets.sources.composite_sidecar import Sidecar
 
     problems: Problems = []
     for path in sorted(layout.composite_images(fold, split).glob("cluster-*.json")):

@@ -260,7 +260,7 @@ def chip_store(campaign: Campaign, layout: Layout, fold: str, split: str) -> Chi
 
 def _dtype_of_composites(layout: Layout, fold: str, split: str) -> str:
     """Dtype of a partition's composites."""
-    from geo_assets.sources.composites import Sidecar, dtype_of_composites
+    from geo_assets.sources.composite_sidecar import Sidecar, dtype_of_composites
 
     paths = sorted(layout.composite_images(fold, split).glob("cluster-*.json"))
     sidecars = (Sidecar.read(path) for path in paths)

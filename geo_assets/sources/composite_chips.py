@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from geopandas import GeoDataFrame
     from odc.geo.geobox import GeoBox
 
-    from geo_assets.sources.composites import CompositeBuilder, Labels, Sidecar
+    from geo_assets.sources.composite_sidecar import Sidecar
+    from geo_assets.sources.composites import CompositeBuilder, Labels
     from geo_assets.sources.protocol import Item
     from geo_assets.storage.chip_expectation import ChipEncoding
 

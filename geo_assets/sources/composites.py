@@ -7,7 +7,6 @@ reads just those windows again. How chips are cut is in ``composite_chips``.
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +15,9 @@ import numpy as np
 from geo_assets.core.chips import recipe_digest
 from geo_assets.core.compositing import fill_value, reduce_stack
 from geo_assets.core.label_band import Overlap, burn_labels, label_digest
-from geo_assets.errors import ReadError, SourceError, StorageError
+from geo_assets.errors import ReadError, StorageError
 from geo_assets.sources.canvas import Canvas
+from geo_assets.sources.composite_sidecar import DTYPE_WITHOUT_PIXELS, Sidecar
 from geo_assets.sources.observations import BLOCK, CloudRules, items_meeting, observe
 from geo_assets.sources.recipes import grid_recipe, scene_pins
 from geo_assets.sources.scene_order import solar_day
@@ -39,9 +39,6 @@ if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
 
     from geo_assets.sources.protocol import Item, RasterSource
-
-DTYPE_WITHOUT_PIXELS = "uint16"
-"""dtype of a composite of which nothing could be read, so that the source's is not known."""
 
 
 @dataclass(frozen=True)
@@ -80,53 +77,6 @@ class Labels:
 
     own: GeoDataFrame
     other: GeoDataFrame
-
-
-@dataclass(frozen=True)
-class Sidecar:
-    """What a published composite was made of.
-
-    Attributes:
-        recipe: Digest of everything that decides its file.
-        shape: Rows and columns.
-        dtype: dtype of all bands.
-        days: Solar days of its scenes.
-        scene_ids: Scenes that may have pixels on its grid.
-        failed_windows: What could not be read; no-data in the image.
-        valid_fraction: Share of its pixels with a datum, 0 to 1.
-        size: Bytes of the image.
-        sha256: Checksum of the image.
-    """
-
-    recipe: str
-    shape: tuple[int, int]
-    dtype: str
-    days: tuple[str, ...]
-    scene_ids: tuple[str, ...]
-    failed_windows: tuple[FailedWindow, ...]
-    valid_fraction: float
-    size: int
-    sha256: str
-
-    @classmethod
-    def read(cls, path: Path) -> Sidecar | None:
-        """Return the sidecar at a path; None if there is none, or none of this version."""
-        try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-            values["failed_windows"] = tuple(FailedWindow(**w) for w in values["failed_windows"])
-            for field in ("shape", "days", "scene_ids"):
-                values[field] = tuple(values[field])
-            return cls(**values)
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
-            return None
-
-    def describes(self, image: Path) -> bool:
-        """Whether the image is the very file that the sidecar was written for."""
-        return (
-            image.is_file()
-            and image.stat().st_size == self.size
-            and sha256_of(image) == self.sha256
-        )
 
 
 @dataclass(frozen=True)
@@ -310,20 +260,3 @@ class CompositeBuilder:
         )
         publish_json(sidecar, asdict(made))
         return made
-
-
-def dtype_of_composites(sidecars: Sequence[Sidecar]) -> str:
-    """Return the dtype that the chips of several composites share: that of those with pixels.
-
-    Without any there are no pixels to be of another.
-
-    Raises:
-        SourceError: If they have pixels of several dtypes.
-    """
-    found = sorted({sidecar.dtype for sidecar in sidecars if sidecar.valid_fraction > 0})
-    if len(found) > 1:
-        raise SourceError(
-            f"the composites of one partition have pixels of {found}, and its chips share one "
-            "dtype; ask for composite.dtype: float32"
-        )
-    return found[0] if found else DTYPE_WITHOUT_PIXELS

@@ -14,12 +14,11 @@ from rasterio.features import rasterize
 
 from geo_assets.errors import SourceError, StorageError
 from geo_assets.sources import composites
+from geo_assets.sources.composite_sidecar import Sidecar, dtype_of_composites
 from geo_assets.sources.composites import (
     CompositeBuilder,
     CompositeRules,
     Labels,
-    Sidecar,
-    dtype_of_composites,
 )
 from geo_assets.sources.observations import CloudRules
 from geo_assets_tests.conftest import REPOSITORY
