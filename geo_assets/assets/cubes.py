@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -42,14 +43,14 @@ def ndvi_cube(partition: Partition) -> Facts:
     rows: list[dict[str, Any]] = []
     days: set[str] = set()
     published = []
-    facts: dict[str, Any] = {}
+    previews: dict[str, Any] = {}
     for cluster, builder in builders.items():
         path = layout.ndvi_cube(partition.fold, partition.split, cluster)
         made, how = builder.build(
             path, logged(partition.log, f"cube {partition} cluster {cluster}: blocks")
         )
-        for window in made.failed:
-            partition.log.warning(f"{partition} cluster {cluster}: {window.error}")
+        for error, windows in Counter(window.error for window in made.failed).items():
+            partition.log.warning(f"{partition} cluster {cluster}: {error} ({windows} windows)")
         published.append(path)
         days |= set(made.days)
         rows.append(
@@ -65,21 +66,22 @@ def ndvi_cube(partition: Partition) -> Facts:
                 "failed_windows": len(made.failed),
             }
         )
-        if "preview" not in facts and made.days:
+        if not previews and made.days:
             clearest = int(np.argmax(made.valid_share))
             with open_cube(path) as cube:
                 picture = ndvi_map(
-                    cube["ndvi"].isel(time=clearest).values, subtitle=made.days[clearest]
+                    cube["ndvi"].isel(time=clearest).values,
+                    subtitle=f"{made.days[clearest]}, cluster {cluster}",
                 )
-            facts["preview"] = dg.MetadataValue.md(
+            previews["preview"] = dg.MetadataValue.md(
                 markdown_image(picture, f"NDVI of cluster {cluster} on {made.days[clearest]}")
             )
-            facts["valid_share"] = dg.MetadataValue.md(
+            previews["valid_share"] = dg.MetadataValue.md(
                 markdown_image(valid_share(made.valid_share, made.days), "Valid share by day")
             )
     if partition.campaign.clusters.only is None:
         remove_all_but(folder, published)
-    return facts | {
+    return {
         "empty": not builders,
         "path": dg.MetadataValue.path(str(folder)),
         "cubes": len(builders),
@@ -87,6 +89,7 @@ def ndvi_cube(partition: Partition) -> Facts:
         "first_day": min(days, default="none"),
         "last_day": max(days, default="none"),
         "failed_windows": sum(row["failed_windows"] for row in rows),
+        **previews,
         "table": table_of(rows),
     }
 

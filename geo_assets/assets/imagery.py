@@ -142,8 +142,9 @@ def composite_image(partition: Partition) -> Facts:
                     raster.data[-1],
                     valid=raster.valid,
                     classes=label_classes(partition),
+                    subtitle=f"{partition}, cluster {rows[0]['cluster']}",
                 ),
-                f"Cluster 0 of {partition} with its labels",
+                f"Cluster {rows[0]['cluster']} of {partition} with its labels",
             )
         )
         facts["bands_preview"] = dg.MetadataValue.md(
