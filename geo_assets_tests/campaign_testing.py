@@ -38,7 +38,7 @@ def campaign_content(changes=None):
         if value is ABSENT:
             del section[key]
         else:
-            section[key] = value
+            section[key] = copy.deepcopy(value)
     return content
 
 

@@ -48,7 +48,7 @@ class PartitionPlan:
         scenes: Different scenes.
         chips: Chips.
         reads: Bands of scenes that are read, for each cluster and each of composite and cube.
-        megabytes: Upper bound of what is written: composites, chips and cubes, uncompressed.
+        megabytes: Upper bound of the pixels written: composites, chips and cubes, uncompressed.
     """
 
     fold: str

@@ -1,0 +1,194 @@
+from __future__ import annotations
+
+import os
+
+import pytest
+import rasterio
+
+from geo_assets.commands.home import HOME_VARIABLE
+from geo_assets.resources import DATA_VARIABLE
+from geo_assets_tests.small_world import write_world
+
+
+@pytest.fixture
+def examined(tmp_path, command, monkeypatch):
+    """Examine the small world with changes; return exit code and lines by (grade, what)."""
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "dagster.yaml").write_text("")
+    monkeypatch.setenv(HOME_VARIABLE, str(home))
+
+    def run(changes=None, before=lambda: None):
+        write_world(tmp_path, changes)
+        before()
+        done = command("doctor", "--campaign", tmp_path / "tiny.yaml")
+        assert "Traceback" not in done.output
+        *lines, end = [line for line in done.output.splitlines() if line]
+        return done.exit_code, [line[:8].strip() + " " + line[8:] for line in lines], end
+
+    return run
+
+
+def _errors(lines):
+    return [line.removeprefix("error ") for line in lines if line.startswith("error ")]
+
+
+def test_a_sound_campaign_is_ready(tmp_path, examined):
+    code, lines, end = examined()
+    assert (code, end) == (0, "Ready.")
+    assert lines[0] == "ok campaign: tiny: Two folds and two splits of nearly nothing"
+    assert lines[1].startswith("ok areas: 5 polygons: north|test 1, north|train 1, ")
+    assert lines[2] == "ok classes: 1 oat, 2 rye"
+    assert lines[3] == "ok imagery: image.tif: 2 bands, 64 × 96, EPSG:32633"
+    assert lines[4].startswith(f"ok results: {tmp_path / 'data/tiny'}, ")
+    assert lines[5] == f"ok Dagster home: {tmp_path / 'home'}"
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_missing_file_of_areas_is_named(tmp_path, examined):
+    code, lines, end = examined({"areas.file": "fields.geojson"})
+    assert (code, end) == (1, "1 errors")
+    assert _errors(lines) == [
+        f"areas: no file {tmp_path / 'fields.geojson'}; paths are relative to the campaign"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"areas.split_column": "part"}, ("'part' is not one of its columns", "'split'")),
+        ({"areas.class_column": "kind"}, ("'kind' is not one of its columns", "'crop'")),
+        ({"splits": ["train", "test"]}, ("'validation'", "'train'")),
+        ({"folds": ["north", "west"]}, ("'south'", "'west'")),
+        ({"areas.classes": {"oat": 1}}, ("'rye'", "allowed are ['oat']")),
+    ],
+    ids=["split column", "class column", "unknown split", "unknown fold", "unknown class"],
+)
+def test_what_the_areas_lack_is_named(examined, changes, words, tmp_path):
+    def every_polygon():
+        write_world(tmp_path)
+        write_campaign(tmp_path, CHANGES | changes)
+
+    from geo_assets_tests.campaign_testing import write_campaign
+    from geo_assets_tests.small_world import CHANGES
+
+    code, lines, _ = examined(before=every_polygon)
+    assert code == 1
+    (error,) = _errors(lines)
+    assert error.startswith("areas: areas.geojson: ")
+    for word in words:
+        assert word in error
+
+
+def test_a_missing_raster_is_named(examined):
+    code, lines, _ = examined({"imagery.file": "other.tif"})
+    assert code == 1
+    (error,) = _errors(lines)
+    assert error.startswith("imagery: other.tif: ")
+
+
+def test_a_band_that_the_raster_lacks_is_named(examined):
+    code, lines, _ = examined({"composite.bands": ["B04", "B11"]})
+    assert code == 1
+    (error,) = _errors(lines)
+    assert "'B11'" in error
+
+
+def test_a_raster_without_crs_is_refused(tmp_path, examined):
+    def without_crs():
+        with rasterio.open(tmp_path / "image.tif") as raster:
+            profile, data = raster.profile | {"crs": None}, raster.read()
+        with rasterio.open(tmp_path / "image.tif", "w", **profile) as raster:
+            raster.write(data)
+            raster.descriptions = ("B04", "B08")
+
+    code, lines, _ = examined(before=without_crs)
+    assert code == 1
+    (error,) = _errors(lines)
+    assert "CRS" in error
+
+
+def test_a_crs_that_is_none_is_refused(examined):
+    code, lines, _ = examined({"grid.crs": "EPSG:99999"})
+    assert (code, _errors(lines)) == (1, ["grid: grid.crs: no such CRS: EPSG:99999"])
+
+
+def test_a_static_catalog_that_is_not_there_is_named(tmp_path, examined):
+    changes = {"imagery": {"kind": "stac", "catalog": "stac/catalog.json"}}
+    code, lines, _ = examined(changes)
+    assert code == 1
+    assert _errors(lines) == [f"imagery: no STAC catalog {tmp_path / 'stac/catalog.json'}"]
+
+
+def test_signing_without_a_key_is_a_warning(examined, monkeypatch):
+    monkeypatch.delenv("PC_SDK_SUBSCRIPTION_KEY", raising=False)
+    url = "https://planetarycomputer.microsoft.com/api/stac/v1"
+    changes = {"imagery": {"kind": "stac", "catalog": url, "signing": "planetary-computer"}}
+    code, lines, _ = examined(changes)
+    assert code == 0
+    assert any(
+        line.startswith("warning credentials: PC_SDK_SUBSCRIPTION_KEY is not") for line in lines
+    )
+    monkeypatch.setenv("PC_SDK_SUBSCRIPTION_KEY", "hunter2")
+    _, lines, _ = examined(changes)
+    assert not any("credentials" in line or "hunter2" in line for line in lines)
+
+
+def test_earth_engine_cannot_be_read_yet(examined):
+    changes = {"imagery": {"kind": "earth-engine", "collection": "x"}}
+    code, lines, _ = examined(changes)
+    assert (code, _errors(lines)) == (1, ["imagery: this version cannot read Earth Engine yet"])
+
+
+def test_results_that_cannot_be_written_are_an_error(tmp_path, examined, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv(DATA_VARIABLE, str(tmp_path / "file"))
+    code, lines, _ = examined()
+    assert (code, _errors(lines)) == (1, [f"results: cannot write below {tmp_path / 'file'}"])
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_results_without_permission_are_an_error(tmp_path, examined, monkeypatch):
+    (tmp_path / "closed").mkdir(mode=0o500)
+    monkeypatch.setenv(DATA_VARIABLE, str(tmp_path / "closed/data"))
+    code, lines, _ = examined()
+    assert (code, _errors(lines)) == (1, [f"results: cannot write below {tmp_path / 'closed'}"])
+
+
+@pytest.mark.parametrize(
+    ("home", "code", "line"),
+    [
+        (None, 0, "warning Dagster home: DAGSTER_HOME is not set, runs will be forgotten: export "),
+        (".dagster_home", 1, "error Dagster home: DAGSTER_HOME='.dagster_home' must be absolute"),
+        ("/nowhere", 0, "warning Dagster home: /nowhere is not initialised; run geo-assets home"),
+    ],
+)
+def test_a_home_that_is_not_ready_is_told(examined, monkeypatch, home, code, line):
+    if home is None:
+        monkeypatch.delenv(HOME_VARIABLE)
+    else:
+        monkeypatch.setenv(HOME_VARIABLE, home)
+    found, lines, _ = examined()
+    assert found == code
+    assert lines[-1].startswith(line)
+
+
+def test_brackets_are_shown_as_they_are(examined):
+    """Rich once took [green] of a title for a colour."""
+    _, lines, _ = examined({"title": "fields [green] of [north]"})
+    assert lines[0] == "ok campaign: tiny: fields [green] of [north]"
+
+
+@pytest.mark.parametrize("name", ["demo"])
+def test_the_demo_is_ready_before_its_archive_is_written(command, name, tmp_path, monkeypatch):
+    monkeypatch.delenv(HOME_VARIABLE, raising=False)
+    done = command("doctor", "-c", name)
+    assert done.exit_code == 0
+    assert "areas: come with the simulated archive, written at first use" in done.output
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_campaign_without_its_files_is_not_ready(command):
+    done = command("doctor", "-c", "cashew")
+    assert done.exit_code == 1
+    assert done.output.count("no file ") == 3
