@@ -1,4 +1,4 @@
-"""Two archives, written once a session: a small one, and the default one that the demo reads."""
+"""A small archive, written once a session; the demo's own is a fixture of all tests."""
 
 from __future__ import annotations
 
@@ -13,11 +13,4 @@ SMALL = ArchiveSpec(seed=3, tile_size=240)
 def small(tmp_path_factory):
     folder = tmp_path_factory.mktemp("small") / "archive"
     write_archive(folder, SMALL)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def archive(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("default") / "archive"
-    write_archive(folder)
     return folder
