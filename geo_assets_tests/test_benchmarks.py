@@ -23,7 +23,7 @@ from geo_assets_tests.benchmarks.model import (
 )
 from geo_assets_tests.benchmarks.registry import MODULES, all_benchmarks, chosen_benchmarks
 from geo_assets_tests.benchmarks.results import rows_of
-from geo_assets_tests.benchmarks.runner import Measured, Sample, measure
+from geo_assets_tests.benchmarks.runner import Measured, Sample, StepFailed, measure
 
 KEYS = {
     "benchmark",
@@ -150,6 +150,17 @@ def test_results_that_disagree_are_never_timed(tmp_path, monkeypatch):
         measure(benchmark, scratch=tmp_path, rounds=2, quick=True, tell=_nothing)
     assert steps == ["make", "run", "run", "check"]  # without the two rounds
     assert not list(tmp_path.iterdir())
+
+
+def test_a_benchmark_that_fails_is_told_and_ends_the_run_badly(tmp_path, monkeypatch, capsys):
+    def fail(*_, **__):
+        raise StepFailed("[run] failed: no memory")
+
+    monkeypatch.setattr("geo_assets_tests.benchmarks.__main__.measure", fail)
+    output = tmp_path / "rows.json"
+    assert main(["--quick", "--only", "cube_write", "--output", str(output)]) == 1
+    assert "not measured: [run] failed: no memory" in capsys.readouterr().out
+    assert json.loads(output.read_text()) == []
 
 
 def test_clusterings_are_compared_whatever_the_order_of_their_labels():

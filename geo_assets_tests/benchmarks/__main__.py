@@ -14,7 +14,7 @@ from rich.console import Console
 from geo_assets_tests.benchmarks.model import Disagreement
 from geo_assets_tests.benchmarks.registry import chosen_benchmarks
 from geo_assets_tests.benchmarks.results import rows_of, table_of
-from geo_assets_tests.benchmarks.runner import Measured, measure
+from geo_assets_tests.benchmarks.runner import Measured, StepFailed, measure
 
 BUILD = Path("build")
 ROUNDS = 3
@@ -22,7 +22,7 @@ PROGRAM = "python -m geo_assets_tests.benchmarks"
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Measure, print a table and write the rows; return 1 if results disagreed."""
+    """Measure, print a table and write the rows; return 1 if a benchmark could not be measured."""
     options = _parser().parse_args(arguments)
     # Toy sizes must never pass for measurements.
     name = "benchmarks-quick.json" if options.quick else "benchmarks.json"
@@ -32,11 +32,11 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         benchmarks = chosen_benchmarks(options.only)
     except LookupError as error:
-        console.print(f"--only: {error.args[0]}", style="red")
+        console.print(f"--only: {error.args[0]}", style="red", markup=False)
         return 2
     output.parent.mkdir(parents=True, exist_ok=True)
     measured: list[Measured] = []
-    disagreements = 0
+    problems = 0
     # On the disk that results go to: a temporary folder in memory would make syncing free.
     with tempfile.TemporaryDirectory(prefix=".benchmarks-", dir=output.parent) as scratch:
         for benchmark in benchmarks:
@@ -49,9 +49,10 @@ def main(arguments: list[str] | None = None) -> int:
                         quick=options.quick,
                         tell=status.update,
                     )
-                except Disagreement as disagreement:
-                    disagreements += 1
-                    console.print(f"results disagree: {disagreement}", style="red")
+                except (Disagreement, StepFailed) as problem:
+                    # The others are worth measuring all the same; the exit status tells.
+                    problems += 1
+                    console.print(f"not measured: {problem}", style="red", markup=False)
                     continue
             measured.append(found)
             console.print(f"measured {benchmark.name}")
@@ -62,7 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
     runs = {each.benchmark.name: [asdict(sample) for sample in each.samples] for each in measured}
     _write(output.with_name(f"{output.stem}-runs.json"), runs)
     console.print(f"written: {output}")
-    return 1 if disagreements else 0
+    return 1 if problems else 0
 
 
 def _write(path: Path, content: object) -> None:

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+class StepFailed(Exception):  # noqa: N818  # reads as what happened
+    """A process of a benchmark ended badly; the message holds the end of what it said."""
+
+
 @dataclass(frozen=True)
 class Sample:
     """One timed run of one approach."""
@@ -88,7 +92,7 @@ def measure(
 
     Raises:
         Disagreement: If the results differ; nothing is timed then.
-        RuntimeError: If a step fails.
+        StepFailed: If a step does not end well.
     """
     skipped = {
         approach.name: f"{', '.join(missing)} is not installed"
@@ -149,6 +153,6 @@ def _step(benchmark: Benchmark, folder: Path, **step: Any) -> dict[str, Any]:
     command = [sys.executable, "-m", f"{__package__}.step", asked, str(answer)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        raise RuntimeError(f"{benchmark.name}: {asked} failed:\n{done.stderr[-2000:]}")
+        raise StepFailed(f"{asked} failed:\n{done.stderr[-2000:]}")
     found: dict[str, Any] = json.loads(answer.read_text())
     return found
