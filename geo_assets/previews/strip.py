@@ -108,7 +108,7 @@ def match_classes(
     """Return a table for clusters in which each takes the colour of the class it covers best.
 
     The pairs are the one-to-one assignment with the most pixels in common (Hungarian method);
-    clusters beyond the number of classes take colours of their own.
+    clusters that are left without a class of their own take other colours.
     """
     from scipy.optimize import linear_sum_assignment
 
@@ -120,7 +120,9 @@ def match_classes(
     ).reshape(len(clusters), len(values))
     rows, columns = linear_sum_assignment(both, maximize=True)
     matched = {
-        clusters[row]: table[values[column]] for row, column in zip(rows, columns, strict=True)
+        clusters[row]: table[values[column]]
+        for row, column in zip(rows, columns, strict=True)
+        if both[row, column] > 0
     }
     used = {colour for _, colour in table.values()}
     spare = iter([colour for colour in class_colours(32) if colour not in used] * 8)

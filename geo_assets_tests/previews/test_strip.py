@@ -51,6 +51,16 @@ def test_matching_is_one_to_one_and_leaves_other_clusters_their_own_colour():
     assert table[3] == ("cluster 3", class_colours(3)[2])
 
 
+def test_a_cluster_never_wears_the_colour_of_a_class_that_it_does_not_meet():
+    truth = np.array([[1, 1, 1, 1]], np.uint8)
+    labels = np.array([[1, 1, 1, 2]], np.uint8)
+    table = match_classes(labels, truth, {1: ("a", "#0072b2"), 2: ("b", "#e69f00")})
+
+    assert table[1] == ("a", "#0072b2")
+    assert table[2][0] == "cluster 2"
+    assert table[2][1] not in {"#0072b2", "#e69f00"}
+
+
 def test_nothing_to_match_is_no_error():
     nothing = np.zeros((3, 3), np.uint8)
 
