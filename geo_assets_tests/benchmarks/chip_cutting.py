@@ -36,11 +36,16 @@ OLD_WAY = "old way: open, read window, write, for each chip"
 _DAY = dt.datetime(2024, 7, 1, tzinfo=dt.UTC)
 
 
-def write_composite(inputs: Path, side: int) -> None:
-    """Publish a composite of ``side`` × ``side`` pixels, as the product does."""
-    images = [
-        next(reflectance_images(side, 1, missing=0.05, seed=seed)) for seed in range(len(BANDS) - 1)
-    ]
+def write_composite(inputs: Path, side: int, *, missing: float) -> None:
+    """Publish a composite of ``side`` × ``side`` pixels, as the product does.
+
+    Args:
+        inputs: Folder.
+        side: Pixels.
+        missing: Share of pixels without datum, in patches that could fill a small chip: then it
+            would have no imagery, and no file.
+    """
+    images = [next(reflectance_images(side, 1, missing, seed)) for seed in range(len(BANDS) - 1)]
     label = parcels(side, np.random.default_rng(9)).astype(np.uint16)
     valid = images[0][1]
     data = np.stack([image for image, _ in images])

@@ -23,7 +23,7 @@ OLD_WAY, KEPT_OPEN = chip_cutting.OLD_WAY, "read window, write, source kept open
 
 
 def make(inputs: Path, size: int) -> None:
-    chip_cutting.write_composite(inputs, size)
+    chip_cutting.write_composite(inputs, size, missing=0.05)
 
 
 def ours(inputs: Path, output: Path, watch: Stopwatch, *, stride: int) -> None:
