@@ -18,7 +18,13 @@ from geo_assets.core.label_band import Overlap, burn_labels, label_digest
 from geo_assets.errors import ReadError, StorageError
 from geo_assets.sources.canvas import Canvas
 from geo_assets.sources.composite_sidecar import DTYPE_WITHOUT_PIXELS, Sidecar
-from geo_assets.sources.observations import BLOCK, CloudRules, items_meeting, observe
+from geo_assets.sources.observations import (
+    BLOCK,
+    CloudRules,
+    failed_window,
+    items_meeting,
+    observe,
+)
 from geo_assets.sources.recipes import grid_recipe, scene_pins
 from geo_assets.sources.scene_order import solar_day
 from geo_assets.sources.windows import (
@@ -186,26 +192,30 @@ class CompositeBuilder:
             canvas.put(Window(0, 0, *known.shape), raster.data[:-1], raster.valid)
         for block in tiles_of(known.shape, BLOCK):
             lost = [part for window in known.failed_windows if (part := window.within(block))]
-            gone = [window for window in lost if self._still_gone(window)]
+            again = (self._asked_again(window) for window in lost if window.kind == "permanent")
+            gone = [window for window in again if window and window.kind == "permanent"]
             for cell in disjoint_windows(gone):
-                canvas.failed += [part for window in lost if (part := window.within(cell))]
+                parts = [part for window in lost if (part := window.within(cell))]
+                canvas.failed += [still for part in parts if (still := self._asked_again(part))]
             for cell in disjoint_windows(lost, without=gone):
                 self._compose(canvas, cell)
         if tuple(merge_windows(canvas.failed)) == known.failed_windows:
             return known
         return self._publish(canvas, image, sidecar, known.recipe)
 
-    def _still_gone(self, window: FailedWindow) -> bool:
-        """Whether a scene lacks a window for good; asked before all other scenes are read there."""
-        if window.kind != "permanent":
-            return False
+    def _asked_again(self, window: FailedWindow) -> FailedWindow | None:
+        """Read a window of its scene alone; None if that goes now, else why it does not.
+
+        A scene that is gone is asked first: while it is, its window stays as it is, and reading
+        all other scenes there would be in vain.
+        """
         item = next(item for item in self.items if item["id"] == window.scene_id)
         geobox = self.geobox[window.slices]
         try:
             self.source.read(item, self.rules.bands, geobox, scl_band=self.rules.clouds.band)
         except ReadError as error:
-            return error.kind == "permanent"
-        return False
+            return failed_window(window, item, error)
+        return None
 
     def _compose(self, canvas: Canvas, block: Window) -> None:
         """Fill one block of the canvas."""

@@ -16,6 +16,7 @@ from shapely.geometry import shape
 from geo_assets.core.clouds import clear_mask
 from geo_assets.core.compositing import fill_value
 from geo_assets.core.fusion import DayFusion
+from geo_assets.core.grids import lattice_position
 from geo_assets.errors import ReadError, SourceError
 from geo_assets.sources.protocol import SceneRead
 from geo_assets.sources.scene_order import observation_order, solar_day
@@ -179,6 +180,9 @@ def read_what_can_be(
 ) -> tuple[SceneRead | None, list[FailedWindow]]:
     """Read a scene on a grid, or what of it can be read, narrowed down to leaves.
 
+    Leaves lie at multiples of their size on the pixel lattice, as chips do at multiples of their
+    stride: a chip of 64, 128 or 256 pixels that cannot be read takes no neighbour with it.
+
     Args:
         source: Where pixels come from.
         item: The scene.
@@ -197,30 +201,36 @@ def read_what_can_be(
     footprint = footprint_of(item)
     leaves = [
         leaf
-        for leaf in tiles_of(geobox.shape.yx, LEAF)
+        for leaf in tiles_of(geobox.shape.yx, LEAF, lattice_position(geobox))
         if footprint.intersects(geobox[leaf.slices].footprint("EPSG:4326", npoints=2).geom)
     ]
     if whole.kind == "permanent":  # a file that is not there is not there for any leaf
-        return None, [_failed(leaf, item, whole) for leaf in leaves]
+        return None, [failed_window(leaf, item, whole) for leaf in leaves]
     parts: dict[Window, SceneRead] = {}
     failed: list[FailedWindow] = []
     # In mixed order, so that the first few tell of the whole grid.
     for number in np.random.default_rng(0).permutation(len(leaves)):
         leaf = leaves[number]
         if not parts and whole.kind == "transient" and len(failed) >= PATIENCE:
-            failed.append(_failed(leaf, item, whole))
+            failed.append(failed_window(leaf, item, whole))
             continue
         try:
             parts[leaf] = source.read(item, bands, geobox[leaf.slices], scl_band=scl_band)
         except ReadError as error:
-            failed.append(_failed(leaf, item, error))
+            failed.append(failed_window(leaf, item, error))
     return _put_together(parts, len(bands), geobox.shape.yx), failed
 
 
-def _failed(leaf: Window, item: Item, error: ReadError) -> FailedWindow:
-    message = publishable(str(error))
+def failed_window(window: Window, item: Item, error: ReadError) -> FailedWindow:
+    """Return a window as one of a scene that could not be read."""
     return FailedWindow(
-        leaf.row, leaf.col, leaf.height, leaf.width, item["id"], error.kind, message
+        window.row,
+        window.col,
+        window.height,
+        window.width,
+        item["id"],
+        error.kind,
+        publishable(str(error)),
     )
 
 

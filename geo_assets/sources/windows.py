@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -84,18 +85,23 @@ class FailedWindow(Window):
 AnyWindow = TypeVar("AnyWindow", bound=Window)
 
 
-def tiles_of(shape: tuple[int, int], size: int) -> list[Window]:
+def tiles_of(shape: tuple[int, int], size: int, position: tuple[int, int] = (0, 0)) -> list[Window]:
     """Return the windows of at most ``size`` pixels a side that fill a grid, row by row.
 
     Args:
         shape: Rows and columns of the grid.
-        size: Pixels a side; the last ones of a row or column may be smaller.
+        size: Pixels a side; those at the edges of the grid may be smaller.
+        position: Row and column of the grid's upper left on a lattice; the edges of the windows
+            lie at whole multiples of ``size`` on that lattice.
     """
-    rows, cols = shape
+    rows, cols = (
+        [0, *range(size - start % size, length, size), length] if length else []
+        for length, start in zip(shape, position, strict=True)
+    )
     return [
-        Window(row, col, min(size, rows - row), min(size, cols - col))
-        for row in range(0, rows, size)
-        for col in range(0, cols, size)
+        Window(top, left, bottom - top, right - left)
+        for top, bottom in pairwise(rows)
+        for left, right in pairwise(cols)
     ]
 
 

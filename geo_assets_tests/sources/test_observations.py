@@ -126,16 +126,16 @@ def test_scenes_elsewhere_are_not_read():
 
 def test_a_failed_read_is_narrowed_to_leaves_and_named():
     scenes = three_days()
-    # rows 100 to 119 of the scene are rows 90 to 109 of the area
+    # its leaf begins at row 64 and column 0 of the lattice, the area at row 10 and column 20
     scenes[4] = scenes[4].with_faults(Fault(rows=slice(100, 120), cols=slice(30, 40)))
     source = MemorySource.of(*scenes)
     seen = observe(source, source.items, BANDS, AREA, CloudRules())
     expected = FailedWindow(
-        64, 0, 64, 64, "C1", "invalid_payload", "scene C1: a block cannot be decoded"
+        54, 0, 64, 44, "C1", "invalid_payload", "scene C1: a block cannot be decoded"
     )
     assert seen.failed == (expected,)
     unread = {str(day): np.zeros(AREA.shape, bool) for day in seen.days}
-    unread["2021-04-11"][64:128, 0:64] = True
+    unread["2021-04-11"][54:118, 0:44] = True
     check_against(seen, scenes, AREA, unread=unread)
 
 
@@ -144,7 +144,6 @@ def test_a_fault_makes_all_pixels_unknown_whose_clearness_hangs_on_it():
     scenes[4] = scenes[4].with_faults(Fault(rows=slice(100, 120), cols=slice(60, 70)))
     source = MemorySource.of(*scenes)
     seen = observe(source, source.items, BANDS, AREA, CloudRules(dilate_m=30))
-    # leaves are counted from the padded corner: rows 61 to 124 and columns -3 to 60 of the area
     failed = np.zeros(AREA.shape, bool)
     for window in seen.failed:
         failed[window.slices] = True
@@ -162,9 +161,9 @@ def test_a_scene_that_failed_is_not_replaced_by_another_of_its_day():
     seen = observe(source, source.items, BANDS, AREA, CloudRules())
     assert [window.scene_id for window in seen.failed] == ["A2"]
     day = list(map(str, seen.days)).index("2021-05-01")
-    assert not seen.valid[day, :64, :64].any()
-    assert (seen.data[day, :, :64, :64] == 0).all()
-    assert seen.valid[day, 64:].any()
+    assert not seen.valid[day, :54, :44].any()
+    assert (seen.data[day, :, :54, :44] == 0).all()
+    assert seen.valid[day, 54:].any()
 
 
 def test_a_scene_that_is_gone_fails_within_its_footprint_and_is_not_asked_for_leaves():
@@ -172,13 +171,13 @@ def test_a_scene_that_is_gone_fails_within_its_footprint_and_is_not_asked_for_le
     scenes[2] = scenes[2].with_faults(Fault("permanent", error="the file is missing"))
     source = MemorySource.of(*scenes)
     seen = observe(source, source.items, BANDS, AREA, CloudRules())
-    # the western half ends at column 100 of the lattice, 80 of the area: within the second leaf
+    # the western half ends at column 100 of the lattice; its last leaf at 128, 108 of the area
     assert [(w.row, w.col, w.height, w.width, w.kind) for w in seen.failed] == [
-        (0, 0, 150, 128, "permanent")
+        (0, 0, 150, 108, "permanent")
     ]
     assert [name for name, _ in source.reads].count("B1") == 1
     unread = {str(day): np.zeros(AREA.shape, bool) for day in seen.days}
-    unread["2021-05-11"][:, :128] = True
+    unread["2021-05-11"][:, :108] = True
     check_against(seen, scenes, AREA, unread=unread)
 
 
@@ -206,6 +205,21 @@ def test_a_window_that_fails_in_passing_costs_itself_alone():
     source = MemorySource.of(random_scene(1, "A", "2021-05-01", grid(220, 220)).with_faults(fault))
     seen = observe(source, source.items, BANDS, grid(220, 220), CloudRules())
     assert [(w.row, w.col, w.height, w.width) for w in seen.failed] == [(0, 64, 64, 64)]
+
+
+@pytest.mark.parametrize("size", [64, 128])
+def test_a_chip_that_fails_takes_no_neighbour_with_it(size):
+    """Chips lie at multiples of their stride on the lattice, wherever the area begins."""
+    chip = (slice(128, 128 + size), slice(128, 128 + size))
+    source = MemorySource.of(
+        random_scene(1, "A", "2021-05-01", grid(300, 300)).with_faults(
+            Fault("transient", rows=chip[0], cols=chip[1])
+        )
+    )
+    seen = observe(source, source.items, BANDS, grid(270, 260, row=11, col=23), CloudRules())
+    assert [(w.row, w.col, w.height, w.width) for w in seen.failed] == [
+        (128 - 11, 128 - 23, size, size)
+    ]
 
 
 def test_reasons_are_published_without_folders():

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geo_assets.sources.windows import (
@@ -38,6 +38,7 @@ def failed(row, col, height, width, scene="a", *, error="gone"):
     return FailedWindow(row, col, height, width, scene, "permanent", error)
 
 
+@settings(deadline=None)
 @given(WINDOWS)
 def test_disjoint_windows_cover_the_same_pixels_each_once(windows):
     parted = disjoint_windows(windows)
@@ -45,6 +46,7 @@ def test_disjoint_windows_cover_the_same_pixels_each_once(windows):
     np.testing.assert_array_equal(painted(parted) > 0, painted(windows) > 0)
 
 
+@settings(deadline=None)
 @given(WINDOWS, WINDOWS)
 def test_disjoint_windows_leave_out_what_they_are_told(windows, without):
     parted = disjoint_windows(windows, without)
@@ -53,6 +55,7 @@ def test_disjoint_windows_leave_out_what_they_are_told(windows, without):
     np.testing.assert_array_equal(painted(parted) > 0, wanted)
 
 
+@settings(deadline=None)
 @given(WINDOWS)
 def test_merged_windows_cover_the_same_pixels_whether_they_overlap_or_not(windows):
     merged = merge_windows(windows)
@@ -60,6 +63,7 @@ def test_merged_windows_cover_the_same_pixels_whether_they_overlap_or_not(window
     np.testing.assert_array_equal(painted(merged) > 0, painted(windows) > 0)
 
 
+@settings(deadline=None)
 @given(LEAVES)
 def test_leaves_of_scenes_are_joined_without_mixing_scenes(leaves):
     windows = [failed(4 * row, 4 * col, 4, 4, scene) for row, col, scene in set(leaves)]
@@ -70,12 +74,20 @@ def test_leaves_of_scenes_are_joined_without_mixing_scenes(leaves):
     assert merged == merge_windows(reversed(windows)) == merge_windows(merged)
 
 
-@given(st.integers(0, 200), st.integers(0, 200), st.integers(1, 90))
-def test_tiles_fill_a_grid_each_pixel_once(rows, cols, size):
+@settings(deadline=None)
+@given(
+    st.integers(0, 200),
+    st.integers(0, 200),
+    st.integers(1, 90),
+    st.tuples(st.integers(-500, 500), st.integers(-500, 500)),
+)
+def test_tiles_fill_a_grid_each_pixel_once_with_edges_on_the_lattice(rows, cols, size, position):
     count = np.zeros((rows, cols), int)
-    for tile in tiles_of((rows, cols), size):
+    for tile in tiles_of((rows, cols), size, position):
         assert 0 < tile.height <= size
         assert 0 < tile.width <= size
+        assert tile.row == 0 or (position[0] + tile.row) % size == 0
+        assert tile.col == 0 or (position[1] + tile.col) % size == 0
         count[tile.slices] += 1
     assert (count == 1).all()
 
