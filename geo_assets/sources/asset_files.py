@@ -23,6 +23,7 @@ import stamina
 from rasterio.errors import CRSError, RasterioError
 
 from geo_assets.errors import RETRYABLE, ErrorKind, ReadError
+from geo_assets.sources.scene_cache import MAGIC
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
-MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"\0\0\0\x0cjP  ")
-"""First bytes of TIFF, BigTIFF and JPEG 2000."""
 _RETRYABLE_STATUS = frozenset({408, 425, 429, *range(500, 600)})
 _EXPIRED = frozenset({401, 403})
 # Names in a damaged CRS need not even be text.

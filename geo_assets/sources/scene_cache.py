@@ -11,13 +11,15 @@ from urllib.parse import unquote, urlsplit
 import requests
 
 from geo_assets.errors import ReadError
-from geo_assets.sources.asset_files import MAGIC
 from geo_assets.storage.atomic import publish
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _CHUNK = 1 << 20
+
+MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"\0\0\0\x0cjP  ")
+"""First bytes of TIFF, BigTIFF and JPEG 2000."""
 
 
 @dataclass(frozen=True)
