@@ -64,6 +64,8 @@ def build_sensors(
         context: dg.SensorEvaluationContext, results: Results
     ) -> dg.SensorResult:
         layout = results.layout(campaign.name)
+        for run_id in _end_dead_runs(context.instance, layout):
+            context.log.warning(f"run {run_id} was killed; it is marked as failed")
         busy = _partitions_in_flight(context.instance, campaign)
         states: dict[str, PartitionState] = {}
         for key in partition_keys(campaign):
@@ -96,7 +98,7 @@ def _state(layout: Layout, key: str) -> PartitionState:
     from geo_assets.storage.chip_paths import ChipPaths
     from geo_assets.storage.chip_state import partition_state
 
-    return partition_state(ChipPaths.of(layout.folder, *fold_and_split(key)))
+    return partition_state(ChipPaths.of(layout, *fold_and_split(key)))
 
 
 def _reason(states: Mapping[str, PartitionState]) -> str:
@@ -108,6 +110,24 @@ def _reason(states: Mapping[str, PartitionState]) -> str:
         f"nothing to ask again now: {failed} failed chips wait for their time or have had their "
         f"attempts, {permanent} wait for a person; {running} partitions are being worked on"
     )
+
+
+def _end_dead_runs(instance: dg.DagsterInstance, layout: Layout) -> list[str]:
+    """Mark as failed the runs that were killed, and return their ids.
+
+    Dagster shows a run whose process was killed as started, for a day with our settings; its
+    locks tell that it is dead. Else its partitions would wait, and it would keep a place in the
+    queue.
+    """
+    from geo_assets.storage.partition_lock import dead_owners
+
+    ended = []
+    for run_id in sorted(dead_owners(layout.locks)):
+        run = instance.get_run_by_id(run_id)
+        if run is not None and run.status in ACTIVE:
+            instance.report_run_failed(run, "The process of the run was killed.")
+            ended.append(run_id)
+    return ended
 
 
 def _partitions_in_flight(instance: dg.DagsterInstance, campaign: Campaign) -> set[str]:

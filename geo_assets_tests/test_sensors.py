@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import dagster as dg
 import pytest
@@ -202,6 +204,35 @@ def _run_of_the_command_line(defs, instance, assets, key):
         status=dg.DagsterRunStatus.STARTED,
         tags={"dagster/partition": key},
     )
+
+
+HOLD = """
+import sys
+from pathlib import Path
+from geo_assets.storage.partition_lock import partition_lock
+with partition_lock(Path(sys.argv[1]), run_id=sys.argv[2]):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_run_that_was_killed_is_not_waited_for(sensor, instance):
+    """Dagster shows a run that was killed as started, for a day with our settings."""
+    write_chips(sensor.layout, NORTH, failed=["transient"])
+    run = instance.create_run_for_job(
+        sensor.defs.resolve_job_def("everything"),
+        status=dg.DagsterRunStatus.STARTED,
+        tags={"dagster/partition": NORTH, "geo_assets/campaign": "tiny"},
+    )
+    lock = sensor.layout.lock("chip_catalog", "north", "train")
+    command = [sys.executable, "-c", HOLD, str(lock), run.run_id]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
+        assert process.stdout.readline() == "held\n"
+        assert sensor.requested() == []
+        process.kill()
+    assert sensor.requested() == [NORTH]
+    assert instance.get_run_by_id(run.run_id).status == dg.DagsterRunStatus.FAILURE
 
 
 def test_a_run_of_the_command_line_counts(sensor, instance):

@@ -116,6 +116,15 @@ class Layout:
         """Folder of the chip journals of one partition's runs."""
         return self._partition(".state/journal", fold, split)
 
+    def chip_stamps(self, fold: str, split: str) -> Path:
+        """JSON of the chip files' sizes and times when they were published."""
+        return self._partition(".state/stamps", fold, split, ".json")
+
+    @property
+    def locks(self) -> Path:
+        """Folder of every lock file of the campaign, with their owners beside them."""
+        return self._below(".state/locks")
+
     def lock(self, asset: str, fold: str, split: str) -> Path:
         """Lock file of one asset's partition."""
         return self._partition(f".state/locks/{_checked('asset', asset)}", fold, split, ".lock")

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 HEARTBEAT_SECONDS = 10.0
+# Heartbeats that a run on another machine may miss before it counts as dead.
+_SILENCE_SECONDS = 30 * HEARTBEAT_SECONDS
 # Long enough to outlast a look by ``is_locked``, which holds the lock for an instant.
 _PATIENCE_SECONDS = 1.0
 
@@ -79,6 +81,30 @@ def is_locked(path: Path) -> bool:
         return True
     lock.release()
     return False
+
+
+def dead_owners(folder: Path) -> set[str]:
+    """Return the ids of the runs that died holding a lock in ``folder`` or below.
+
+    A living run takes its name away before it releases its lock; a killed one cannot. Of a run on
+    another machine, whose lock may not be seen here, the heartbeat is asked too.
+    """
+    dead: set[str] = set()
+    for owner_path in folder.rglob("*.json"):
+        lock = owner_path.with_suffix(".lock")
+        with suppress(OSError, ValueError, KeyError):
+            if is_locked(lock):
+                continue
+            owner = json.loads(owner_path.read_bytes())
+            # Looked at again: a run may have begun in between, and written its name.
+            if not is_locked(lock) and not _beats_elsewhere(owner):
+                dead.add(owner["run_id"])
+    return dead
+
+
+def _beats_elsewhere(owner: dict[str, str]) -> bool:
+    age = dt.datetime.now(dt.UTC) - dt.datetime.fromisoformat(owner["heartbeat"])
+    return owner["host"] != socket.gethostname() and age.total_seconds() < _SILENCE_SECONDS
 
 
 def _describe(path: Path) -> str:

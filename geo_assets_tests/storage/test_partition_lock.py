@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -12,7 +14,7 @@ import pytest
 
 from geo_assets.errors import LockedError, StorageError
 from geo_assets.storage import partition_lock as module
-from geo_assets.storage.partition_lock import is_locked, partition_lock
+from geo_assets.storage.partition_lock import dead_owners, is_locked, partition_lock
 from geo_assets_tests.conftest import REPOSITORY
 
 HOLD = """
@@ -129,3 +131,37 @@ def test_an_owner_that_cannot_be_written_frees_the_lock(path, monkeypatch):
     with pytest.raises(StorageError, match="No space left"), partition_lock(path, run_id="mine"):
         pytest.fail("the lock has no owner")
     assert not is_locked(path)
+
+
+def test_a_killed_owner_is_known_until_the_next_one_has_the_lock(path, holder):
+    folder = path.parents[1]
+    assert dead_owners(folder) == set()
+    holder.kill()
+    holder.wait()
+    assert dead_owners(folder) == {"other-process"}
+    with partition_lock(path, run_id="next"):
+        assert dead_owners(folder) == set()
+    assert dead_owners(folder) == set()
+
+
+@pytest.mark.parametrize(
+    ("host", "heartbeat", "dead"),
+    [
+        ("elsewhere", dt.datetime.now(dt.UTC), set()),
+        ("elsewhere", dt.datetime(2020, 1, 1, tzinfo=dt.UTC), {"theirs"}),
+        (socket.gethostname(), dt.datetime.now(dt.UTC), {"theirs"}),
+    ],
+    ids=["beats elsewhere", "silent elsewhere", "here without a lock"],
+)
+def test_of_an_owner_on_another_machine_the_heartbeat_is_asked(path, host, heartbeat, dead):
+    """Locks of some network filesystems are not seen by other machines."""
+    path.parent.mkdir(parents=True)
+    owner = {"run_id": "theirs", "host": host, "heartbeat": heartbeat.isoformat()}
+    path.with_suffix(".json").write_text(json.dumps(owner))
+    assert dead_owners(path.parents[1]) == dead
+
+
+def test_an_owner_that_cannot_be_read_is_nobody(path):
+    path.parent.mkdir(parents=True)
+    path.with_suffix(".json").write_text("{")
+    assert dead_owners(path.parents[1]) == set()
