@@ -192,11 +192,14 @@ class CompositeBuilder:
             canvas.put(Window(0, 0, *known.shape), raster.data[:-1], raster.valid)
         for block in tiles_of(known.shape, BLOCK):
             lost = [part for window in known.failed_windows if (part := window.within(block))]
-            again = (self._asked_again(window) for window in lost if window.kind == "permanent")
-            gone = [window for window in again if window and window.kind == "permanent"]
+            absent = [window for window in lost if window.kind == "permanent"]
+            passing = [window for window in lost if window.kind != "permanent"]
+            still = [again for window in absent if (again := self._asked_again(window))]
+            gone = [window for window in still if window.kind == "permanent"]
             for cell in disjoint_windows(gone):
-                parts = [part for window in lost if (part := window.within(cell))]
-                canvas.failed += [still for part in parts if (still := self._asked_again(part))]
+                canvas.failed += [part for window in still if (part := window.within(cell))]
+                parts = [part for window in passing if (part := window.within(cell))]
+                canvas.failed += [again for part in parts if (again := self._asked_again(part))]
             for cell in disjoint_windows(lost, without=gone):
                 self._compose(canvas, cell)
         if tuple(merge_windows(canvas.failed)) == known.failed_windows:
