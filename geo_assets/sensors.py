@@ -17,7 +17,13 @@ import dagster as dg
 from geo_assets.core.redownload import PartitionState, RequestPolicy, partitions_to_request
 from geo_assets.errors import StorageError
 from geo_assets.jobs import CAMPAIGN_TAG, REDOWNLOAD
-from geo_assets.partitions import fold_and_split, fold_split_partitions, partition_keys
+from geo_assets.partitions import (
+    PARTITION_TAG,
+    RANGE_TAGS,
+    fold_and_split,
+    fold_split_partitions,
+    partition_keys,
+)
 
 # Dagster reads the annotations of a function when it is defined.
 from geo_assets.resources import Results  # noqa: TC001
@@ -31,10 +37,6 @@ if TYPE_CHECKING:
 
     from geo_assets.campaign import Campaign
     from geo_assets.storage.layout import Layout
-
-PARTITION_TAG = "dagster/partition"
-RANGE_START_TAG = "dagster/asset_partition_range_start"
-RANGE_END_TAG = "dagster/asset_partition_range_end"
 
 ACTIVE = [
     dg.DagsterRunStatus.QUEUED,
@@ -142,7 +144,7 @@ def _partitions_in_flight(instance: dg.DagsterInstance, campaign: Campaign) -> s
             continue
         if PARTITION_TAG in run.tags:
             busy.add(run.tags[PARTITION_TAG])
-        elif RANGE_START_TAG in run.tags:
-            keys = dg.PartitionKeyRange(run.tags[RANGE_START_TAG], run.tags[RANGE_END_TAG])
+        elif all(tag in run.tags for tag in RANGE_TAGS):
+            keys = dg.PartitionKeyRange(*(run.tags[tag] for tag in RANGE_TAGS))
             busy.update(fold_split_partitions(campaign).get_partition_keys_in_range(keys))
     return busy

@@ -13,7 +13,7 @@ from geo_assets_tests.storage.chip_testing import BANDS, COLLECTION, NOON, Reade
 def store_of(layout, key):
     """The store of one partition's chips."""
     encoding = ChipEncoding(format="tif", bands=BANDS, dtype="uint16")
-    return ChipStore(ChipPaths.of(layout.folder, *fold_and_split(key)), encoding, COLLECTION)
+    return ChipStore(ChipPaths.of(layout, *fold_and_split(key)), encoding, COLLECTION)
 
 
 def write_chips(layout, key, ok=0, failed=(), at=NOON):

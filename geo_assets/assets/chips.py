@@ -243,7 +243,7 @@ def chip_store(campaign: Campaign, layout: Layout, fold: str, split: str) -> Chi
 
     dtype = _dtype_of_composites(layout, fold, split)
     return ChipStore(
-        ChipPaths.of(layout.folder, fold, split),
+        ChipPaths.of(layout, fold, split),
         ChipEncoding(
             format=campaign.chips.format,
             bands=(*campaign.composite.bands, LABEL_BAND),

@@ -150,9 +150,11 @@ class AssetStep:
         key: str,
     ) -> Facts:
         fold, split = fold_and_split(key)
-        partition = Partition(campaign, layout, fold, split, imagery, context.run_id, context.log)
+        partition = Partition(
+            campaign, layout, fold, split, imagery, context.run.run_id, context.log
+        )
         try:
-            with partition_lock(layout.lock(self.name, fold, split), run_id=context.run_id):
+            with partition_lock(layout.lock(self.name, fold, split), run_id=context.run.run_id):
                 _sweep(layout.folder / self.name / fold, split)
                 return self.make(partition)
         except LockedError as error:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from geo_assets.storage.layout import Layout
 
 
 @dataclass(frozen=True)
@@ -22,15 +26,14 @@ class ChipPaths:
     """Sizes and times of the chip files when they were published."""
 
     @classmethod
-    def of(cls, results: Path, fold: str, split: str) -> ChipPaths:
-        """Return the paths of a partition below ``results``, the campaign's folder."""
-        state = results / ".state"
+    def of(cls, layout: Layout, fold: str, split: str) -> ChipPaths:
+        """Return the paths of one partition of a campaign."""
         return cls(
-            catalog=results / "chip_catalog" / fold / f"{split}.parquet",
-            chips=results / "chips" / fold / split,
-            journals=state / "journal" / fold / split,
-            lock=state / "locks" / fold / f"{split}.lock",
-            stamps=state / "stamps" / fold / f"{split}.json",
+            catalog=layout.chip_catalog(fold, split),
+            chips=layout.chips_folder(fold, split),
+            journals=layout.journal_folder(fold, split),
+            lock=layout.lock("chips", fold, split),
+            stamps=layout.chip_stamps(fold, split),
         )
 
     def href(self, file_name: str) -> str:

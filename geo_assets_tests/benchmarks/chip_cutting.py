@@ -19,6 +19,7 @@ from geo_assets.storage.chip_expectation import ChipEncoding
 from geo_assets.storage.chip_paths import ChipPaths
 from geo_assets.storage.chip_store import ChipStore
 from geo_assets.storage.cog import open_raster, write_cog
+from geo_assets.storage.layout import Layout
 from geo_assets_tests.benchmarks.model import Disagreement
 from geo_assets_tests.benchmarks.synthetic import grid, parcels, reflectance_images
 
@@ -92,7 +93,7 @@ def name_of(window: Window) -> str:
 def store_in(folder: Path) -> ChipStore:
     """Return the chip store below a folder of results."""
     return ChipStore(
-        ChipPaths.of(folder, "benchmark", "all"),
+        ChipPaths.of(Layout(folder, "c"), "benchmark", "all"),
         ChipEncoding(format="tif", bands=BANDS, dtype="uint16"),
         ChipCollection("benchmark-chips", "Chips of a benchmark."),
     )

@@ -52,7 +52,7 @@ def test_each_damaged_chip_is_named_with_its_damage(copied):
 
 def test_a_partition_that_a_run_works_on_is_refused_in_one_line(copied):
     folder, verify = copied
-    with partition_lock(folder / ".state/locks/north/train.lock", run_id="a-run"):
+    with partition_lock(folder / ".state/locks/chips/north/train.lock", run_id="a-run"):
         done = verify()
     assert done.exit_code == 1
     assert done.stderr.startswith("Error: partition 'train' is locked: run a-run")

@@ -14,6 +14,7 @@ from geo_assets.storage.catalog import ChipCollection, read_rows
 from geo_assets.storage.chip_files import ChipEncoding
 from geo_assets.storage.chip_paths import ChipPaths
 from geo_assets.storage.chip_store import ChipStore
+from geo_assets.storage.layout import Layout
 
 SIZE = 16
 BANDS = ("B04", "B08", "label")
@@ -79,7 +80,9 @@ class Reader:
 
 def a_store(results, chip_format="tif", **fields):
     encoding = ChipEncoding(format=chip_format, bands=BANDS, dtype="uint16", **fields)
-    return ChipStore(ChipPaths.of(results, "north", "train"), encoding, COLLECTION)
+    return ChipStore(
+        ChipPaths.of(Layout(results.parent, results.name), "north", "train"), encoding, COLLECTION
+    )
 
 
 def facts(store):

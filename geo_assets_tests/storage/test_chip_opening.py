@@ -13,6 +13,7 @@ from geo_assets.storage.catalog import ChipCollection
 from geo_assets.storage.chip_expectation import ChipEncoding, Stretch
 from geo_assets.storage.chip_paths import ChipPaths
 from geo_assets.storage.chip_store import ChipStore
+from geo_assets.storage.layout import Layout
 from geo_assets_tests.storage.chip_testing import a_spec
 
 if TYPE_CHECKING:
@@ -23,7 +24,9 @@ STRETCH = Stretch((0, 1, 2), (0, 0, 0), (3000, 3000, 3000))
 
 def _store(folder: Path, chip_format: str) -> ChipStore:
     encoding = ChipEncoding(chip_format, ("B02", "B03", "B04", "label"), "uint16", stretch=STRETCH)
-    return ChipStore(ChipPaths.of(folder, "north", "train"), encoding, ChipCollection("c", "d"))
+    return ChipStore(
+        ChipPaths.of(Layout(folder, "c"), "north", "train"), encoding, ChipCollection("c", "d")
+    )
 
 
 def _pixels(spec) -> ChipPixels:
