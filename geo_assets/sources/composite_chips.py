@@ -141,9 +141,9 @@ class CompositeChips:
         met = [window for window in composite.sidecar.failed_windows if window.meets(place)]
         if met:
             # What may pass comes first: as long as there is some, asking again helps.
-            worst = min(met, key=lambda window: window.kind not in RETRYABLE)
+            first = min(met, key=lambda window: window.kind not in RETRYABLE)
             raise ReadError(
-                f"{worst.scene_id}: {worst.error}", kind=worst.kind, scene_id=worst.scene_id
+                f"{first.scene_id}: {first.error}", kind=first.kind, scene_id=first.scene_id
             )
         raster = self._window(composite.image, spec.geobox)
         raster.data[:-1, ~raster.valid] = fill_value(raster.data.dtype)
