@@ -93,7 +93,7 @@ def name_of(window: Window) -> str:
 def store_in(folder: Path) -> ChipStore:
     """Return the chip store below a folder of results."""
     return ChipStore(
-        ChipPaths.of(Layout(folder, "c"), "benchmark", "all"),
+        ChipPaths.of(Layout(folder.parent, folder.name), "benchmark", "all"),
         ChipEncoding(format="tif", bands=BANDS, dtype="uint16"),
         ChipCollection("benchmark-chips", "Chips of a benchmark."),
     )
