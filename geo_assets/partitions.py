@@ -13,6 +13,11 @@ import dagster as dg
 if TYPE_CHECKING:
     from geo_assets.campaign import Campaign
 
+PARTITION_TAG = "dagster/partition"
+"""Dagster's tag of a run of one partition."""
+RANGE_TAGS = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
+"""Dagster's tags of a run of a range of partitions: its first and its last key."""
+
 
 def fold_split_partitions(campaign: Campaign) -> dg.MultiPartitionsDefinition:
     """Every fold with every split; keys read ``north|train``, dimensions in alphabetical order."""
@@ -38,3 +43,9 @@ def fold_and_split(key: str) -> tuple[str, str]:
 def partition_keys(campaign: Campaign) -> list[str]:
     """Every key, in the order of the campaign: the order in which a range runs."""
     return [partition_key(fold, split) for fold in campaign.folds for split in campaign.splits]
+
+
+def tags_of_everything(campaign: Campaign) -> dict[str, str]:
+    """Return the tags that make a run one range run over every partition."""
+    keys = partition_keys(campaign)
+    return dict(zip(RANGE_TAGS, (keys[0], keys[-1]), strict=True))

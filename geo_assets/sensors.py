@@ -66,9 +66,10 @@ def build_sensors(
         context: dg.SensorEvaluationContext, results: Results
     ) -> dg.SensorResult:
         layout = results.layout(campaign.name)
+        # In this order: Dagster may start a killed run again by itself, which the next tick sees.
+        busy = _partitions_in_flight(context.instance, campaign)
         for run_id in _end_dead_runs(context.instance, layout):
             context.log.warning(f"run {run_id} was killed; it is marked as failed")
-        busy = _partitions_in_flight(context.instance, campaign)
         states: dict[str, PartitionState] = {}
         for key in partition_keys(campaign):
             try:

@@ -17,7 +17,7 @@ from shapely.geometry import box
 
 from geo_assets.build import build_defs
 from geo_assets.errors import ReadError
-from geo_assets.partitions import partition_keys
+from geo_assets.partitions import RANGE_TAGS, partition_keys
 from geo_assets.resources import ImagerySource, Results
 from geo_assets_tests.campaign_testing import a_campaign
 
@@ -26,8 +26,6 @@ TRANSFORM = Affine(10, 0, 500_000, 0, -10, 5_900_000)
 SPLITS = ("train", "validation", "test")
 KEYS = [f"{fold}|{split}" for fold in ("north", "south") for split in SPLITS]
 EMPTY = "south|test"
-RANGE = (KEYS[0], KEYS[-1])
-"""First and last key: a range run from one to the other makes them all."""
 
 CHANGES = {
     "splits": list(SPLITS),
@@ -120,10 +118,7 @@ class World:
     def run(self, job, key=None, *, keys=None, tags=None, raise_on_error=True):
         """Run a job in this process, for one partition key or for a range of them."""
         if keys is not None:
-            tags = {
-                "dagster/asset_partition_range_start": keys[0],
-                "dagster/asset_partition_range_end": keys[1],
-            } | (tags or {})
+            tags = dict(zip(RANGE_TAGS, keys, strict=True)) | (tags or {})
         return self.defs.resolve_job_def(job).execute_in_process(
             instance=self.instance, partition_key=key, tags=tags, raise_on_error=raise_on_error
         )

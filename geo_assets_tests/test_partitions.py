@@ -8,6 +8,7 @@ from geo_assets.partitions import (
     fold_split_partitions,
     partition_key,
     partition_keys,
+    tags_of_everything,
 )
 from geo_assets_tests.campaign_testing import a_campaign
 
@@ -26,6 +27,13 @@ def test_a_range_covers_every_fold_with_every_split(tmp_path):
     assert list(partitions.get_partition_keys_in_range(everything)) == KEYS
     one_fold = dg.PartitionKeyRange("south|train", "south|test")
     assert list(partitions.get_partition_keys_in_range(one_fold)) == KEYS[2:]
+
+
+def test_a_run_of_everything_is_a_range_from_the_first_key_to_the_last(tmp_path):
+    assert tags_of_everything(a_campaign(tmp_path)) == {
+        "dagster/asset_partition_range_start": "north|train",
+        "dagster/asset_partition_range_end": "south|test",
+    }
 
 
 @pytest.mark.parametrize("key", KEYS)

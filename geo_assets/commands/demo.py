@@ -12,10 +12,11 @@ import dagster as dg
 
 from geo_assets.build import build_defs
 from geo_assets.campaign_file import load_campaign
+from geo_assets.commands.home import prepare_home
 from geo_assets.commands.status import campaign_status, print_status
 from geo_assets.errors import GeoAssetsError
 from geo_assets.jobs import EVERYTHING, REDOWNLOAD
-from geo_assets.partitions import partition_keys
+from geo_assets.partitions import tags_of_everything
 from geo_assets.resources import Results
 
 if TYPE_CHECKING:
@@ -26,15 +27,15 @@ def run_demo(console: Console) -> None:
     """Materialize the demo campaign, let its archive repair itself, and ask again.
 
     Raises:
-        GeoAssetsError: If a run fails.
+        GeoAssetsError: If ``DAGSTER_HOME`` names no usable folder, or a run fails.
     """
     from geo_assets.sources.archive import archive_folder
     from geo_assets.sources.simulated import repair_archive
 
+    prepare_home()
     campaign = load_campaign("demo")
     defs = build_defs(campaign)
     layout = Results().layout(campaign.name)
-    keys = partition_keys(campaign)
     with dg.DagsterInstance.get() as instance:
 
         def run(job: str) -> None:
@@ -42,10 +43,7 @@ def run_demo(console: Console) -> None:
                 instance=instance,
                 raise_on_error=False,
                 run_config={"loggers": {"console": {"config": {"log_level": "INFO"}}}},
-                tags={
-                    "dagster/asset_partition_range_start": keys[0],
-                    "dagster/asset_partition_range_end": keys[-1],
-                },
+                tags=tags_of_everything(campaign),
             )
             if not result.success:
                 raise GeoAssetsError(f"the job {job} failed; its log is above and in the UI")

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from geo_assets.partitions import partition_key
+from geo_assets.errors import LockedError
+from geo_assets.partitions import fold_and_split, partition_keys
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,12 +25,16 @@ def verify_campaign(campaign: Campaign, layout: Layout) -> dict[str, VerifyRepor
     """
     from geo_assets.assets.chips import chip_store
 
-    return {
-        partition_key(fold, split): chip_store(campaign, layout, fold, split).verify()
-        for fold in campaign.folds
-        for split in campaign.splits
-        if layout.chip_catalog(fold, split).is_file()
-    }
+    reports = {}
+    for key in partition_keys(campaign):
+        fold, split = fold_and_split(key)
+        if not layout.chip_catalog(fold, split).is_file():
+            continue
+        try:
+            reports[key] = chip_store(campaign, layout, fold, split).verify()
+        except LockedError as error:
+            raise LockedError(f"{key}: {error}") from None
+    return reports
 
 
 def print_report(console: Console, reports: dict[str, VerifyReport]) -> bool:

@@ -99,9 +99,10 @@ def test_a_home_that_is_not_absolute_is_refused(monkeypatch):
         prepare_home()
 
 
-def test_without_a_name_the_command_says_how_to_give_one(command, monkeypatch):
+@pytest.mark.parametrize("name", ["home", "demo"])
+def test_without_a_name_the_command_says_how_to_give_one(command, monkeypatch, name):
     monkeypatch.delenv(HOME_VARIABLE, raising=False)
-    done = command("home")
+    done = command(name)
     assert done.exit_code == 1
     assert done.stderr == (
         'Error: DAGSTER_HOME is not set; for example: export DAGSTER_HOME="$PWD/.dagster_home"\n'

@@ -55,7 +55,7 @@ def test_a_partition_that_a_run_works_on_is_refused_in_one_line(copied):
     with partition_lock(folder / ".state/locks/chips/north/train.lock", run_id="a-run"):
         done = verify()
     assert done.exit_code == 1
-    assert done.stderr.startswith("Error: partition 'train' is locked: run a-run")
+    assert done.stderr.startswith("Error: north|train: partition 'train' is locked: run a-run")
     assert len(done.stderr.splitlines()) == 1
 
 
