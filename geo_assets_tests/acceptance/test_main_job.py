@@ -168,10 +168,9 @@ def test_the_command_line_makes_the_chips_that_the_demo_makes(from_scratch, demo
     assert found == expected
 
 
-@pytest.mark.parametrize("partition", ["north|trian", "train|north", "north"])
-def test_an_unknown_partition_is_one_readable_line_and_status_1(demo, partition):
-    process = demo.place.materialize("demo/chip_catalog", partition)
+def test_an_unknown_partition_is_one_readable_line_and_status_1(demo):
+    process = demo.place.materialize("demo/chip_catalog", "north|trian")
     assert process.returncode == 1
     line = last_line(process.stderr)
-    assert partition in line
+    assert "north|trian" in line
     assert not line.startswith(" ")

@@ -16,7 +16,7 @@ import shapely
 import xarray as xr
 
 from geo_assets.partitions import fold_and_split, partition_keys
-from geo_assets_tests.acceptance.support import files_below, rows_of, say
+from geo_assets_tests.acceptance.support import files_below, metadata_of, rows_of, say
 from geo_assets_tests.emulators.stac_api import serve_stac_api
 
 pytestmark = pytest.mark.real_data
@@ -46,6 +46,15 @@ def test_every_fold_and_split_of_aberystwyth_is_materialized(aberystwyth):
     keys = partition_keys(aberystwyth.campaign)
     assert len(keys) == 15
     assert made == {(asset, key) for asset in assets for key in keys}
+
+
+def test_assets_without_areas_say_so(aberystwyth):
+    names = {key.path[-1] for key in aberystwyth.result.job_def.asset_layer.executable_asset_keys}
+    assert len(names) == 9
+    for name in names:
+        facts = metadata_of(aberystwyth.result, aberystwyth.campaign, name)
+        with_areas = [key for key, values in facts.items() if not values["empty"]]
+        assert sorted(with_areas) == LABELLED, name
 
 
 @pytest.mark.parametrize("asset", TABLES)
