@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from geo_assets.storage.layout import Layout
 
 IMAGES = REPOSITORY / "docs" / "images"
-SHOWN = ("south", "train", 1)
+SHOWN = ("south", "test", 0)
 """Fold, split and cluster of the strip."""
 
 MARGIN = 30
