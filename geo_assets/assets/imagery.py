@@ -75,6 +75,8 @@ def scenes(partition: Partition) -> Facts:
         "left_out": dict(Counter(out["reason"] for out in left_out)),
     }
     if left_out:
+        # Scenes that lie elsewhere are many and say least.
+        left_out.sort(key=lambda out: out["reason"] == "no_overlap")
         facts["left_out_scenes"] = table_of(left_out[:50])
     return facts
 

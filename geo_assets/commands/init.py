@@ -140,7 +140,7 @@ def _values(frame: GeoDataFrame, column: str | None, area: Path) -> list[str]:
     values = frame[column].dropna()
     if values.dtype.kind == "f" and (values % 1 == 0).all():
         values = values.astype("int64")  # integers beside nulls are read as floats
-    names = sorted({str(value) for value in values})
+    names = sorted({str(value) for value in values}, key=lambda name: (_rank(name), name))
     unfit = [name for name in names if not _NAME.fullmatch(name)]
     if unfit or not names:
         raise AreaError(
@@ -168,3 +168,9 @@ def _block(values: Mapping[str, Any]) -> str:
     return "".join(
         f"  {key}: {_flow(value)}\n" for key, value in values.items() if value is not None
     )
+
+
+def _rank(name: str) -> int:
+    """Place of a split in the order people think of them; other names come after, by name."""
+    known = ("train", "val", "validation", "test")
+    return known.index(name) if name in known else len(known)

@@ -142,9 +142,7 @@ class CompositeChips:
         if met:
             # What may pass comes first: as long as there is some, asking again helps.
             first = min(met, key=lambda window: window.kind not in RETRYABLE)
-            raise ReadError(
-                f"{first.scene_id}: {first.error}", kind=first.kind, scene_id=first.scene_id
-            )
+            raise ReadError(first.error, kind=first.kind, scene_id=first.scene_id)
         raster = self._window(composite.image, spec.geobox)
         raster.data[:-1, ~raster.valid] = fill_value(raster.data.dtype)
         top, bottom, left, right = _covered_part(composite.builder.geobox, spec.geobox)

@@ -36,7 +36,7 @@ def test_a_campaign_of_folds_splits_and_classes(tmp_path, command):
     )
     campaign = load_campaign(str(path))
     assert campaign.name == "my-farm"
-    assert (campaign.folds, campaign.splits) == (("east", "west"), ("test", "train"))
+    assert (campaign.folds, campaign.splits) == (("east", "west"), ("train", "test"))
     assert campaign.areas.file == area
     assert campaign.areas.fold_column == "fold"
     assert campaign.areas.split_column == "split"
