@@ -149,12 +149,11 @@ def _shared(scene, wanted):
     row = round((wanted.affine.f - scene.affine.f) / scene.affine.e)
     top, bottom = max(row, 0), max(min(row + wanted.shape.y, scene.shape.y), 0)
     left, right = max(col, 0), max(min(col + wanted.shape.x, scene.shape.x), 0)
-    top, left = min(top, bottom), min(left, right)
+    if top >= bottom or left >= right:
+        return (slice(0, 0), slice(0, 0)), (slice(0, 0), slice(0, 0))
     return (
         (slice(top, bottom), slice(left, right)),
-        (slice(top - row, bottom - row), slice(left - col, right - col))
-        if top < bottom and left < right
-        else (slice(0, 0), slice(0, 0)),
+        (slice(top - row, bottom - row), slice(left - col, right - col)),
     )
 
 
