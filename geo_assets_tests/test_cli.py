@@ -72,7 +72,7 @@ def _errors(kind=geo_assets.errors.GeoAssetsError):
         yield from _errors(below)
 
 
-@pytest.mark.parametrize("kind", _errors(), ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", list(_errors()), ids=lambda kind: kind.__name__)
 def test_every_error_of_ours_is_a_line_with_its_brackets(kind):
     @click.command()
     @_readable_errors
