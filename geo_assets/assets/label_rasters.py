@@ -23,6 +23,10 @@ METADATA = {"values": "uint8; 0 = outside or no data, 1 to K by rising centre"}
 SAMPLE = 50_000
 """Series that the temporal model is fitted on, spread over the cluster."""
 
+STARTS = 50
+"""Starts of the temporal fit: with 10, one cluster of the demo in 12 ended in an optimum that agreed
+less with its true cover (adjusted Rand index 0.850 instead of 0.861)."""
+
 SCALINGS: dict[str, Scaling] = {"robust": "common-robust", "none": "none"}
 
 
@@ -213,6 +217,7 @@ def _fit_series(
         scaling=SCALINGS[rules.scaling],
         seed=seed,
         sample_size=SAMPLE,
+        n_init=STARTS,
     )
 
 
