@@ -24,8 +24,8 @@ SAMPLE = 50_000
 """Series that the temporal model is fitted on, spread over the cluster."""
 
 STARTS = 50
-"""Starts of the temporal fit: with 10, one cluster of the demo in 12 ended in an optimum that agreed
-less with its true cover (adjusted Rand index 0.850 instead of 0.861)."""
+"""Starts of the temporal fit: with 10, one of the demo's 12 clusters ended in an optimum that
+agreed less with its true cover (adjusted Rand index 0.850 instead of 0.861)."""
 
 SCALINGS: dict[str, Scaling] = {"robust": "common-robust", "none": "none"}
 
