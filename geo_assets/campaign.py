@@ -137,6 +137,19 @@ class SimulatedImagery(Section):
     seed: StrictInt = Field(7, ge=0, lt=2**32, description="Seed of the landscape.")
 
 
+class CloudScore(Section):
+    """Cloud Score+ of Sentinel-2: how clear each pixel of each scene is, 0 to 1."""
+
+    collection: str = Field(
+        "GOOGLE/CLOUD_SCORE_PLUS/V1/S2_HARMONIZED",
+        description="Collection of the scores, with an image for each scene's system:index.",
+    )
+    band: Literal["cs", "cs_cdf"] = Field(
+        "cs_cdf", description="Score: against a clear pixel, or against the pixel's own history."
+    )
+    minimum: StrictFloat = Field(0.6, ge=0, le=1, description="Least score that counts as clear.")
+
+
 class EarthEngineImagery(Section):
     """An Earth Engine image collection; project and credentials come from the environment."""
 
@@ -148,6 +161,13 @@ class EarthEngineImagery(Section):
         38, ge=1, le=40, description="Requests in flight on one machine."
     )
     requests_per_second: StrictFloat = Field(90, gt=0, le=100, description="Token bucket's rate.")
+    confirm: Literal["once", "twice"] = Field(
+        "once",
+        description="Accept a chip's first valid answer, or only one that was given twice alike.",
+    )
+    cloud_score: CloudScore | None = Field(
+        None, description="Mask pixels by Cloud Score+; absent: not."
+    )
 
 
 Imagery = Annotated[
@@ -204,6 +224,11 @@ class LabelBand(Section):
     )
     overlap: Literal["max", "min", "first", "last"] = Field(
         "max", description="Which class wins where polygons overlap."
+    )
+    tables: dict[Name, str] | None = Field(
+        None,
+        description="Earth Engine table of each fold's polygons, burned by the server: "
+        "{fold: table id}; absent: the polygons of 'areas' are burned here.",
     )
 
 
@@ -282,6 +307,9 @@ class Campaign(Section):
 
     name: Name = Field(description="Prefix of the asset keys and name of the results' folder.")
     title: str = Field("", description="One line for people.")
+    domain: Name | None = Field(
+        None, description="Name in the files of `geo-assets export`; absent: the campaign's."
+    )
     attribution: str = Field("", description="Whom to name beside the pixels.")
     licence: str = Field("", description="Licence of the results, as SPDX id or words.")
     owners: tuple[Owner, ...] = Field(
@@ -307,7 +335,13 @@ class Campaign(Section):
 
     @model_validator(mode="after")
     def _parts_fit_together(self) -> Self:
-        problems = [*self._names(), *self._areas(), *self._dates(), *self._bands()]
+        problems = [
+            *self._names(),
+            *self._areas(),
+            *self._dates(),
+            *self._bands(),
+            *self._label_tables(),
+        ]
         if problems:
             raise ValueError("\n".join(problems))
         return self
@@ -360,6 +394,25 @@ class Campaign(Section):
         for band in self.chips.preview_bands or ():
             if band not in bands:
                 yield f"chips.preview_bands: {band!r} is not among composite.bands {bands}"
+
+    def _label_tables(self) -> Iterator[str]:
+        labels, folds = self.labels, list(self.folds)
+        if labels.tables is None:
+            return
+        if not isinstance(self.imagery, EarthEngineImagery):
+            yield (
+                "labels.tables: goes with imagery of the kind 'earth-engine', "
+                f"not {self.imagery.kind!r}"
+            )
+        if set(labels.tables) != set(folds):
+            yield f"labels.tables: needs exactly the folds {folds} (got {sorted(labels.tables)})"
+        if not labels.all_touched:
+            yield "labels.all_touched: false is for polygons burned here, not for labels.tables"
+        if labels.overlap not in {"max", "min"}:
+            yield (
+                "labels.overlap: 'max' or 'min' with labels.tables, whose features have no order "
+                f"(got {labels.overlap!r})"
+            )
 
     @property
     def bands(self) -> tuple[str, ...]:

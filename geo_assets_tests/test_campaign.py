@@ -16,6 +16,7 @@ from geo_assets_tests.campaign_testing import ABSENT, a_campaign, campaign_conte
 from geo_assets_tests.conftest import REPOSITORY
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
+EARTH_ENGINE = {"kind": "earth-engine", "collection": "projects/p/assets/c"}
 KINDS = "'stac', 'raster', 'simulated', 'earth-engine'"
 
 WRONG = {
@@ -173,6 +174,41 @@ WRONG = {
     "archive of another kind": (
         {"areas.file": "archive:labels/north.geojson"},
         "areas: 'archive:' goes with imagery of the kind 'simulated', not 'stac'",
+    ),
+    # Earth Engine
+    "more than the service allows": (
+        {"imagery": EARTH_ENGINE | {"concurrency": 41}},
+        "imagery.concurrency: must be less than or equal to 40 (got 41)",
+    ),
+    "confirmed thrice": (
+        {"imagery": EARTH_ENGINE | {"confirm": "thrice"}},
+        "imagery.confirm: must be 'once' or 'twice' (got 'thrice')",
+    ),
+    "no score": (
+        {"imagery": EARTH_ENGINE | {"cloud_score": {"minimum": 60}}},
+        "imagery.cloud_score.minimum: must be less than or equal to 1 (got 60)",
+    ),
+    "tables without a server": (
+        {"labels.tables": {"north": "t", "south": "t"}},
+        "labels.tables: goes with imagery of the kind 'earth-engine', not 'stac'",
+    ),
+    "a fold without table": (
+        {"imagery": EARTH_ENGINE, "labels.tables": {"north": "t"}},
+        "labels.tables: needs exactly the folds ['north', 'south'] (got ['north'])",
+    ),
+    "pixel centres on the server": (
+        {
+            "imagery": EARTH_ENGINE,
+            "labels": {"tables": {"north": "t", "south": "t"}, "all_touched": False},
+        },
+        "labels.all_touched: false is for polygons burned here, not for labels.tables",
+    ),
+    "order of features without order": (
+        {
+            "imagery": EARTH_ENGINE,
+            "labels": {"tables": {"north": "t", "south": "t"}, "overlap": "last"},
+        },
+        "labels.overlap: 'max' or 'min' with labels.tables, whose features have no order",
     ),
 }
 
