@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
     from geo_assets.campaign import Grid
     from geo_assets.core.areas import ClusterBox
-    from geo_assets.sources.protocol import Item, RasterSource
+    from geo_assets.sources.protocol import Item, Source
 
 
 def grid_of_area(
-    source: RasterSource,
+    source: Source,
     box: ClusterBox,
     items: Sequence[Item],
     bands: Sequence[str],

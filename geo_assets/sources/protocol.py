@@ -1,17 +1,15 @@
-"""What every source of pixels answers: which scenes there are, and the pixels of one of them.
+"""What every source of pixels answers: which scenes there are, and the pixels of them.
 
-Definitions import this module, so it is light: no rasterio, no numpy at run time. Implementations
-are in ``stac`` and ``local_raster``; the simulated archive is read as the STAC catalog it is.
-
-Room for Earth Engine: its pixels stay on the server, where an expression is evaluated once for
-each request. It will not be a ``RasterSource`` but a second protocol beside it, ``ServerSource``:
-``describe`` and ``select`` as here, ``composite(items, bands, reducer, box)`` that returns an
-expression and the GeoBox of its native grid, and ``read_chip(expression, geobox)`` that answers
-one chip by one request. Assets ask ``ASSETS_OF_KIND`` which of them a kind of source can feed.
+Two protocols: a ``RasterSource`` (STAC, a local raster, the simulated archive read as the STAC
+catalog it is) gives the pixels of one scene; a ``ServerSource`` (Earth Engine) composes scenes on
+the server and answers one chip by one request. Assets ask ``ASSETS_OF_KIND`` which of them a kind
+of source can feed. Definitions import this module, so it is light: no rasterio, no numpy, no ee
+at run time.
 """
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -26,6 +24,10 @@ if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
 
     from geo_assets.core.areas import ClusterBox
+    from geo_assets.sources.composites import CompositeRules
+    from geo_assets.sources.earth_engine.label_table import LabelTable
+    from geo_assets.sources.earth_engine.traffic import Traffic
+    from geo_assets.storage.chip_expectation import Stretch
 
 Item = dict[str, Any]
 """A STAC item as a dictionary of JSON values, hrefs absolute and unsigned."""
@@ -110,8 +112,8 @@ class SceneRead:
     """(y, x) scene classification, 0 beyond the scene; None if not asked or not offered."""
 
 
-class RasterSource(Protocol):
-    """A source whose pixels can be read window by window."""
+class Source(Protocol):
+    """What both kinds of sources answer about their scenes."""
 
     @property
     def supports(self) -> frozenset[str]:
@@ -142,6 +144,10 @@ class RasterSource(Protocol):
             ReadError: If the scene has no such band, or its file has to be opened and cannot be.
         """
 
+
+class RasterSource(Source, Protocol):
+    """A source whose pixels can be read scene by scene, window by window."""
+
     def read(
         self, item: Item, bands: Sequence[str], geobox: GeoBox, *, scl_band: str | None = None
     ) -> SceneRead:
@@ -157,3 +163,85 @@ class RasterSource(Protocol):
         Raises:
             ReadError: If pixels cannot be read; ``kind`` says whether asking again can help.
         """
+
+
+@dataclass(frozen=True)
+class ServerComposite:
+    """A composite that exists as an expression: the server evaluates it for each request."""
+
+    expression: str
+    """Canonical JSON of the expression, with the scenes pinned by id, on the grid asked for."""
+    preview_expression: str
+    """The same without a fixed grid, so that a coarse picture of it costs little."""
+    bands: tuple[str, ...]
+    """Names in order, the label band last where the server burns it."""
+    dtype: str
+    """numpy's name of the dtype of all bands."""
+    label_band: bool
+    """Whether the server burns the label band."""
+
+    @property
+    def sha256(self) -> str:
+        """Checksum of the expression: the composite's data version."""
+        return hashlib.sha256(self.expression.encode()).hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class ServerPixels:
+    """Pixels of a server's composite on one grid."""
+
+    data: NDArray[Any]
+    """(band, y, x) in the composite's dtype and order of bands; image bands hold the fill of
+    their dtype where nothing is valid."""
+    valid: NDArray[np.bool_]
+    """(y, x), True where every image band holds a datum."""
+
+
+class ServerSource(Source, Protocol):
+    """A source that composes scenes itself and answers one chip by one request."""
+
+    def composite(
+        self,
+        items: Sequence[Item],
+        geobox: GeoBox,
+        rules: CompositeRules,
+        table: LabelTable | None = None,
+    ) -> ServerComposite:
+        """Return the expression of a composite; the server is not asked.
+
+        Args:
+            items: Scenes, as ``select`` gave them; at least one.
+            geobox: Pixel grid of the composite, which ends at its edge.
+            rules: Bands, reducer, dtype and which observations count.
+            table: Polygons that the server burns as the label band; None: it burns none.
+
+        Raises:
+            SourceError: If the rules ask for what the server cannot do.
+        """
+
+    def read(self, composite: ServerComposite, geobox: GeoBox) -> ServerPixels:
+        """Return the pixels of a composite on a grid, by one request.
+
+        Raises:
+            ReadError: If they cannot be had; ``kind`` says whether asking again can help.
+            SourceError: If nothing can be had any more (expired credentials): ends the run.
+        """
+
+    def read_preview(self, composite: ServerComposite, geobox: GeoBox) -> ServerPixels:
+        """Return the pixels of ``preview_expression`` on a coarse grid, as ``read``."""
+
+    def read_picture(
+        self,
+        composite: ServerComposite,
+        geobox: GeoBox,
+        picture: Literal["png", "jpg"],
+        stretch: Stretch,
+    ) -> bytes:
+        """Return a picture of three image bands on a grid, as the server encodes it.
+
+        Raises:
+            ReadError: As ``read``.
+        """
+
+    def traffic(self) -> Traffic:
+        """Return how many requests were sent, repeated and are under way."""
