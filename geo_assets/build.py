@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from geo_assets.assets import server_imagery
 from geo_assets.assets.areas import aoi_clusters, labels
 from geo_assets.assets.chips import chip_catalog, chip_grid
 from geo_assets.assets.cubes import ndvi_cube
@@ -16,7 +17,7 @@ from geo_assets.jobs import build_jobs
 from geo_assets.resources import ImagerySource, Results
 from geo_assets.schedules import build_schedules
 from geo_assets.sensors import build_sensors
-from geo_assets.sources.protocol import supported_assets
+from geo_assets.sources.protocol import SERVER_KINDS, supported_assets
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,6 +35,8 @@ STEPS = (
     ndvi_spatial_labels,
     ndvi_temporal_labels,
 )
+ON_SERVER = {composite_image.name: server_imagery.composite_image}
+"""What stands for a step where the source composes scenes itself."""
 
 
 def build_defs(campaign: Campaign, resources: Mapping[str, object] | None = None) -> dg.Definitions:
@@ -43,12 +46,14 @@ def build_defs(campaign: Campaign, resources: Mapping[str, object] | None = None
         campaign: What the user chose.
         resources: Put in place of the resources of the same name (``results``, ``imagery``).
     """
-    names = {step.name for step in STEPS} & supported_assets(campaign.imagery.kind)
+    kind = campaign.imagery.kind
+    steps = [ON_SERVER.get(step.name, step) for step in STEPS] if kind in SERVER_KINDS else STEPS
+    names = {step.name for step in steps} & supported_assets(kind)
     if campaign.cube is None:
         names -= {"ndvi_cube", "ndvi_spatial_labels", "ndvi_temporal_labels"}
     jobs = build_jobs(campaign, names)
     return dg.Definitions(
-        assets=[step.bind(campaign) for step in STEPS if step.name in names],
+        assets=[step.bind(campaign) for step in steps if step.name in names],
         asset_checks=build_checks(campaign, names),
         jobs=list(jobs.values()),
         schedules=build_schedules(campaign, jobs),

@@ -17,6 +17,7 @@ def logged(
     what: str,
     every: float = SECONDS_BETWEEN_LINES,
     clock: Callable[[], float] = time.monotonic,
+    detail: Callable[[], str] | None = None,
 ) -> Callable[[int, int], None]:
     """Return a function that is told (done, in all) and logs a line every few seconds.
 
@@ -25,6 +26,7 @@ def logged(
         what: What is being done; begins each line.
         every: Least seconds between two lines; work shorter than that logs nothing.
         clock: Seconds, rising.
+        detail: Says what else is worth knowing at the end of a line.
     """
     started = last = clock()
 
@@ -37,6 +39,7 @@ def logged(
         rate = done / (now - started)
         left = max(total - done, 0) / rate
         shown = f"{rate:.1f}" if rate >= 0.1 else f"{rate:.1g}"
-        log.info(f"{what} {done} of {total}, {shown} per second, {left:.0f} s left")
+        more = "" if detail is None else f", {detail()}"
+        log.info(f"{what} {done} of {total}, {shown} per second, {left:.0f} s left{more}")
 
     return tell

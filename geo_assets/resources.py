@@ -17,7 +17,7 @@ from geo_assets.storage.layout import Layout
 
 if TYPE_CHECKING:
     from geo_assets.campaign import Campaign
-    from geo_assets.sources.protocol import RasterSource
+    from geo_assets.sources.protocol import RasterSource, ServerSource
 
 DATA_VARIABLE = "GEO_ASSETS_DATA"
 DEFAULT_DATA = "data"
@@ -45,7 +45,7 @@ class Results(dg.ConfigurableResource):  # type: ignore[type-arg]  # generic onl
 class ImagerySource(dg.ConfigurableResource):  # type: ignore[type-arg]  # as above
     """Opens the imagery that the campaign names."""
 
-    def open(self, campaign: Campaign, layout: Layout) -> RasterSource:
+    def open(self, campaign: Campaign, layout: Layout) -> RasterSource | ServerSource:
         """Return the campaign's source, ready to be searched and read."""
         from geo_assets.sources.opening import open_source
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from geo_assets.assets.areas import read_labels_of_fold
-from geo_assets.assets.imagery import composite_builders, label_classes, rgb_indices
+from geo_assets.assets.chip_sources import chip_store, chip_threads, partition_chips, traffic_of
+from geo_assets.assets.imagery import cluster_areas, label_classes, rgb_indices
 from geo_assets.assets.step import Facts, Partition, asset_step
 from geo_assets.progress import logged
 
@@ -21,10 +22,7 @@ if TYPE_CHECKING:
 
     from geo_assets.campaign import Campaign
     from geo_assets.previews.chips import ChipTile
-    from geo_assets.sources.composite_chips import CompositeChips
-    from geo_assets.storage.chip_expectation import Stretch
     from geo_assets.storage.chip_store import ChipStore
-    from geo_assets.storage.layout import Layout
 
 GRID_COLUMNS = {
     "chip_id": ("string", "Stable id: fold, split, CRS, row and column on the pixel lattice"),
@@ -76,7 +74,7 @@ def chip_grid(partition: Partition) -> Facts:
     from geo_assets.storage.geoparquet import write_table
 
     chips = partition.campaign.chips
-    areas = {c: builder.geobox for c, builder in composite_builders(partition).items()}
+    areas = {cluster: area.geobox for cluster, area in cluster_areas(partition).items()}
     _check_size(partition, areas)
     grid = make_chip_grid(
         areas,
@@ -127,6 +125,7 @@ def _check_size(partition: Partition, areas: Mapping[int, GeoBox]) -> None:
     kinds={"stac", "geoparquet"},
     upstream=("chip_grid",),
     columns=CATALOG_COLUMNS,
+    asks_imagery=True,
 )
 def chip_catalog(partition: Partition) -> Facts:
     """Chip catalog: one row a chip, which ended ok, without imagery, or failed.
@@ -143,18 +142,19 @@ def chip_catalog(partition: Partition) -> Facts:
 
     campaign, layout = partition.campaign, partition.layout
     grid = read_table(layout.chip_grid(partition.fold, partition.split), asset="chip_grid")
-    chips = healed_composites(partition)
+    chips = partition_chips(partition)
     store = chip_store(campaign, layout, partition.fold, partition.split)
     specs = chips.specs(grid, store.encoding)
     size = campaign.chips.size**2 * (len(campaign.composite.bands) + 1) * 4
     require_room(store.paths.chips, size * len(specs), f"chip_catalog {partition}")
-    tell = logged(partition.log, f"chips {partition}:")
+    traffic = traffic_of(partition)
+    tell = logged(partition.log, f"chips {partition}:", detail=traffic.line if traffic else None)
     with chips:
         report = store.converge(
             specs,
             chips.read,
             run_id=partition.run_id,
-            workers=campaign.chips.workers,
+            workers=chip_threads(campaign),
             progress=lambda done, total, _: tell(done, total),
         )
     catalog = open_catalog(store.paths.catalog)
@@ -169,6 +169,7 @@ def chip_catalog(partition: Partition) -> Facts:
         "kept": report.kept,
         "removed": report.removed,
         "bytes": report.bytes,
+        **(traffic.facts() if traffic else {}),
         "preview": dg.MetadataValue.md(
             markdown_image(
                 contact_sheet(
@@ -214,63 +215,3 @@ def _tiles(campaign: Campaign, store: ChipStore) -> list[ChipTile]:
         labels = None if picture else chip.data[-1].astype("uint8")
         tiles.append(ChipTile(name, "ok", chip.data[bands], chip.valid, labels))
     return tiles
-
-
-def healed_composites(partition: Partition) -> CompositeChips:
-    """Return the composites of a partition after reading their failed windows again."""
-    from geo_assets.sources.composite_chips import Composite, CompositeChips
-    from geo_assets.storage.partition_lock import partition_lock
-
-    layout, fold, split = partition.layout, partition.fold, partition.split
-    composites = {}
-    builders = composite_builders(partition)
-    with partition_lock(layout.lock("composite_image", fold, split), run_id=partition.run_id):
-        for cluster, builder in builders.items():
-            image = layout.composite_image(fold, split, cluster)
-            sidecar = builder.heal(image, layout.composite_sidecar(fold, split, cluster))
-            composites[cluster] = Composite(builder, image, sidecar)
-    labels = read_labels_of_fold(partition)
-    return CompositeChips(composites, labels, partition.campaign.composite_dates)
-
-
-def chip_store(campaign: Campaign, layout: Layout, fold: str, split: str) -> ChipStore:
-    """Return the store of one partition's chips."""
-    from geo_assets.storage.catalog import ChipCollection
-    from geo_assets.storage.chip_expectation import ChipEncoding
-    from geo_assets.storage.chip_paths import ChipPaths
-    from geo_assets.storage.chip_store import ChipStore
-    from geo_assets.storage.cog import LABEL_BAND
-
-    dtype = _dtype_of_composites(layout, fold, split)
-    return ChipStore(
-        ChipPaths.of(layout, fold, split),
-        ChipEncoding(
-            format=campaign.chips.format,
-            bands=(*campaign.composite.bands, LABEL_BAND),
-            dtype=dtype,
-            stretch=_stretch(campaign, dtype),
-        ),
-        ChipCollection(
-            campaign.name,
-            campaign.title or f"Chips of the campaign {campaign.name}",
-            campaign.licence or "other",
-        ),
-    )
-
-
-def _dtype_of_composites(layout: Layout, fold: str, split: str) -> str:
-    """Dtype of a partition's composites."""
-    from geo_assets.sources.composite_sidecar import Sidecar, dtype_of_composites
-
-    paths = sorted(layout.composite_images(fold, split).glob("cluster-*.json"))
-    sidecars = (Sidecar.read(path) for path in paths)
-    return dtype_of_composites([sidecar for sidecar in sidecars if sidecar is not None])
-
-
-def _stretch(campaign: Campaign, dtype: str) -> Stretch:
-    """How pictures show pixels: the same for all chips, so that neighbours can be compared."""
-    from geo_assets.storage.chip_expectation import Stretch
-
-    low, high = campaign.chips.stretch or (0, {"uint8": 255, "float32": 0.3}.get(dtype, 3000))
-    red, green, blue = rgb_indices(campaign)
-    return Stretch((red, green, blue), (low, low, low), (high, high, high))

@@ -127,7 +127,7 @@ def cube_builders(partition: Partition) -> dict[int, CubeBuilder]:
     }
     builders = {}
     for box, items in scenes_of_boxes(partition):
-        grid = grid_of_area(partition.source, box, items, campaign.bands, campaign.grid)
+        grid = grid_of_area(partition.raster_source, box, items, campaign.bands, campaign.grid)
         if grid is None or not items:
             partition.log.warning(f"{partition} cluster {box.cluster}: no scene, no cube")
             continue
@@ -136,6 +136,6 @@ def cube_builders(partition: Partition) -> dict[int, CubeBuilder]:
         else:
             area = mask_of_polygons(polygons[polygons["cluster"] == box.cluster], grid)
         builders[box.cluster] = CubeBuilder(
-            partition.source, items, grid, area, rules, {k: v for k, v in attrs.items() if v}
+            partition.raster_source, items, grid, area, rules, {k: v for k, v in attrs.items() if v}
         )
     return builders

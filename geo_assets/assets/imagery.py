@@ -6,6 +6,7 @@ Searching and reading is in ``sources``; how observations become an image is in 
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -15,12 +16,15 @@ from geo_assets.assets.step import Facts, Partition, asset_step, table_of
 from geo_assets.progress import logged
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
+
+    from odc.geo.geobox import GeoBox
 
     from geo_assets.campaign import Campaign
     from geo_assets.core.areas import ClusterBox
     from geo_assets.previews.palette import ClassTable
-    from geo_assets.sources.composites import CompositeBuilder
+    from geo_assets.sources.composites import CompositeBuilder, CompositeRules
     from geo_assets.sources.observations import CloudRules
     from geo_assets.sources.protocol import Item
 
@@ -38,6 +42,7 @@ SCENE_COLUMNS = {
     kinds={"stac", "geoparquet"},
     upstream=("aoi_clusters",),
     columns=SCENE_COLUMNS,
+    asks_imagery=True,
 )
 def scenes(partition: Partition) -> Facts:
     """Scenes used for each AOI cluster, as stac-geoparquet: what the results are pinned to.
@@ -156,29 +161,26 @@ def composite_image(partition: Partition) -> Facts:
     return facts
 
 
-def composite_builders(partition: Partition) -> dict[int, CompositeBuilder]:
-    """Return, for each cluster with a pixel grid, what builds and heals its composite.
+@dataclass(frozen=True)
+class ClusterArea:
+    """Where the composite of a cluster lies, and of which scenes it is made."""
+
+    geobox: GeoBox
+    items: Sequence[Item]
+
+
+def cluster_areas(partition: Partition) -> dict[int, ClusterArea]:
+    """Return grid and scenes, of the composite's dates, of each cluster with a pixel grid.
 
     Raises:
         StorageError: If an upstream table is not materialized.
     """
     from geo_assets.sources.area_grid import grid_of_area
-    from geo_assets.sources.composites import CompositeBuilder, CompositeRules
     from geo_assets.sources.scene_order import solar_day
 
     campaign = partition.campaign
-    labels = read_labels_of_fold(partition)
     first, last = campaign.composite_dates
-    rules = CompositeRules(
-        bands=campaign.composite.bands,
-        reducer=campaign.composite.reducer,
-        dtype=None if campaign.composite.dtype == "native" else campaign.composite.dtype,
-        clouds=cloud_rules(campaign),
-        all_touched=campaign.labels.all_touched,
-        overlap=campaign.labels.overlap,
-    )
-    tags = {"TIFFTAG_COPYRIGHT": campaign.licence, "TIFFTAG_ARTIST": campaign.attribution}
-    builders = {}
+    areas = {}
     for box, items in scenes_of_boxes(partition):
         grid = grid_of_area(partition.source, box, items, campaign.bands, campaign.grid)
         if grid is None:
@@ -188,10 +190,47 @@ def composite_builders(partition: Partition) -> dict[int, CompositeBuilder]:
             )
             continue
         dated = [item for item in items if first <= solar_day(item).item() <= last]
-        builders[box.cluster] = CompositeBuilder(
-            partition.source, dated, grid, rules, labels, tags={k: v for k, v in tags.items() if v}
+        areas[box.cluster] = ClusterArea(grid, dated)
+    return areas
+
+
+def composite_rules(campaign: Campaign) -> CompositeRules:
+    """Return how the campaign's observations and polygons become a composite."""
+    from geo_assets.sources.composites import CompositeRules
+
+    return CompositeRules(
+        bands=campaign.composite.bands,
+        reducer=campaign.composite.reducer,
+        dtype=None if campaign.composite.dtype == "native" else campaign.composite.dtype,
+        clouds=cloud_rules(campaign),
+        all_touched=campaign.labels.all_touched,
+        overlap=campaign.labels.overlap,
+    )
+
+
+def composite_builders(partition: Partition) -> dict[int, CompositeBuilder]:
+    """Return, for each cluster with a pixel grid, what builds and heals its composite.
+
+    Raises:
+        StorageError: If an upstream table is not materialized.
+    """
+    from geo_assets.sources.composites import CompositeBuilder
+
+    campaign = partition.campaign
+    labels = read_labels_of_fold(partition)
+    rules = composite_rules(campaign)
+    tags = {"TIFFTAG_COPYRIGHT": campaign.licence, "TIFFTAG_ARTIST": campaign.attribution}
+    return {
+        cluster: CompositeBuilder(
+            partition.raster_source,
+            area.items,
+            area.geobox,
+            rules,
+            labels,
+            tags={k: v for k, v in tags.items() if v},
         )
-    return builders
+        for cluster, area in cluster_areas(partition).items()
+    }
 
 
 def scenes_of_boxes(partition: Partition) -> list[tuple[ClusterBox, list[Item]]]:

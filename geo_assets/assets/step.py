@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from inspect import cleandoc
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import dagster as dg
 
@@ -28,11 +28,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from geo_assets.campaign import Campaign
-    from geo_assets.sources.protocol import RasterSource
+    from geo_assets.sources.protocol import RasterSource, ServerSource
     from geo_assets.storage.layout import Layout
 
 Facts = Mapping[str, Any]
 """Metadata of one materialization: plain numbers and strings, or Dagster metadata values."""
+
+
+EARTH_ENGINE_POOL = "earth_engine"
 
 
 @dataclass(frozen=True)
@@ -48,9 +51,19 @@ class Partition:
     log: logging.Logger
 
     @cached_property
-    def source(self) -> "RasterSource":
+    def source(self) -> "RasterSource | ServerSource":
         """The campaign's imagery, opened at first use."""
         return self.imagery.open(self.campaign, self.layout)
+
+    @property
+    def raster_source(self) -> "RasterSource":
+        """The imagery where scenes are read here; ``build`` binds such steps to no other."""
+        return cast("RasterSource", self.source)
+
+    @property
+    def server_source(self) -> "ServerSource":
+        """The imagery where scenes stay on a server."""
+        return cast("ServerSource", self.source)
 
     def __str__(self) -> str:
         """``north|train``, as Dagster writes it."""
@@ -67,6 +80,7 @@ class AssetStep:
     upstream: tuple[str, ...]
     columns: dg.TableSchema | None
     metadata: Mapping[str, Any]
+    asks_imagery: bool
 
     @property
     def name(self) -> str:
@@ -101,6 +115,7 @@ class AssetStep:
             owners=list(campaign.owners),
             description=cleandoc(self.make.__doc__ or ""),
             metadata=metadata,
+            pool=imagery_pool(campaign) if self.asks_imagery else None,
         )
         def materialize(
             context: dg.AssetExecutionContext, results: Results, imagery: ImagerySource
@@ -161,6 +176,16 @@ class AssetStep:
             raise LockedError(f"{self.name} {key}: {error}") from None
 
 
+def imagery_pool(campaign: "Campaign") -> str | None:
+    """Return the pool of the steps that ask a campaign's imagery; None where nobody counts.
+
+    A pool bounds how many steps of a Dagster instance ask Earth Engine at once; how many requests
+    they have in flight is bounded on each machine (``sources/earth_engine/machine_limits.py``).
+    https://docs.dagster.io/guides/operate/managing-concurrency/concurrency-pools
+    """
+    return EARTH_ENGINE_POOL if campaign.imagery.kind == "earth-engine" else None
+
+
 def _record(context: dg.AssetExecutionContext, made: Mapping[str, Facts]) -> None:
     """Tell Dagster what was made by a step that is about to fail or to be stopped.
 
@@ -183,6 +208,7 @@ def asset_step(
     upstream: tuple[str, ...] = (),
     columns: Mapping[str, tuple[str, str]] | None = None,
     metadata: Mapping[str, Any] | None = None,
+    asks_imagery: bool = False,
 ) -> Callable[[Callable[[Partition], Facts]], AssetStep]:
     """Declare a function as a step of the graph.
 
@@ -192,6 +218,7 @@ def asset_step(
         upstream: Names of the steps it reads.
         columns: Name -> (type, description) of the table it writes.
         metadata: Further facts that hold for every partition.
+        asks_imagery: Whether it sends requests to the source of imagery, see ``imagery_pool``.
     """
     schema = None
     if columns is not None:
@@ -203,7 +230,9 @@ def asset_step(
         )
 
     def declare(make: Callable[[Partition], Facts]) -> AssetStep:
-        return AssetStep(make, group, frozenset(kinds), upstream, schema, metadata or {})
+        return AssetStep(
+            make, group, frozenset(kinds), upstream, schema, metadata or {}, asks_imagery
+        )
 
     return declare
 

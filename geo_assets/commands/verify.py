@@ -23,7 +23,7 @@ def verify_campaign(campaign: Campaign, layout: Layout) -> dict[str, VerifyRepor
     Raises:
         LockedError: If a run works on one of them.
     """
-    from geo_assets.assets.chips import chip_store
+    from geo_assets.assets.chip_sources import chip_store
 
     reports = {}
     for key in partition_keys(campaign):

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from geo_assets.sources.expression_sidecar import ExpressionSidecar
+
 DTYPE_WITHOUT_PIXELS = "uint16"
 """dtype of a composite of which nothing could be read, so that the source's is not known."""
 
@@ -68,15 +70,16 @@ class Sidecar:
         )
 
 
-def dtype_of_composites(sidecars: Sequence[Sidecar]) -> str:
+def dtype_of_composites(sidecars: Sequence[Sidecar | ExpressionSidecar]) -> str:
     """Return the dtype that the chips of several composites share: that of those with pixels.
 
-    Without any there are no pixels to be of another.
+    Without any there are no pixels to be of another; a server's pixels count until a preview
+    shows none.
 
     Raises:
         SourceError: If they have pixels of several dtypes.
     """
-    found = sorted({sidecar.dtype for sidecar in sidecars if sidecar.valid_fraction > 0})
+    found = sorted({sidecar.dtype for sidecar in sidecars if sidecar.valid_fraction != 0})
     if len(found) > 1:
         raise SourceError(
             f"the composites of one partition have pixels of {found}, and its chips share one "

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
     from geopandas import GeoDataFrame
     from odc.geo.geobox import GeoBox
+    from pyproj import CRS
 
     from geo_assets.sources.protocol import Item, RasterSource
 
@@ -74,7 +75,7 @@ class CompositeRules:
 
 @dataclass(frozen=True)
 class Labels:
-    """Label polygons of one fold, in EPSG:4326 with a column ``class``.
+    """Label polygons of one fold, with a column ``class``; in EPSG:4326 as published.
 
     Attributes:
         own: Polygons of the split.
@@ -83,6 +84,10 @@ class Labels:
 
     own: GeoDataFrame
     other: GeoDataFrame
+
+    def to_crs(self, crs: CRS) -> Labels:
+        """Return the polygons in another CRS, for many bands that are burned in it."""
+        return Labels(self.own.to_crs(crs), self.other.to_crs(crs))
 
 
 @dataclass(frozen=True)

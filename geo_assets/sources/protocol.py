@@ -47,6 +47,9 @@ ASSETS_OF_KIND: dict[str, frozenset[str]] = {
 }
 """Names of the assets that each kind of source can feed."""
 
+SERVER_KINDS = frozenset({"earth-engine"})
+"""Kinds of sources that are a ``ServerSource``; the others are a ``RasterSource``."""
+
 
 def supported_assets(kind: str) -> frozenset[str]:
     """Return the names of the assets that a kind of source can feed.

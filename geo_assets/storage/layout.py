@@ -63,8 +63,15 @@ class Layout:
         return self.composite_images(fold, split) / f"{_cluster(cluster)}.tif"
 
     def composite_sidecar(self, fold: str, split: str, cluster: int) -> Path:
-        """JSON beside the composite: its recipe and the windows that could not be read."""
+        """JSON beside the composite: its recipe and the windows that could not be read.
+
+        Of a composite that stays on a server it is the composite: its expression.
+        """
         return self.composite_images(fold, split) / f"{_cluster(cluster)}.json"
+
+    def composite_preview(self, fold: str, split: str, cluster: int) -> Path:
+        """PNG beside the expression of a composite that stays on a server."""
+        return self.composite_images(fold, split) / f"{_cluster(cluster)}.png"
 
     def chip_grid(self, fold: str, split: str) -> Path:
         """GeoParquet table of chip footprints."""

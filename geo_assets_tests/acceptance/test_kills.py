@@ -150,7 +150,7 @@ def test_one_more_run_after_a_kill_leaves_nothing_lost_and_nothing_behind(
 
 
 def assert_rows_have_their_files(place, campaign):
-    from geo_assets.assets.chips import chip_store
+    from geo_assets.assets.chip_sources import chip_store
 
     layout = place.layout(campaign)
     for key in partition_keys(campaign):
