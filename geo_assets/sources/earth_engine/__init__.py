@@ -1,0 +1,1 @@
+"""Earth Engine: expressions of composites, and a downloader of their chips that can be trusted."""
