@@ -140,6 +140,51 @@ def verify(campaign: str | None) -> None:
 
 
 @main.command()
+@CAMPAIGN
+@click.option("--layout", "form", type=click.Choice(["classic"]), required=True, help="Layout.")
+@click.option(
+    "--to", type=click.Path(file_okay=False, path_type=Path), required=True, help="Target folder."
+)
+@click.option(
+    "--start-index",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Number of the first chip of each fold and split.",
+)
+@click.option("--fold", help="This fold only.")
+@click.option("--split", help="This split only.")
+@_readable_errors
+def export(  # noqa: PLR0917  # one parameter for each option
+    campaign: str | None,
+    form: str,
+    to: Path,
+    start_index: int,
+    fold: str | None,
+    split: str | None,
+) -> None:
+    """Copy chips to the folders and names of other tools.
+
+    classic: Chips/DOMAIN/FOLD/SPLIT/DOMAIN_SPLIT_imgs_00042.tif, with a table of what is what.
+    """
+    from geo_assets.commands.export import export_chips, print_exported
+
+    loaded, results = _loaded(campaign)
+    console = Console(soft_wrap=True)
+    exported = export_chips(
+        loaded,
+        results,
+        to,
+        form=form,
+        start_index=start_index,
+        fold=fold,
+        split=split,
+        console=console,
+    )
+    print_exported(console, exported)
+
+
+@main.command()
 def schema() -> None:
     """Print the JSON schema of a campaign file, for editors."""
     import json
