@@ -298,7 +298,7 @@ def test_two_campaigns_share_a_domain(place, tmp_path, command):
     second.target = place.target
     second.layout = Results(data=str(place.layout.root)).layout("later")
     for fold in ("north", "south"):
-        write_chips(replace(second.layout), f"{fold}|train", ok=4)
+        write_chips(second.layout, f"{fold}|train", ok=4)
     assert "not of an earlier export of 'later'" in second.refused("--start-index", 2)
     assert place.files() == before
     assert second.export("--start-index", 3).exit_code == 0
