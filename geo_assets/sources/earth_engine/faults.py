@@ -20,7 +20,7 @@ _MESSAGE_LENGTH = 300
 _QUOTA_REASONS = frozenset({"ratelimitexceeded", "userratelimitexceeded", "quotaexceeded"})
 
 
-class TransientFault(ReadError):
+class TransientFault(ReadError):  # noqa: N818 - a fault of the way or the server, not of the code
     """The server or the way to it failed for now.
 
     Attributes:
@@ -37,11 +37,10 @@ class TransientFault(ReadError):
 
 
 class OutageFault(TransientFault):
-    """Nothing was asked: the server has been failing for too long, or asked for a longer rest
-    than a call may wait."""
+    """Nothing was asked: the server failed for too long, or wants more rest than a call may wait."""
 
 
-class PermanentFault(ReadError):
+class PermanentFault(ReadError):  # noqa: N818 - as above
     """The same request would fail again: it is wrong, too heavy or not permitted."""
 
     def __init__(self, message: str) -> None:

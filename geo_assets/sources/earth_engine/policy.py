@@ -91,5 +91,6 @@ def _check(owner: object, name: str, low: float, high: float) -> None:
     ):
         what = "a whole number" if whole else "a number"
         raise SourceError(
-            f"{type(owner).__name__}.{name} is {value!r}; allowed is {what} from {low:g} to {high:g}"
+            f"{type(owner).__name__}.{name} is {value!r}; "
+            f"allowed is {what} from {low:g} to {high:g}"
         )
