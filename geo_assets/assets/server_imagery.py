@@ -126,7 +126,7 @@ def label_table(partition: Partition) -> LabelTable | None:
     if campaign.labels.tables is None:
         return None
     classes = {name: value for value, (name, _) in label_classes(partition).items()}
-    return LabelTable(
+    table = LabelTable(
         asset_id=campaign.labels.tables[partition.fold],
         split_column=campaign.areas.split_column,
         split=partition.split,
@@ -134,6 +134,7 @@ def label_table(partition: Partition) -> LabelTable | None:
         classes=classes,
         overlap="min" if campaign.labels.overlap == "min" else "max",
     )
+    return partition.server_source.pinned(table)
 
 
 def _publish(

@@ -10,23 +10,22 @@ from geo_assets.campaign import (
     SimulatedImagery,
     StacImagery,
 )
-from geo_assets.errors import SourceError
 from geo_assets.sources.archive import prepare_archive
 
 if TYPE_CHECKING:
     from geo_assets.campaign import Campaign
-    from geo_assets.sources.protocol import RasterSource
+    from geo_assets.sources.protocol import RasterSource, ServerSource
     from geo_assets.storage.layout import Layout
 
 SCENE_CACHE = "scene_cache"
 """Folder below the root of results where downloaded assets are kept, for all campaigns."""
 
 
-def open_source(campaign: Campaign, layout: Layout) -> RasterSource:
+def open_source(campaign: Campaign, layout: Layout) -> RasterSource | ServerSource:
     """Return the campaign's imagery, ready to be searched and read.
 
     Raises:
-        SourceError: If this version cannot read that kind of imagery, or it is not there.
+        SourceError: If the imagery is not there, or may not be asked.
     """
     from geo_assets.sources.local_raster import LocalRasterSource, RasterRules
     from geo_assets.sources.simulated import ArchiveSpec
@@ -64,8 +63,30 @@ def open_source(campaign: Campaign, layout: Layout) -> RasterSource:
                     resampling=campaign.grid.resampling,
                 )
             )
-        case EarthEngineImagery():
-            raise SourceError(
-                f"{campaign.name}: this version validates Earth Engine campaigns, "
-                "but cannot read Earth Engine yet"
-            )
+        case EarthEngineImagery() as earth_engine:
+            return _earth_engine(earth_engine, campaign.grid.resampling)
+
+
+def _earth_engine(imagery: EarthEngineImagery, resampling: str) -> ServerSource:
+    from geo_assets.sources.earth_engine.credentials import find_connection
+    from geo_assets.sources.earth_engine.expressions import CloudScoreRules
+    from geo_assets.sources.earth_engine.policy import RequestPolicy
+    from geo_assets.sources.earth_engine.session import open_session
+    from geo_assets.sources.earth_engine.source import EarthEngineRules, EarthEngineSource
+
+    score = imagery.cloud_score
+    policy = RequestPolicy(
+        concurrency=imagery.concurrency, requests_per_second=imagery.requests_per_second
+    )
+    return EarthEngineSource(
+        EarthEngineRules(
+            imagery.collection,
+            cadence=imagery.cadence,
+            cloud_score=None
+            if score is None
+            else CloudScoreRules(score.collection, score.band, score.minimum),
+            resampling=resampling,
+            confirm=imagery.confirm == "twice",
+        ),
+        open_session(find_connection(imagery.endpoint), policy),
+    )

@@ -222,6 +222,13 @@ class ServerSource(Source, Protocol):
             SourceError: If the rules ask for what the server cannot do.
         """
 
+    def pinned(self, table: LabelTable) -> LabelTable:
+        """Return a table with its version, as the server says it.
+
+        Raises:
+            SourceError: If there is no such table.
+        """
+
     def read(self, composite: ServerComposite, geobox: GeoBox) -> ServerPixels:
         """Return the pixels of a composite on a grid, by one request.
 

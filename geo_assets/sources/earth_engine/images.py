@@ -158,10 +158,10 @@ def _code(crs: str) -> str:
 def _footprint(stated: Mapping[str, Any] | None, band: Mapping[str, Any]) -> BaseGeometry:
     """Where an image has pixels, in longitude and latitude; without edges the whole world."""
     if stated and stated.get("coordinates"):
-        ring = stated["type"] == "LinearRing"
-        found = shape(
-            {"type": "Polygon", "coordinates": [stated["coordinates"]]} if ring else stated
-        )
+        polygon = dict(stated)
+        if stated["type"] == "LinearRing":
+            polygon = {"type": "Polygon", "coordinates": [stated["coordinates"]]}
+        found = shape(polygon)
         if np.isfinite(found.bounds).all() and not found.is_empty:
             return found if found.is_valid else make_valid(found)
     grid = _band(band)
