@@ -17,11 +17,12 @@ from rich.text import Text
 
 from geo_assets.assets.areas import aoi_clusters, labels
 from geo_assets.assets.chips import chip_grid
-from geo_assets.assets.imagery import composite_builders, scenes, scenes_of_boxes
+from geo_assets.assets.imagery import cluster_areas, scenes, scenes_of_boxes
 from geo_assets.assets.step import Partition
-from geo_assets.campaign import SimulatedImagery
+from geo_assets.campaign import EarthEngineImagery, SimulatedImagery
 from geo_assets.resources import ImagerySource
 from geo_assets.sources.archive import archive_folder, prepare_archive
+from geo_assets.sources.protocol import SERVER_KINDS
 from geo_assets.storage.disk import free_bytes
 from geo_assets.storage.layout import Layout
 
@@ -47,7 +48,8 @@ class PartitionPlan:
         clusters: AOI clusters.
         scenes: Different scenes.
         chips: Chips.
-        reads: Bands of scenes that are read, for each cluster and each of composite and cube.
+        reads: Bands of scenes that are read, for each cluster and each of composite and cube; of a
+            server: requests for chips and previews, repeated ones not counted.
         megabytes: Upper bound of the pixels written: composites, chips and cubes, uncompressed.
     """
 
@@ -86,19 +88,10 @@ def _plan(campaign: Campaign, scratch: Layout, fold: str, split: str) -> Partiti
     partition = Partition(campaign, scratch, fold, split, ImagerySource(), "plan", log)
     facts = {step.name: step.make(partition) for step in STEPS}
     chips = int(facts["chip_grid"]["dagster/row_count"])
-    values = len(campaign.composite.bands) + 1
-    cloud_band = 0 if campaign.clouds.band is None else 1
-    written = chips * campaign.chips.size**2 * values * BYTES_OF_A_VALUE
-    reads = 0
-    scenes_of = {box.cluster: items for box, items in scenes_of_boxes(partition)}
-    for cluster, builder in composite_builders(partition).items():
-        rows, cols = builder.geobox.shape
-        written += rows * cols * values * BYTES_OF_A_VALUE
-        reads += len(builder.items) * (len(campaign.composite.bands) + cloud_band)
-        if campaign.cube is not None:
-            scenes_of_cube = len(scenes_of[cluster])
-            written += rows * cols * scenes_of_cube * 2
-            reads += scenes_of_cube * (2 + cloud_band)
+    if campaign.imagery.kind in SERVER_KINDS:
+        reads, written = _requests(partition, chips), 0
+    else:
+        reads, written = _rasters(partition)
     return PartitionPlan(
         fold,
         split,
@@ -106,8 +99,43 @@ def _plan(campaign: Campaign, scratch: Layout, fold: str, split: str) -> Partiti
         scenes=facts["scenes"]["scenes"],
         chips=chips,
         reads=reads,
-        megabytes=written / 1024**2,
+        megabytes=(written + chips * campaign.chips.size**2 * _bytes_of_a_pixel(campaign))
+        / 1024**2,
     )
+
+
+def _rasters(partition: Partition) -> tuple[int, int]:
+    """Bands of scenes that are read, and bytes of the composites and cubes made of them."""
+    campaign = partition.campaign
+    cloud_band = 0 if campaign.clouds.band is None else 1
+    reads = written = 0
+    scenes_of = {box.cluster: items for box, items in scenes_of_boxes(partition)}
+    for cluster, area in cluster_areas(partition).items():
+        rows, cols = area.geobox.shape
+        written += rows * cols * _bytes_of_a_pixel(campaign)
+        reads += len(area.items) * (len(campaign.composite.bands) + cloud_band)
+        if campaign.cube is not None:
+            scenes_of_cube = len(scenes_of[cluster])
+            written += rows * cols * scenes_of_cube * 2
+            reads += scenes_of_cube * (2 + cloud_band)
+    return reads, written
+
+
+def _requests(partition: Partition, chips: int) -> int:
+    """Requests to a server that composes scenes itself: one a chip, and one a preview.
+
+    A picture is made by one request and fetched by another; a confirmed chip is asked for twice.
+    """
+    campaign = partition.campaign
+    a_chip = 2 if campaign.chips.format in {"png", "jpg"} else 1
+    if isinstance(campaign.imagery, EarthEngineImagery) and campaign.imagery.confirm == "twice":
+        a_chip *= 2
+    previews = sum(bool(area.items) for area in cluster_areas(partition).values())
+    return chips * a_chip + previews
+
+
+def _bytes_of_a_pixel(campaign: Campaign) -> int:
+    return (len(campaign.composite.bands) + 1) * BYTES_OF_A_VALUE
 
 
 def print_plan(

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import pytest
 import rasterio
 import xarray
 
 from geo_assets.commands.plan import plan_campaign
 from geo_assets.commands.status import campaign_status
-from geo_assets.resources import Results
+from geo_assets.resources import ImagerySource, Results
+from geo_assets.sources.opening import open_source
+from geo_assets_tests.campaign_testing import a_campaign
+from geo_assets_tests.small_world import CHANGES
 
 
 def test_a_run_does_what_was_planned(finished, tmp_path):
@@ -35,6 +39,34 @@ def test_reads_are_bands_of_scenes(finished, tmp_path):
     """One scene of one cluster: two bands for the composite, red and nir for the cube."""
     plans = plan_campaign(finished.campaign, Results(data=str(tmp_path)).layout("tiny"))
     assert [plan.reads for plan in plans] == [4, 4, 4, 0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "a_chip"),
+    [
+        ({}, 1),
+        ({"imagery.confirm": "twice"}, 2),
+        ({"chips.format": "png"}, 2),
+        ({"chips.format": "jpg", "imagery.confirm": "twice"}, 4),
+    ],
+    ids=["pixels", "confirmed", "pictures", "confirmed pictures"],
+)
+def test_reads_of_a_server_are_requests(finished, tmp_path, monkeypatch, changes, a_chip):
+    """One for each chip and each preview. The raster stands for a server: no pixel is asked."""
+    folder = finished.campaign.areas.file.parent
+    (tmp_path / "areas.geojson").write_bytes((folder / "areas.geojson").read_bytes())
+    raster = open_source(finished.campaign, finished.layout)
+    monkeypatch.setattr(ImagerySource, "open", lambda *_: raster)
+    server = {"imagery": {"kind": "earth-engine", "collection": "x"}}
+    campaign = a_campaign(tmp_path, CHANGES | {"splits": ["train", "test"]} | server | changes)
+    layout = Results(data=str(tmp_path / "data")).layout("tiny")
+    planned = plan_campaign(campaign, layout)
+    others = plan_campaign(finished.campaign, layout)
+    for plan, other in zip(planned, others, strict=True):
+        assert (plan.scenes, plan.chips) == (other.scenes, other.chips)
+        assert plan.reads == plan.chips * a_chip + (plan.clusters > 0)
+        assert plan.megabytes == plan.chips * 16 * 16 * 3 * 4 / 1024**2
+    assert sum(plan.reads for plan in planned) > 0
 
 
 def test_planning_publishes_nothing(finished, tmp_path):
