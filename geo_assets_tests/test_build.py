@@ -90,6 +90,30 @@ def test_the_graph_shows_what_the_source_supports():
     assert not names & CUBES
 
 
+def test_steps_that_ask_earth_engine_share_a_pool():
+    def pools(name):
+        graph = build_defs(load_campaign(name)).resolve_asset_graph()
+        return {
+            node.key.path[-1]: node.assets_def.op.pool
+            for node in graph.asset_nodes
+            if node.assets_def.op.pool is not None
+        }
+
+    asking = {"scenes", "composite_image", "chip_catalog"}
+    assert pools("cashew") == dict.fromkeys(asking, "earth_engine")
+    assert pools("demo") == {}
+
+
+def test_a_composite_that_stays_on_a_server_says_so():
+    def description(name):
+        graph = build_defs(load_campaign(name)).resolve_asset_graph()
+        node = next(n for n in graph.asset_nodes if n.key.path[-1] == "composite_image")
+        return node.description
+
+    assert "an expression that the server evaluates" in description("cashew")
+    assert "one COG" in description("demo")
+
+
 def test_names_with_a_hyphen_become_definitions(tmp_path):
     changes = {"name": "my-farm", "folds": ["north-1", "south-1"], "splits": ["a-b", "c"]}
     facts = _facts(build_defs(a_campaign(tmp_path, changes)))

@@ -31,6 +31,14 @@ def _told(clock, what="chips north|train:"):
     return logged(logging.getLogger("progress"), what, clock=clock)
 
 
+def test_a_line_ends_with_what_else_is_worth_knowing(clock, lines):
+    log = logging.getLogger("progress")
+    tell = logged(log, "chips:", clock=clock, detail=lambda: "3 retries")
+    clock.now += 20
+    tell(50, 200)
+    assert lines() == ["chips: 50 of 200, 2.5 per second, 60 s left, 3 retries"]
+
+
 def test_a_line_tells_count_rate_and_remaining_time(clock, lines):
     tell = _told(clock)
     clock.now += 20
