@@ -66,7 +66,7 @@ def answered(payload: bytes, composite: ServerComposite, geobox: GeoBox) -> Serv
         geobox=geobox,
         label_band=False,
     )
-    stack = decode_npy(payload, expected).data
+    stack = decode_npy(payload, expected, bands_named=True).data
     said = stack[-1]
     valid = said == 1
     if not (valid | (said == 0)).all():
