@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from geo_assets.storage.layout import Layout
 
 Grade = Literal["ok", "warning", "error"]
+SAFE_CONCURRENCY = 38
+"""Requests in flight that stay below the service's limit of 40 however it counts."""
+
 STYLES: dict[Grade, str] = {"ok": "green", "warning": "yellow", "error": "red"}
 
 
@@ -112,7 +115,7 @@ def _imagery(campaign: Campaign) -> Iterator[Finding]:
         case StacImagery():
             yield from _stac(imagery)
         case EarthEngineImagery():
-            yield Finding("error", "imagery", "this version cannot read Earth Engine yet")
+            yield from _earth_engine(campaign, imagery)
 
 
 def _raster(imagery: RasterImagery, bands: Sequence[str]) -> Finding:
@@ -146,6 +149,58 @@ def _stac(imagery: StacImagery) -> Iterator[Finding]:
             "credentials",
             "PC_SDK_SUBSCRIPTION_KEY is not set: Planetary Computer signs, but limits the rate",
         )
+
+
+def _earth_engine(campaign: Campaign, imagery: EarthEngineImagery) -> Iterator[Finding]:
+    """What an Earth Engine campaign needs; the service is not asked."""
+    from geo_assets.sources.earth_engine.credentials import examine_connection
+
+    cadence = f", cadence {imagery.cadence}" if imagery.cadence else ""
+    yield Finding("ok", "imagery", f"Earth Engine, {imagery.collection}{cadence}")
+    if "nicfi" in imagery.collection.lower() and not imagery.cadence:
+        yield Finding(
+            "warning",
+            "imagery",
+            "imagery.cadence is not set: monthly and biannual basemaps would be mixed; "
+            "say monthly or biannual",
+        )
+    for fine, what, detail in examine_connection(imagery.endpoint):
+        yield Finding("ok" if fine else "error", what, detail)
+    yield Finding(
+        "ok",
+        "requests",
+        f"up to {imagery.concurrency} in flight and {imagery.requests_per_second:g} a second, "
+        "for all runs on this machine together",
+    )
+    if imagery.concurrency > SAFE_CONCURRENCY:
+        yield Finding(
+            "warning",
+            "requests",
+            f"imagery.concurrency: {imagery.concurrency} may exceed the service's 40, which "
+            f"counts replies that are still on their way; {SAFE_CONCURRENCY} does not",
+        )
+    yield from _request_size(campaign)
+    if campaign.cube is not None:
+        yield Finding("warning", "cube", "has no effect: Earth Engine gives chips, no cubes")
+
+
+def _request_size(campaign: Campaign) -> Iterator[Finding]:
+    """Whether a chip fits in one request; of which dtype its pixels are, the scenes will say."""
+    from geo_assets.sources.earth_engine.sizes import check_request
+
+    size = campaign.chips.size
+    burned_there = campaign.labels.tables is not None
+    bands = len(campaign.composite.bands) + burned_there + 1  # validity
+    least = 1 if campaign.composite.dtype == "native" else 4
+    try:
+        check_request(size, size, bands * least, bands)
+    except GeoAssetsError as error:
+        yield Finding("error", "chips", f"chips.size: {error}")
+        return
+    try:
+        check_request(size, size, bands * 4, bands)
+    except GeoAssetsError as error:
+        yield Finding("warning", "chips", f"chips.size: of pixels of 4 bytes, {error}")
 
 
 def _results(layout: Layout) -> Iterator[Finding]:

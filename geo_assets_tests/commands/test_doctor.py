@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 
 import pytest
@@ -7,6 +8,12 @@ import rasterio
 
 from geo_assets.commands.home import HOME_VARIABLE
 from geo_assets.resources import DATA_VARIABLE
+from geo_assets.sources.earth_engine.credentials import (
+    KEY_VARIABLE,
+    PROJECT_VARIABLE,
+    URL_VARIABLE,
+)
+from geo_assets_tests.campaign_testing import ABSENT
 from geo_assets_tests.small_world import write_world
 
 
@@ -134,10 +141,126 @@ def test_signing_without_a_key_is_a_warning(examined, monkeypatch):
     assert not any("credentials" in line or "hunter2" in line for line in lines)
 
 
-def test_earth_engine_cannot_be_read_yet(examined):
-    changes = {"imagery": {"kind": "earth-engine", "collection": "x"}}
-    code, lines, _ = examined(changes)
-    assert (code, _errors(lines)) == (1, ["imagery: this version cannot read Earth Engine yet"])
+NICFI = "projects/planet-nicfi/assets/basemaps/africa"
+EARTH_ENGINE = {
+    "imagery": {"kind": "earth-engine", "collection": NICFI, "cadence": "monthly"},
+    "cube": None,
+}
+CANARY = "canary-4f1d"
+
+
+@pytest.fixture
+def no_account(tmp_path, monkeypatch):
+    """A person's home folder without any credentials, far from any cloud."""
+    for variable in (PROJECT_VARIABLE, URL_VARIABLE, KEY_VARIABLE, "CLOUDSDK_CONFIG"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "person"))
+    monkeypatch.setenv("NO_GCE_CHECK", "true")
+    return tmp_path / "person"
+
+
+def _token(path, **more):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    token = {"client_id": "x", "client_secret": CANARY, "refresh_token": CANARY} | more
+    path.write_text(json.dumps(token))
+    return path
+
+
+@pytest.mark.usefixtures("no_account")
+def test_what_earth_engine_lacks_is_told_with_the_way_to_get_it(examined):
+    code, lines, _ = examined(EARTH_ENGINE)
+    assert code == 1
+    project, credentials = _errors(lines)
+    assert project.startswith(f"project: {PROJECT_VARIABLE} is not set: ")
+    assert "https://code.earthengine.google.com/register" in project
+    assert credentials.startswith("credentials: no Earth Engine credentials found. Run `earthen")
+    assert KEY_VARIABLE in credentials
+    assert f"ok imagery: Earth Engine, {NICFI}, cadence monthly" in lines
+    assert "ok service: https://earthengine-highvolume.googleapis.com" in lines
+
+
+def test_credentials_are_named_by_their_kind_and_never_shown(examined, no_account, monkeypatch):
+    monkeypatch.setenv(PROJECT_VARIABLE, "my-project")
+    _token(no_account / ".config/earthengine/credentials")
+    code, lines, end = examined(EARTH_ENGINE | {"imagery.endpoint": "standard"})
+    assert (code, end) == (0, "Ready.")
+    assert "ok project: my-project" in lines
+    assert "ok service: https://earthengine.googleapis.com" in lines
+    assert "ok credentials: token of `earthengine authenticate`" in lines
+    assert (
+        "ok requests: up to 38 in flight and 90 a second, for all runs on this machine together"
+    ) in lines
+    assert not any(CANARY in line for line in lines)
+
+
+def test_a_stated_file_of_credentials_comes_first(examined, no_account, monkeypatch):
+    monkeypatch.setenv(PROJECT_VARIABLE, "my-project")
+    _token(no_account / ".config/earthengine/credentials")
+    monkeypatch.setenv(
+        KEY_VARIABLE, str(_token(no_account / "stated.json", type="authorized_user"))
+    )
+    _, lines, _ = examined(EARTH_ENGINE)
+    assert f"ok credentials: authorized user of {KEY_VARIABLE}" in lines
+
+
+@pytest.mark.parametrize("content", [None, CANARY, f'{{"type": "{CANARY}"}}'])
+def test_a_stated_file_that_is_no_key_is_an_error(examined, no_account, monkeypatch, content):
+    no_account.mkdir()
+    if content is not None:
+        (no_account / "key.json").write_text(content)
+    monkeypatch.setenv(PROJECT_VARIABLE, "my-project")
+    monkeypatch.setenv(KEY_VARIABLE, str(no_account / "key.json"))
+    code, lines, _ = examined(EARTH_ENGINE)
+    assert code == 1
+    (error,) = _errors(lines)
+    assert error.startswith(f"credentials: {KEY_VARIABLE} names the file key.json, which ")
+    assert CANARY not in error
+
+
+@pytest.mark.usefixtures("no_account")
+def test_a_service_on_loopback_needs_no_credentials(examined, monkeypatch):
+    monkeypatch.setenv(PROJECT_VARIABLE, "try-it")
+    monkeypatch.setenv(URL_VARIABLE, "http://127.0.0.1:8765/")
+    code, lines, _ = examined(EARTH_ENGINE)
+    assert code == 0
+    assert "ok service: http://127.0.0.1:8765" in lines
+    assert "ok credentials: none, as on loopback" in lines
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"imagery.cadence": ABSENT}, "imagery: imagery.cadence is not set: monthly and biannual"),
+        ({"imagery.concurrency": 39}, "requests: imagery.concurrency: 39 may exceed the service"),
+        ({"cube": {}}, "cube: has no effect: Earth Engine gives chips, no cubes"),
+        ({"chips.size": 2500}, "chips: chips.size: of pixels of 4 bytes, a request of 2500 x 2500"),
+    ],
+    ids=["cadence", "concurrency", "cube", "size"],
+)
+@pytest.mark.usefixtures("no_account")
+def test_what_is_allowed_but_unwise_is_a_warning(examined, monkeypatch, changes, words):
+    monkeypatch.setenv(PROJECT_VARIABLE, "try-it")
+    monkeypatch.setenv(URL_VARIABLE, "http://127.0.0.1:8765")
+    code, lines, _ = examined(EARTH_ENGINE | changes)
+    assert code == 0
+    (warning,) = [line for line in lines if line.startswith("warning ")]
+    assert warning.startswith(f"warning {words}")
+    _, lines, _ = examined(EARTH_ENGINE)
+    assert not any(line.startswith("warning ") for line in lines)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"chips.size": 4096, "composite.bands": ["B", "G", "R"]},
+        {"chips.size": 2500, "composite.dtype": "float32"},
+    ],
+)
+@pytest.mark.usefixtures("no_account")
+def test_a_chip_that_no_request_may_ask_for_is_an_error(examined, changes):
+    code, lines, _ = examined(EARTH_ENGINE | changes)
+    assert code == 1
+    assert any("chips: chips.size: a request of" in line for line in _errors(lines))
 
 
 def test_results_that_cannot_be_written_are_an_error(tmp_path, examined, monkeypatch):
