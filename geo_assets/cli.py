@@ -73,6 +73,8 @@ def _loaded(campaign: str | None) -> tuple[Campaign, Layout]:
 @click.option("--end", type=DATE, required=True, help="Last day of imagery.")
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="Where the campaign goes.")
 @click.option("--catalog", help="STAC API or static catalog; default: Earth Search.")
+@click.option("--earth-engine", metavar="COLLECTION", help="Earth Engine image collection instead.")
+@click.option("--bands", help="Bands, separated by commas; default: B02,B03,B04,B08.")
 @click.option("--layer", help="Layer of a file that holds several.")
 @_readable_errors
 def init(  # noqa: PLR0917  # one parameter for each option
@@ -81,13 +83,24 @@ def init(  # noqa: PLR0917  # one parameter for each option
     end: dt.datetime,
     output: Path | None,
     catalog: str | None,
+    earth_engine: str | None,
+    bands: str | None,
     layer: str | None,
 ) -> None:
     """Write a campaign of your own from the vector file AREA."""
     from geo_assets.commands.init import CATALOG, write_campaign
 
+    if catalog and earth_engine:
+        raise click.UsageError("--catalog and --earth-engine: imagery comes from one of them")
     path = write_campaign(
-        area, output, start.date(), end.date(), catalog=catalog or CATALOG, layer=layer
+        area,
+        output,
+        start.date(),
+        end.date(),
+        catalog=catalog or CATALOG,
+        earth_engine=earth_engine,
+        bands=[band.strip() for band in bands.split(",")] if bands else (),
+        layer=layer,
     )
     named = shlex.quote(str(path))
     click.echo(f"Wrote {path}\nNext: export GEO_ASSETS_CAMPAIGN={named} && geo-assets doctor")

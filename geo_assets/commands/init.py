@@ -14,7 +14,7 @@ from geo_assets.storage.atomic import publish
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from geopandas import GeoDataFrame
 
@@ -33,7 +33,6 @@ clusters:
   buffer_m: 500
 
 imagery:
-  kind: stac
 {imagery}
 start: {start}
 end: {end}
@@ -41,16 +40,20 @@ clouds:
   max_cover: 20
 
 composite:
-  bands: [B02, B03, B04, B08]
+  bands: {bands}
 chips:
   size: 256
   keep: {keep}
+{cube}"""
+
+CUBE = """\
 cube:
   area: polygons
 """
 
 CATALOG = "https://earth-search.aws.element84.com/v1"
 COLLECTION = "sentinel-2-l2a"
+BANDS = ("B02", "B03", "B04", "B08")
 SIGNING_HOST = "planetarycomputer.microsoft.com"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -63,6 +66,8 @@ def write_campaign(
     end: dt.date,
     *,
     catalog: str = CATALOG,
+    earth_engine: str | None = None,
+    bands: Sequence[str] = (),
     layer: str | None = None,
 ) -> Path:
     """Write a campaign beside (or, with ``target``, away from) a vector file.
@@ -75,6 +80,9 @@ def write_campaign(
         start: First day of imagery.
         end: Last day of imagery.
         catalog: STAC API, or static catalog by URL or by path from the working directory.
+        earth_engine: Earth Engine image collection, in place of a catalog.
+        bands: Bands of the composite; without any, blue, green, red and near infrared of
+            Sentinel-2.
         layer: Layer of a file that holds several.
 
     Raises:
@@ -84,6 +92,11 @@ def write_campaign(
     """
     from geo_assets.storage.vectors import read_vector
 
+    if earth_engine is not None and not bands:
+        raise GeoAssetsError(
+            f"--earth-engine {earth_engine}: needs --bands too, named as the collection names them "
+            "and separated by commas: --bands B,G,R,N"
+        )
     frame = read_vector(area, layer=layer)
     name = re.sub(r"[^A-Za-z0-9_-]+", "-", area.stem).strip("-_")[:64] or "campaign"
     target = (target or area.with_name(f"{name}.yaml")).resolve()
@@ -106,10 +119,16 @@ def write_campaign(
         folds=_flow(_values(frame, fold, area)),
         splits=_flow(_values(frame, split, area)),
         areas=_block(areas),
-        imagery=_block(_imagery(catalog, target.parent)),
+        imagery=_block(
+            {"kind": "earth-engine", "collection": earth_engine}
+            if earth_engine is not None
+            else {"kind": "stac"} | _imagery(catalog, target.parent)
+        ),
         start=start,
         end=end,
+        bands=_flow(list(bands or BANDS)),
         keep="labelled" if class_ else "all",
+        cube=CUBE if earth_engine is None else "",
     )
     with publish(target) as temporary:
         temporary.write_text(text, encoding="utf-8")

@@ -175,3 +175,38 @@ def test_days_are_asked_for(tmp_path, command, days):
     done = command("init", _areas(tmp_path / "aoi.geojson"), *days)
     assert done.exit_code == 2
     assert "Usage" in done.stderr
+
+
+def test_a_campaign_on_earth_engine(tmp_path, command):
+    area = _areas(tmp_path / "aoi.geojson", split=["train", "test"])
+    done = command(
+        "init", area, *DAYS, "--earth-engine", "COPERNICUS/S2_SR_HARMONIZED", "--bands", "B4, B8"
+    )
+    assert done.exit_code == 0, done.output
+    campaign = load_campaign(str(tmp_path / "aoi.yaml"))
+    assert campaign.imagery.kind == "earth-engine"
+    assert campaign.imagery.collection == "COPERNICUS/S2_SR_HARMONIZED"
+    assert campaign.composite.bands == ("B4", "B8")
+    assert campaign.cube is None
+
+
+def test_earth_engine_names_its_own_bands(tmp_path, command):
+    done = command("init", _areas(tmp_path / "aoi.geojson"), *DAYS, "--earth-engine", "a/b")
+    assert done.exit_code == 1
+    assert done.stderr.startswith("Error: --earth-engine a/b: needs --bands too, ")
+    assert not (tmp_path / "aoi.yaml").exists()
+
+
+def test_imagery_comes_from_one_place(tmp_path, command):
+    area = _areas(tmp_path / "aoi.geojson")
+    done = command("init", area, *DAYS, "--earth-engine", "a", "--catalog", "b", "--bands", "c")
+    assert done.exit_code == 2
+    assert "imagery comes from one of them" in done.stderr
+
+
+def test_bands_are_the_composites(tmp_path, command):
+    done = command("init", _areas(tmp_path / "aoi.geojson"), *DAYS, "--bands", "red,nir")
+    assert done.exit_code == 0
+    campaign = load_campaign(str(tmp_path / "aoi.yaml"))
+    assert campaign.composite.bands == ("red", "nir")
+    assert campaign.cube is not None
