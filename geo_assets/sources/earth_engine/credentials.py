@@ -36,9 +36,10 @@ SCOPES = (
 )
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
+REGISTRATION = "https://code.earthengine.google.com/register"
 NO_PROJECT = (
     f"{PROJECT_VARIABLE} is not set: it names the Google Cloud project that requests are counted "
-    "for. Register one at https://code.earthengine.google.com/register, then "
+    f"for. Register one at {REGISTRATION}, then "
     f"export {PROJECT_VARIABLE}=<project id>"
 )
 NO_CREDENTIALS = (

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from geo_assets.errors import ReadError, SourceError
 from geo_assets.sources.earth_engine.caller import Caller
+from geo_assets.sources.earth_engine.credentials import PROJECT_VARIABLE, REGISTRATION
 from geo_assets.sources.earth_engine.images import asset_name
 from geo_assets.sources.earth_engine.machine_limits import limits_folder
 from geo_assets.sources.earth_engine.sizes import check_expression
@@ -99,8 +100,13 @@ class Session:
                 url=self.connection.base_url,
                 http_transport=ClientTransport(self.caller),
             )
-        except ee.EEException as error:
-            raise SourceError(f"Earth Engine cannot be initialised: {error}") from None
+        except (ee.EEException, ReadError) as error:
+            # Asked before any scene or chip: whatever is refused here is refused to the project.
+            raise SourceError(
+                f"Earth Engine cannot be used with project {self.connection.project!r} of "
+                f"{PROJECT_VARIABLE}: {error}. Is the project registered for Earth Engine "
+                f"({REGISTRATION}), and may these credentials use it?"
+            ) from error
 
     def encode(self, value: Any) -> str:
         """Return an ee object as canonical JSON: sorted keys, no blanks.
