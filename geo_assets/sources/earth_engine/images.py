@@ -76,9 +76,14 @@ def item_of(info: Mapping[str, Any], collection: str) -> Item:
     }
 
 
+def band_names(item: Item) -> list[str]:
+    """Return the names of an image's bands, in its order."""
+    return [str(band["name"]) for band in item["assets"][ASSET]["bands"]]
+
+
 def has_band(item: Item, name: str) -> bool:
     """Whether an image has a band of exactly this name."""
-    return any(band["name"] == name for band in item["assets"][ASSET]["bands"])
+    return name in band_names(item)
 
 
 def dtype_of_band(item: Item, name: str) -> str:
@@ -113,7 +118,7 @@ def _band_of(item: Item, name: str) -> dict[str, Any]:
         if band["name"] == name:
             return band
     raise ReadError(
-        f"image {item['id']} has no band {name!r}; it has {', '.join(b['name'] for b in bands)}",
+        f"image {item['id']} has no band {name!r}; it has {', '.join(band_names(item))}",
         kind="permanent",
         scene_id=str(item["id"]),
     )
@@ -122,7 +127,7 @@ def _band_of(item: Item, name: str) -> dict[str, Any]:
 def _band(info: Mapping[str, Any]) -> dict[str, Any]:
     width, height = info.get("dimensions") or (1, 1)
     col, row = info.get("origin") or (0, 0)
-    transform = Affine(*info.get("crs_transform", (1, 0, 0, 0, 1, 0))) * Affine.translation(
+    transform = Affine(*info.get("crs_transform", (1, 0, 0, 0, 1, 0))) @ Affine.translation(
         col, row
     )
     return {

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-import json
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -18,10 +17,25 @@ import numpy as np
 from geo_assets.errors import ReadError, SourceError
 from geo_assets.sources.earth_engine import expressions
 from geo_assets.sources.earth_engine.expressions import FORM, LABEL, CloudScoreRules, SceneRules
-from geo_assets.sources.earth_engine.images import geobox_of_band, item_of
+from geo_assets.sources.earth_engine.images import (
+    band_names,
+    geobox_of_band,
+    has_band,
+    item_of,
+)
 from geo_assets.sources.earth_engine.pixels import answered, request_body
 from geo_assets.sources.earth_engine.sizes import check_request
-from geo_assets.sources.protocol import SceneSelection, ServerComposite, supported_assets
+from geo_assets.sources.earth_engine.thumbnails import (
+    thumbnail_body,
+    thumbnail_name,
+    whole_picture,
+)
+from geo_assets.sources.protocol import (
+    LeftOut,
+    SceneSelection,
+    ServerComposite,
+    supported_assets,
+)
 from geo_assets.sources.scene_selection import choose_scenes
 
 if TYPE_CHECKING:
@@ -42,7 +56,6 @@ PAGE = 500
 """Images that are listed at once; the service ends lists of more than 5,000."""
 CONFIRMATIONS = 6
 """Answers of which two must be alike before a chip is given up."""
-_FORMATS = {"png": "PNG", "jpg": "JPEG"}
 
 
 @dataclass(frozen=True)
@@ -99,9 +112,10 @@ class EarthEngineSource:
             found = list(self._images(query))
         except ReadError as error:
             raise SourceError(
-                f"imagery.collection: {self.rules.collection!r} cannot be listed: {error}"
+                f"imagery.collection: {self.rules.collection!r} cannot be listed: {error} "
+                "(check the id, and that the project may read it)"
             ) from error
-        return choose_scenes(found, query)
+        return _with_bands(choose_scenes(found, replace(query, bands=())), query.bands)
 
     def _images(self, query: SceneQuery) -> Iterator[Item]:
         """Every image of the collection over an area, page by page."""
@@ -236,11 +250,13 @@ class EarthEngineSource:
         drawn = expressions.picture(
             _image_of(composite.expression), geobox, composite.bands, stretch
         )
-        body = f'{{"expression":{self.session.encode(drawn)},"fileFormat":"{_FORMATS[picture]}"}}'
+        body = thumbnail_body(self.session.encode(drawn), picture)
 
         def ask() -> tuple[bytes, bytes]:
-            name = self.session.post("thumbnails?fields=name", body.encode(), _name)
-            payload = self.session.get(f"{name}:getPixels", bytes)
+            name = self.session.post("thumbnails?fields=name", body, thumbnail_name)
+            payload = self.session.get(
+                f"{name}:getPixels", lambda got: whole_picture(got, picture, geobox)
+            )
             return payload, payload
 
         return self._confirmed(ask)
@@ -259,8 +275,20 @@ def _image_of(expression: str) -> Any:
     return ee.Image(deserializer.fromCloudApiJSON(expression))
 
 
-def _name(payload: bytes) -> str:
-    try:
-        return str(json.loads(payload)["name"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise ReadError("the server's answer names no thumbnail", kind="invalid_payload") from error
+def _with_bands(found: SceneSelection, bands: Sequence[str]) -> SceneSelection:
+    """Leave out images without a band of exactly a wanted name.
+
+    The names of one sensor are not those of another (band 8 of Landsat is not near infrared), and
+    the service knows a band by its own name alone.
+    """
+    items = []
+    left_out = list(found.left_out)
+    for item in found.items:
+        missing = [band for band in bands if not has_band(item, band)]
+        if missing:
+            detail = f"no band {', '.join(missing)}; it has {', '.join(band_names(item))}"
+            left_out.append(LeftOut(item["id"], "missing_band", detail))
+        else:
+            items.append(item)
+    left_out.sort(key=lambda out: (out.scene_id, out.reason, out.detail))
+    return SceneSelection(items, left_out)
