@@ -86,8 +86,19 @@ class SceneRules:
             )
         return self if classified else replace(self, clouds=replace(self.clouds, band=None))
 
+    def pinned(self, item: Item) -> Any:
+        """Return the image of an item, and its only: with the scores where they are asked for."""
+        import ee
+
+        image = ee.Image(item["properties"]["ee:id"])
+        if self.cloud_score is None:
+            return image
+        # Scores are found by system:index, which a collection made of a list numbers anew.
+        scores = ee.ImageCollection(self.cloud_score.collection)
+        return image.linkCollection(scores, [self.cloud_score.band])
+
     def prepared(self, scene: Any) -> Any:
-        """Return a scene (``ee.Image``) with its bands alone, masked where any is no datum.
+        """Return a pinned scene (``ee.Image``) with its bands alone, masked where any is no datum.
 
         Raises:
             SourceError: If the server cannot resample so.
@@ -105,10 +116,9 @@ class SceneRules:
         if self.clouds.band is not None:
             image = image.updateMask(_clear(scene.select(self.clouds.band), self.clouds))
         if self.cloud_score is not None:
-            score = self.cloud_score
-            scores = ee.ImageCollection(score.collection)
-            linked = scene.linkCollection(scores, [score.band]).select(score.band)
-            image = image.updateMask(linked.gte(score.minimum))
+            image = image.updateMask(
+                scene.select(self.cloud_score.band).gte(self.cloud_score.minimum)
+            )
         return image.updateMask(image.mask().reduce(ee.Reducer.min()))
 
 
@@ -221,15 +231,15 @@ def _observations(items: Sequence[Item], scenes: SceneRules) -> Any:
     fused = [day for _, day in sorted(days.items()) if len(day) > 1]
     parts = []
     if alone:
-        parts.append(_collection(alone).map(scenes.prepared))
+        parts.append(_collection(alone, scenes).map(scenes.prepared))
     if fused:
         # A mosaic shows its last image on top.
-        mosaics = [_collection(day[::-1]).map(scenes.prepared).mosaic() for day in fused]
+        mosaics = [_collection(day[::-1], scenes).map(scenes.prepared).mosaic() for day in fused]
         parts.append(ee.ImageCollection(mosaics))
     return parts[0] if len(parts) == 1 else parts[0].merge(parts[1])
 
 
-def _collection(items: Sequence[Item]) -> Any:
+def _collection(items: Sequence[Item], scenes: SceneRules) -> Any:
     import ee
 
-    return ee.ImageCollection([ee.Image(item["properties"]["ee:id"]) for item in items])
+    return ee.ImageCollection([scenes.pinned(item) for item in items])
