@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +35,7 @@ SCOPES = (
     "https://www.googleapis.com/auth/earthengine",
     "https://www.googleapis.com/auth/cloud-platform",
 )
+_PROJECT = re.compile(r"[A-Za-z0-9][A-Za-z0-9.:_-]{0,99}")
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
 REGISTRATION = "https://code.earthengine.google.com/register"
@@ -74,13 +76,29 @@ def find_connection(endpoint: Endpoint) -> Connection:
             how to get them.
     """
     base_url = address(endpoint)
-    project = os.environ.get(PROJECT_VARIABLE, "").strip()
-    if not project:
-        raise SourceError(NO_PROJECT)
+    project = stated_project()
     if urlsplit(base_url).hostname in _LOOPBACK:
         return Connection(base_url, project, "none, as on loopback", None)
     kind, credentials = _found()
     return Connection(base_url, project, kind, credentials)
+
+
+def stated_project() -> str:
+    """Return the project: ``GEO_ASSETS_EE_PROJECT``.
+
+    Raises:
+        SourceError: If there is none, or it cannot be one's name.
+    """
+    project = os.environ.get(PROJECT_VARIABLE, "").strip()
+    if not project:
+        raise SourceError(NO_PROJECT)
+    if not _PROJECT.fullmatch(project):
+        # Not quoted: who sets the wrong variable may have put a key here.
+        raise SourceError(
+            f"{PROJECT_VARIABLE} is no project id: allowed are letters, digits and '.:_-', "
+            "100 at most"
+        )
+    return project
 
 
 def address(endpoint: Endpoint) -> str:
@@ -92,13 +110,17 @@ def address(endpoint: Endpoint) -> str:
     stated = os.environ.get(URL_VARIABLE, "").strip().rstrip("/")
     if not stated:
         return ADDRESSES[endpoint]
-    parts = urlsplit(stated)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise SourceError(
-            f"{URL_VARIABLE} must be a URL such as http://127.0.0.1:8080 (it holds none)"
-        )
-    if parts.username or parts.password:
-        raise SourceError(f"{URL_VARIABLE} must not hold a user or a password")
+    # Never quoted: people write keys into addresses.
+    wanted = f"{URL_VARIABLE} must be a URL such as http://127.0.0.1:8080"
+    try:
+        parts = urlsplit(stated)
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise SourceError(f"{wanted} (it holds none)")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise SourceError(f"{wanted}, without a user, a password or a query")
     if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
         raise SourceError(
             f"{URL_VARIABLE} must be https beyond loopback: credentials would be sent in the clear"
@@ -123,10 +145,12 @@ def _of_file(path: Path) -> tuple[str, Credentials]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         kind = str(content.get("type", "unknown"))
-        # google-auth has no types here
-        credentials, _ = google.auth.load_credentials_from_dict(  # type: ignore[no-untyped-call]
-            content, scopes=list(SCOPES)
-        )
+        with warnings.catch_warnings():
+            # It warns of files of strangers; this one is the user's own.
+            warnings.simplefilter("ignore")
+            credentials, _ = google.auth.load_credentials_from_dict(  # type: ignore[no-untyped-call]  # google-auth has no types here
+                content, scopes=list(SCOPES)
+            )
     except FileNotFoundError:
         raise SourceError(
             f"{KEY_VARIABLE} names the file {path.name}, which is not there"
@@ -146,7 +170,7 @@ def _token() -> Credentials | None:
 
     try:
         arguments: dict[str, Any] = oauth.get_credentials_arguments()
-    except (OSError, ValueError):
+    except (OSError, ValueError, AttributeError, TypeError):
         return None
     if not arguments.get("refresh_token"):
         return None
@@ -170,8 +194,10 @@ def _application_default() -> Credentials:
 def examine_connection(endpoint: Endpoint) -> list[tuple[bool, str, str]]:
     """Return what there is and what is missing, as (fine, what, detail); nothing is sent."""
     findings = []
-    project = os.environ.get(PROJECT_VARIABLE, "").strip()
-    findings.append((bool(project), "project", project or NO_PROJECT))
+    try:
+        findings.append((True, "project", stated_project()))
+    except SourceError as error:
+        findings.append((False, "project", str(error)))
     try:
         base_url = address(endpoint)
     except SourceError as error:
