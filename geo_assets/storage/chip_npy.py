@@ -26,15 +26,8 @@ def encode_npy(pixels: ChipPixels) -> bytes:
     return file.getvalue()
 
 
-def decode_npy(
-    payload: bytes, expected: ChipExpectation, *, bands_named: bool = False
-) -> ChipPixels:
+def decode_npy(payload: bytes, expected: ChipExpectation) -> ChipPixels:
     """Read an ``.npy`` file, after its header proved to be what is expected; never a pickle.
-
-    Args:
-        payload: The file.
-        expected: What it must be.
-        bands_named: Whether only a record array will do, which names its bands.
 
     Raises:
         ReadError: (``invalid_payload``) Whatever differs, by name.
@@ -52,8 +45,6 @@ def decode_npy(
             else np.lib.format.read_array_header_2_0
         )
         shape, fortran_order, dtype = read_header(file)
-    if bands_named and dtype.names is None:
-        raise invalid("its bands", "not named", list(expected.bands))
     _check_header(shape, dtype, expected)
     body = memoryview(payload)[file.tell() :]
     wanted_bytes = int(np.prod(shape)) * dtype.itemsize

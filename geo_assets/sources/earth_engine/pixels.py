@@ -8,6 +8,7 @@ https://developers.google.com/earth-engine/reference/rest/v1/projects.image/comp
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
 
     from geo_assets.sources.protocol import ServerComposite
+
+_RECORDS = re.compile(rb".{10,12}\{\s*'descr'\s*:\s*\[", re.DOTALL)
+"""How a header of version 1 or 2 begins whose array has a field a band."""
 
 
 def request_body(expression: str, geobox: GeoBox) -> bytes:
@@ -66,7 +70,9 @@ def answered(payload: bytes, composite: ServerComposite, geobox: GeoBox) -> Serv
         geobox=geobox,
         label_band=False,
     )
-    stack = decode_npy(payload, expected, bands_named=True).data
+    stack = decode_npy(payload, expected).data
+    if not _RECORDS.match(payload):
+        raise invalid("its bands", "not named", list(expected.bands))
     said = stack[-1]
     valid = said == 1
     if not (valid | (said == 0)).all():
