@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from geo_assets.core.clouds import SCL_NO_DATA
 from geo_assets.core.grids import authority_code, crs_of
-from geo_assets.core.label_band import BACKGROUND
 from geo_assets.errors import SourceError
 from geo_assets.sources.earth_engine.images import dtype_of_band, has_band
 from geo_assets.sources.scene_order import observation_order, solar_day
@@ -207,14 +207,18 @@ def picture(image: Any, geobox: GeoBox, bands: Sequence[str], stretch: Stretch) 
 
 def _clear(classes: Any, rules: CloudRules) -> Any:
     """Where a scene classification says clear: 1, else 0."""
-    excluded = sorted(set(rules.exclude))
-    unclear = classes.remap(excluded, [1] * len(excluded), 0)
-    if rules.dilate_m > 0:
-        # The edge of a scene (class 0) is no cloud to be grown.
-        grown = [value for value in excluded if value != BACKGROUND]
-        cloud = classes.remap(grown, [1] * len(grown), 0)
+    unclear = _among(classes, sorted(set(rules.exclude)))
+    # The edge of a scene (class 0) is no cloud to be grown.
+    grown = sorted(set(rules.exclude) - {SCL_NO_DATA})
+    if rules.dilate_m > 0 and grown:
+        cloud = _among(classes, grown)
         unclear = unclear.Or(cloud.focalMax(rules.dilate_m, "circle", "meters"))
     return unclear.Not()
+
+
+def _among(classes: Any, values: list[int]) -> Any:
+    """Where a class is one of some values: 1, else 0; the service remaps no empty list."""
+    return classes.remap(values, [1] * len(values), 0) if values else classes.lt(0)
 
 
 def _observations(items: Sequence[Item], scenes: SceneRules) -> Any:
