@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 
     from geo_assets.sources.protocol import ServerComposite
 
-_RECORDS = re.compile(rb".{10,12}\{\s*'descr'\s*:\s*\[", re.DOTALL)
-"""How a header of version 1 or 2 begins whose array has a field a band."""
+_RECORDS = re.compile(rb"['\"]descr['\"]\s*:\s*\[")
+"""What the header of an array says that has a field a band."""
+_HEADER_BYTES = 65_536
 
 
 def request_body(expression: str, geobox: GeoBox) -> bytes:
@@ -71,7 +72,7 @@ def answered(payload: bytes, composite: ServerComposite, geobox: GeoBox) -> Serv
         label_band=False,
     )
     stack = decode_npy(payload, expected).data
-    if not _RECORDS.match(payload):
+    if not _RECORDS.search(payload, 0, _HEADER_BYTES):
         raise invalid("its bands", "not named", list(expected.bands))
     said = stack[-1]
     valid = said == 1
