@@ -138,6 +138,8 @@ def composite(
     """
     import ee
 
+    if not items:
+        raise SourceError("a composite needs at least one scene")
     dtype = dtype_of(items, rules)
     days = _observations(items, scenes.of(items))
     reduced = getattr(days, rules.reducer)()

@@ -219,6 +219,11 @@ def test_a_table_without_splits_ignores_nothing():
     assert len(calls(graph, "Collection.reduceToImage")) == 1
 
 
+def test_a_composite_of_no_scene_is_refused():
+    with pytest.raises(SourceError, match="at least one scene"):
+        graph_of([])
+
+
 @dataclass(frozen=True)
 class Plain:
     """What ``rounded_half_to_even`` needs of an ``ee.Image``, computed by numpy in float64."""
