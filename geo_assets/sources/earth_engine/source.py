@@ -247,6 +247,7 @@ class EarthEngineSource:
         Raises:
             ReadError: As ``read``.
         """
+        self.session.prepare()
         drawn = expressions.picture(
             _image_of(composite.expression), geobox, composite.bands, stretch
         )

@@ -331,3 +331,10 @@ def test_a_name_that_is_no_thumbnail_is_not_fetched(answer):
         source.read_picture(composite_of(source), CHIP, "png", STRETCH)
     assert raised.value.kind == "invalid_payload"
     assert len(source.session.caller.asked) == 1
+
+
+def test_a_picture_of_a_published_expression_needs_no_composite_before():
+    composite = composite_of(source_of())
+    ee.Reset()
+    source = source_of(in_turn(NAME, picture()))
+    assert source.read_picture(composite, CHIP, "png", STRETCH) == picture()
