@@ -1,0 +1,12 @@
+"""The service's algorithms, as far as this loopback service knows them."""
+
+from geo_assets_tests.emulators.earth_engine.algorithms import (
+    collections,
+    geometries,
+    image_math,
+    image_structure,
+    tables,
+)
+from geo_assets_tests.emulators.earth_engine.algorithms.registry import ALGORITHMS
+
+__all__ = ["ALGORITHMS", "collections", "geometries", "image_math", "image_structure", "tables"]

@@ -1,0 +1,123 @@
+"""Geometries: planar shapes in a CRS; distances by way of a local azimuthal projection."""
+
+# Argument names are the service's.
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import shapely
+from pyproj import CRS, Transformer
+from shapely.ops import transform
+
+from geo_assets_tests.emulators.earth_engine.algorithms.registry import algorithm
+from geo_assets_tests.emulators.earth_engine.values import Geometry, Projection
+
+if TYPE_CHECKING:
+    from shapely.geometry.base import BaseGeometry
+
+_LONGLAT = "EPSG:4326"
+_PIECES = 64
+"""An edge that is turned into another CRS is bent: it is cut into about as many pieces."""
+
+
+def in_crs(geometry: Geometry, crs: str) -> BaseGeometry:
+    """Return a shape in another CRS."""
+    if geometry.crs == crs:
+        return geometry.shape
+    west, south, east, north = geometry.shape.bounds
+    longest = max(east - west, north - south)
+    fine = geometry.shape.segmentize(longest / _PIECES) if longest > 0 else geometry.shape
+    turn = Transformer.from_crs(CRS(geometry.crs), CRS(crs), always_xy=True)
+    return transform(turn.transform, fine)
+
+
+def longlat(geometry: Geometry) -> BaseGeometry:
+    """Return a shape in longitude and latitude."""
+    return in_crs(geometry, _LONGLAT)
+
+
+def _code(crs: Any) -> str:
+    if crs is None:
+        return _LONGLAT
+    if isinstance(crs, Projection):
+        return crs.crs
+    return ":".join(CRS.from_user_input(crs).to_authority())
+
+
+def _turned(shape: BaseGeometry, crs: Any) -> Geometry:
+    """A geometry whose coordinates are in a projection: its pixels where it has some."""
+    if isinstance(crs, Projection):
+        t = crs.transform
+        shape = shapely.affinity.affine_transform(shape, [t.a, t.b, t.d, t.e, t.c, t.f])
+    return Geometry(shape, _code(crs))
+
+
+@algorithm("GeometryConstructors.Polygon")
+def _polygon(
+    coordinates: list[Any],
+    crs: Any = None,
+    geodesic: bool = True,  # noqa: ARG001
+    maxError: Any = None,  # noqa: N803, ARG001
+    evenOdd: bool = True,  # noqa: N803, ARG001
+) -> Geometry:
+    return _turned(shapely.Polygon(coordinates[0], coordinates[1:]), crs)
+
+
+@algorithm("GeometryConstructors.MultiPolygon")
+def _multi_polygon(
+    coordinates: list[Any],
+    crs: Any = None,
+    geodesic: bool = True,  # noqa: ARG001
+    maxError: Any = None,  # noqa: N803, ARG001
+    evenOdd: bool = True,  # noqa: N803, ARG001
+) -> Geometry:
+    return _turned(shapely.MultiPolygon([(c[0], c[1:]) for c in coordinates]), crs)
+
+
+@algorithm("GeometryConstructors.Rectangle", "GeometryConstructors.BBox")
+def _rectangle(
+    coordinates: list[Any],
+    crs: Any = None,
+    geodesic: bool = True,  # noqa: ARG001
+    evenOdd: bool = True,  # noqa: N803, ARG001
+) -> Geometry:
+    flat = shapely.get_coordinates(shapely.LineString(_pairs(coordinates)))
+    (west, south), (east, north) = flat.min(axis=0), flat.max(axis=0)
+    return _turned(shapely.box(west, south, east, north), crs)
+
+
+def _pairs(coordinates: list[Any]) -> list[tuple[float, float]]:
+    if coordinates and not isinstance(coordinates[0], list):
+        return [(coordinates[0], coordinates[1]), (coordinates[2], coordinates[3])]
+    return [(x, y) for x, y in coordinates]
+
+
+@algorithm("GeometryConstructors.Point")
+def _point(coordinates: list[float], crs: Any = None, geodesic: bool = True) -> Geometry:  # noqa: ARG001
+    return _turned(shapely.Point(coordinates), crs)
+
+
+@algorithm("Geometry.buffer")
+def _buffer(
+    geometry: Geometry,
+    distance: float,
+    maxError: Any = None,
+    proj: Any = None,  # noqa: N803, ARG001
+) -> Geometry:
+    middle = longlat(geometry).centroid
+    local = f"+proj=aeqd +lat_0={middle.y} +lon_0={middle.x} +datum=WGS84 +units=m"
+    turn = Transformer.from_crs(_LONGLAT, CRS(local), always_xy=True)
+    back = Transformer.from_crs(CRS(local), _LONGLAT, always_xy=True)
+    grown = transform(turn.transform, longlat(geometry)).buffer(distance)
+    return Geometry(transform(back.transform, grown))
+
+
+@algorithm("Geometry.bounds")
+def _bounds(geometry: Geometry, maxError: Any = None, proj: Any = None) -> Geometry:  # noqa: N803, ARG001
+    return Geometry(shapely.box(*longlat(geometry).bounds))
+
+
+@algorithm("Geometry.centroid")
+def _centroid(geometry: Geometry, maxError: Any = None, proj: Any = None) -> Geometry:  # noqa: N803, ARG001
+    return Geometry(longlat(geometry).centroid)
