@@ -1,31 +1,53 @@
-"""What can go wrong with a request, and which of it is worth asking again.
+"""What can go wrong between a request and its answer, and whether asking again can help.
 
-Classified here: replies. Errors of the connection become a ``TransientFault`` in transport.py.
+Every fault on the wire becomes one of three: transient (ask again), permanent (waits for a
+person), credentials (ends the run). No message holds a token or the query of a URL.
 """
 
 from __future__ import annotations
 
-import datetime as dt
-import email.utils
 import json
-from math import isfinite
+import re
+import time
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from geo_assets.errors import ReadError, SourceError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from geo_assets.sources.earth_engine.transport import Reply
 
-_MESSAGE_LENGTH = 300
-_QUOTA_REASONS = frozenset({"ratelimitexceeded", "userratelimitexceeded", "quotaexceeded"})
+LONGEST_MESSAGE = 300
+LONGEST_PAUSE_S = 3600.0
+"""A longer Retry-After counts as this: by then the run has ended and a later one asks."""
+
+_TRANSIENT = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY}
+_THROTTLING_REASONS = {
+    "ratelimitexceeded",
+    "userratelimitexceeded",
+    "quotaexceeded",
+    "rate_limit_exceeded",
+}
+# Not "quota" alone: "requires a quota project" and the like wait for a person.
+_THROTTLING_TEXT = re.compile(
+    r"quota exceeded|exceeded [^.]{0,40}quota|rate ?limit ?exceeded|too many (requests|concurrent)",
+    re.IGNORECASE,
+)
+_QUERY = re.compile(r"(https?://[^\s?\"'<>]+)\?[^\s\"'<>]+")
+_SECRET = re.compile(
+    r"ya29\.[\w.-]+|AIza[\w-]+|Bearer\s+\S+|(?:access_token|key)=[^\s&]+|eyJ[\w-]+\.[\w.-]+"
+)
 
 
-class TransientFault(ReadError):  # noqa: N818 - a fault of the way or the server, not of the code
-    """The server or the way to it failed for now.
+class TransientFault(ReadError):  # noqa: N818  # what the field calls it
+    """The service or the way to it failed; asking again can help.
 
     Attributes:
-        retry_after_s: Seconds that the server asked to be left alone; None if it did not say.
-        throttled: Whether the rate or the number of requests was above the quota.
+        retry_after_s: Seconds that the server asked to be left alone, None if it named none.
+        throttled: Whether the server lives and refused because of a rate or concurrency limit.
     """
 
     def __init__(
@@ -37,98 +59,122 @@ class TransientFault(ReadError):  # noqa: N818 - a fault of the way or the serve
 
 
 class OutageFault(TransientFault):
-    """Nothing was asked: the server failed for too long, or wants more rest than a call may wait."""
+    """Nothing was asked: the service has failed for longer than calls have patience."""
 
 
-class PermanentFault(ReadError):  # noqa: N818 - as above
-    """The same request would fail again: it is wrong, too heavy or not permitted."""
+class InvalidPayload(ReadError):  # noqa: N818  # as the others here
+    """An answer that is not what was asked for, such as a web page in place of pixels."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, kind="invalid_payload")
+
+
+class PermanentFault(ReadError):  # noqa: N818  # as above
+    """The service refuses this request for good: asking again gives the same answer."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, kind="permanent")
 
 
 class CredentialsError(SourceError):
-    """No request can succeed: the credentials are missing, expired or revoked. Ends the run."""
+    """The service does not accept who asks; this ends a run instead of failing every chip."""
 
 
 def raise_for(reply: Reply) -> None:
-    """Raise what a reply means unless it holds what was asked for.
+    """Raise what a reply means; return if it is a success with content.
 
     Raises:
-        TransientFault: 408, 429, 5xx and a 403 that speaks of the quota.
+        TransientFault: 429, 408, 425, 5xx, and 403 or 400 for a quota.
+        PermanentFault: Other 4xx; the message is the server's.
         CredentialsError: 401.
-        PermanentFault: Every other status but 200.
-        ReadError: Of kind ``invalid_payload``: 200 with a web page or with nothing.
+        InvalidPayload: A redirection, a success that is empty or a web page.
     """
-    if reply.status == 200:
-        _raise_for_content(reply)
+    status = reply.status
+    if 200 <= status < 300:
+        _refuse_no_content(reply)
         return
-    message, reasons = _error_of(reply.body)
-    text = f"the server answered {reply.status}: {message}"
-    if reply.status == 401:
+    error = _error_of(reply.body)
+    said = f"Earth Engine answers {status}: {_message(error, reply)}"
+    if status == HTTPStatus.UNAUTHORIZED:
         raise CredentialsError(
-            f"{text}; sign in again with `earthengine authenticate` or check the service account"
+            f"{said}. The credentials are expired or not accepted: run `earthengine authenticate`, "
+            "or renew the service account's key, and start again"
         )
-    throttled = reply.status == 429 or (
-        reply.status == 403 and (bool(reasons & _QUOTA_REASONS) or "quota" in message.lower())
+    throttled = status == HTTPStatus.TOO_MANY_REQUESTS or (
+        status in {HTTPStatus.FORBIDDEN, HTTPStatus.BAD_REQUEST} and _is_throttling(error)
     )
-    if throttled or reply.status == 408 or reply.status >= 500:
-        raise TransientFault(
-            text, retry_after_s=retry_after(reply.headers.get("retry-after")), throttled=throttled
-        )
-    raise PermanentFault(text)
+    if throttled or status >= 500 or status in _TRANSIENT:
+        raise TransientFault(said, retry_after_s=retry_after(reply.headers), throttled=throttled)
+    if 400 <= status < 500:
+        raise PermanentFault(said)
+    raise InvalidPayload(f"Earth Engine answers {status}, neither a success nor an error")
 
 
-def retry_after(value: str | None) -> float | None:
-    """Return the seconds of a Retry-After header, given as seconds or as an HTTP date.
+def retry_after(headers: Mapping[str, str], now: float | None = None) -> float | None:
+    """Return the seconds that a Retry-After header asks for, None if there is none to be read.
 
-    Source: RFC 9110, section 10.2.3. A value that is neither is as good as none.
+    RFC 9110, 10.2.3: seconds or an HTTP date. A date is taken from the server's own clock (its
+    Date header) where given, so that a wrong clock here shortens no wait.
     """
-    if value is None:
+    stated = headers.get("retry-after", "").strip()
+    if not stated:
         return None
-    try:
-        seconds = float(value)
-    except ValueError:
-        try:
-            date = email.utils.parsedate_to_datetime(value)
-        except ValueError:
-            return None
-        if date.tzinfo is None:
-            date = date.replace(tzinfo=dt.UTC)
-        seconds = (date - dt.datetime.now(dt.UTC)).total_seconds()
-    return max(0.0, seconds) if isfinite(seconds) else None
+    if re.fullmatch(r"\d+(\.\d+)?", stated, re.ASCII):
+        return min(float(stated), LONGEST_PAUSE_S)
+    until = _timestamp(stated)
+    if until is None:
+        return None
+    since = _timestamp(headers.get("date", ""))
+    if since is None:
+        since = time.time() if now is None else now
+    return min(max(until - since, 0.0), LONGEST_PAUSE_S)
 
 
-def _raise_for_content(reply: Reply) -> None:
+def redacted(text: str) -> str:
+    """Return a text on one line, cut to a sane length, without queries of URLs and tokens."""
+    line = " ".join(text.split())
+    line = _SECRET.sub("…", _QUERY.sub(r"\1?…", line))
+    return line if len(line) <= LONGEST_MESSAGE else line[:LONGEST_MESSAGE] + "…"
+
+
+def _refuse_no_content(reply: Reply) -> None:
     if not reply.body:
-        raise ReadError("the server answered 200 with nothing", kind="invalid_payload")
-    if reply.headers.get("content-type", "").strip().lower().startswith("text/html"):
-        raise ReadError(
-            "the server answered 200 with a web page in place of data", kind="invalid_payload"
-        )
+        raise InvalidPayload(f"Earth Engine answers {reply.status} without content")
+    if reply.headers.get("content-type", "").lower().startswith("text/html"):
+        raise InvalidPayload(f"Earth Engine answers {reply.status} with a web page")
 
 
-def _error_of(body: bytes) -> tuple[str, frozenset[str]]:
-    """Message and reasons (lower case, letters only) of an error's body."""
+def _error_of(body: bytes) -> dict[str, Any]:
     try:
         error = json.loads(body)["error"]
-        message, details = str(error["message"]), _dicts(error.get("details"))
-        details += [*_dicts(error.get("errors")), error]
-    except (ValueError, TypeError, KeyError, AttributeError):
-        return _shortened(body[: 4 * _MESSAGE_LENGTH].decode("utf-8", "replace")), frozenset()
-    reasons = {str(detail.get("reason", "")).replace("_", "").lower() for detail in details}
-    return _shortened(message), frozenset(reasons)
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return {}
+    return error if isinstance(error, dict) else {"message": str(error)}
 
 
-def _dicts(value: Any) -> list[dict[str, Any]]:
-    return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
+def _message(error: dict[str, Any], reply: Reply) -> str:
+    if error.get("message"):
+        return redacted(str(error["message"]))
+    if reply.headers.get("content-type", "").lower().startswith("text/html"):
+        return "a web page"
+    return redacted(reply.body[:1000].decode("utf-8", "replace")) or "nothing"
 
 
-def _shortened(message: str) -> str:
-    """One line of sane length without the query of any address, where keys are written."""
-    words = [
-        word.partition("?")[0] + "?..." if "://" in word and "?" in word else word
-        for word in message.split()
-    ]
-    line = " ".join(words) or "(no message)"
-    return line if len(line) <= _MESSAGE_LENGTH else line[: _MESSAGE_LENGTH - 3] + "..."
+def _is_throttling(error: dict[str, Any]) -> bool:
+    if error.get("status") == "RESOURCE_EXHAUSTED":
+        return True
+    listed = [*_dicts(error.get("errors")), *_dicts(error.get("details"))]
+    if any(str(one.get("reason", "")).lower() in _THROTTLING_REASONS for one in listed):
+        return True
+    return bool(_THROTTLING_TEXT.search(str(error.get("message", ""))))
+
+
+def _dicts(value: object) -> list[dict[str, Any]]:
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+
+
+def _timestamp(text: str) -> float | None:
+    try:
+        return parsedate_to_datetime(text).timestamp()
+    except (ValueError, TypeError, OverflowError):
+        return None

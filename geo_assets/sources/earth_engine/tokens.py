@@ -73,8 +73,10 @@ class Tokens:
         try:
             if anew or not self._credentials.valid:
                 with urllib3.PoolManager() as pool:
-                    self._credentials.refresh(google.auth.transport.urllib3.Request(pool))
-            self._credentials.apply(headers)
+                    # google-auth has no types here
+                    request = google.auth.transport.urllib3.Request(pool)  # type: ignore[no-untyped-call]
+                    self._credentials.refresh(request)  # type: ignore[no-untyped-call]
+            self._credentials.apply(headers)  # type: ignore[no-untyped-call]
         except google.auth.exceptions.GoogleAuthError as error:
             what = f"no token for Earth Engine: {_first_line(error)}"
             if error.retryable or isinstance(error, google.auth.exceptions.TransportError):
