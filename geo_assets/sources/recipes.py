@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from geo_assets.sources.protocol import Item
 
-_DECIDING = ("s2:processing_baseline", "earthsearch:boa_offset_applied")
+_DECIDING = ("s2:processing_baseline", "earthsearch:boa_offset_applied", "ee:version")
 """Properties that change with the pixels of a scene, whose id stays."""
 
 
