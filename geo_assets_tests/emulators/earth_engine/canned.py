@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+Window = tuple[int, int, int, int]
+"""Row, column, height, width on the lattice, as ``requests.lattice_window`` gives them."""
+
 VALID = "valid"
 """Name of the band that says where pixels have a datum; here everywhere."""
 
@@ -35,7 +38,7 @@ class StaticPixels:
     @cached_property
     def payload(self) -> bytes:
         """The bytes of every answer."""
-        return npy(lattice_record(0, 0, self.height, self.width, self.bands, self.dtype))
+        return npy(lattice_record((0, 0, self.height, self.width), self.bands, self.dtype))
 
 
 @dataclass(frozen=True)
@@ -46,23 +49,20 @@ class LatticePixels:
     """None: the expression's own, which needs assets; ``bandIds`` of a request come first."""
     dtype: str = "uint16"
 
-    def payload(
-        self, window: tuple[int, int, int, int], bands: Sequence[str] | None = None
-    ) -> bytes:
+    def payload(self, window: Window, bands: Sequence[str] | None = None) -> bytes:
         """Return the NPY of a window (row, column, height, width)."""
         names = bands or self.bands
         if not names:
             raise ValueError("bands: neither the request nor the server names any")
-        return npy(lattice_record(*window, names, self.dtype))
+        return npy(lattice_record(window, names, self.dtype))
 
 
-def lattice_values(
-    row: int, column: int, height: int, width: int, band: int, dtype: str
-) -> NDArray[Any]:
+def lattice_values(window: Window, band: int, dtype: str) -> NDArray[Any]:
     """Return the values (y, x) of the ``band``-th band from 0 in a window of the lattice.
 
     Integers fill their type's positive range; floating point lies in [0, 1).
     """
+    row, column, height, width = window
     rows = np.arange(row, row + height, dtype=np.int64).astype(np.uint32)[:, None]
     columns = np.arange(column, column + width, dtype=np.int64).astype(np.uint32)[None, :]
     seed = np.uint32((band + 1) * 0x9E3779B1 & 0xFFFFFFFF)
@@ -77,15 +77,11 @@ def lattice_values(
     return (mixed & np.uint32(min(int(np.iinfo(kind).max), 0xFFFFFFFF))).astype(kind)
 
 
-def lattice_record(
-    row: int, column: int, height: int, width: int, bands: Sequence[str], dtype: str
-) -> NDArray[np.void]:
+def lattice_record(window: Window, bands: Sequence[str], dtype: str) -> NDArray[np.void]:
     """Return a window as the service does: an array of records, one field a band."""
-    record = np.empty((height, width), [(name, dtype) for name in bands])
+    record = np.empty(window[2:], [(name, dtype) for name in bands])
     for number, name in enumerate(bands):
-        record[name] = (
-            1 if name == VALID else lattice_values(row, column, height, width, number, dtype)
-        )
+        record[name] = 1 if name == VALID else lattice_values(window, number, dtype)
     return record
 
 
