@@ -5,15 +5,24 @@ https://developers.google.com/earth-engine/reference/rest/v1/Expression
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from geo_assets_tests.emulators.earth_engine.algorithms import ALGORITHMS
-from geo_assets_tests.emulators.earth_engine.values import bad_request
+from geo_assets_tests.emulators.earth_engine.values import Image, bad_request, remembered
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from geo_assets_tests.emulators.earth_engine.assets import Assets
+
+
+@dataclass(frozen=True)
+class _Scope:
+    """Arguments in sight, and the values that were evaluated with them."""
+
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    known: dict[str, Any] = field(default_factory=dict)
 
 
 class Interpreter:
@@ -23,7 +32,6 @@ class Interpreter:
         self._values: Mapping[str, Any] = expression.get("values") or {}
         self._result = str(expression.get("result"))
         self._assets = assets
-        self._known: dict[str, Any] = {}
 
     def result(self) -> Any:
         """Return what the expression is.
@@ -31,19 +39,19 @@ class Interpreter:
         Raises:
             ServiceError: If it is no expression, or one that this service cannot evaluate.
         """
-        return self._reference(self._result, {})
+        return self._reference(self._result, _Scope())
 
-    def _reference(self, name: str, environment: Mapping[str, Any]) -> Any:
+    def _reference(self, name: str, scope: _Scope) -> Any:
         if name not in self._values:
             raise bad_request(f"Invalid argument: no value {name!r} in the expression.")
-        # Without arguments in sight a value is the same wherever it is referred to.
-        if environment:
-            return self._node(self._values[name], environment)
-        if name not in self._known:
-            self._known[name] = self._node(self._values[name], environment)
-        return self._known[name]
+        # With the same arguments a value is the same wherever it is referred to; so are its
+        # pixels, which would else be made once a reference.
+        if name not in scope.known:
+            value = self._node(self._values[name], scope)
+            scope.known[name] = remembered(value) if isinstance(value, Image) else value
+        return scope.known[name]
 
-    def _node(self, node: Mapping[str, Any], environment: Mapping[str, Any]) -> Any:  # noqa: PLR0911  # a kind each
+    def _node(self, node: Mapping[str, Any], scope: _Scope) -> Any:  # noqa: PLR0911  # a kind each
         [(kind, content)] = node.items()
         match kind:
             case "constantValue":
@@ -53,38 +61,35 @@ class Interpreter:
             case "bytesValue":
                 return content
             case "valueReference":
-                return self._reference(str(content), environment)
+                return self._reference(str(content), scope)
             case "argumentReference":
-                return environment[content]
+                return scope.arguments[content]
             case "arrayValue":
-                return [self._node(item, environment) for item in content.get("values", [])]
+                return [self._node(item, scope) for item in content.get("values", [])]
             case "dictionaryValue":
                 values = content.get("values", {})
-                return {key: self._node(item, environment) for key, item in values.items()}
+                return {key: self._node(item, scope) for key, item in values.items()}
             case "functionDefinitionValue":
-                return self._function(content, environment)
+                return self._function(content, scope)
             case "functionInvocationValue":
-                return self._invocation(content, environment)
+                return self._invocation(content, scope)
         raise bad_request(f"Invalid argument: a node of the unknown kind {kind!r}.")
 
-    def _function(self, content: Mapping[str, Any], environment: Mapping[str, Any]) -> Any:
+    def _function(self, content: Mapping[str, Any], scope: _Scope) -> Any:
         names = content.get("argumentNames", [])
 
         def function(*arguments: Any) -> Any:
-            inner = {**environment, **dict(zip(names, arguments, strict=True))}
-            return self._reference(str(content["body"]), inner)
+            inner = {**scope.arguments, **dict(zip(names, arguments, strict=True))}
+            return self._reference(str(content["body"]), _Scope(inner))
 
         return function
 
-    def _invocation(self, content: Mapping[str, Any], environment: Mapping[str, Any]) -> Any:
+    def _invocation(self, content: Mapping[str, Any], scope: _Scope) -> Any:
         arguments = {
-            name: self._node(value, environment)
-            for name, value in content.get("arguments", {}).items()
+            name: self._node(value, scope) for name, value in content.get("arguments", {}).items()
         }
         if "functionReference" in content:
-            return self._reference(str(content["functionReference"]), environment)(
-                *arguments.values()
-            )
+            return self._reference(str(content["functionReference"]), scope)(*arguments.values())
         name = content["functionName"]
         if name not in ALGORITHMS:
             raise bad_request(f"Unknown algorithm {name!r} in this loopback service.")

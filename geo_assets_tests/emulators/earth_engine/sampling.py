@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from affine import Affine
 from odc.geo.geobox import GeoBox
 from pyproj import Transformer
 
@@ -80,5 +81,5 @@ def _bilinear(data: NDArray, mask: NDArray, row: NDArray, col: NDArray, known: N
 
 
 def _window(projection: Projection, row: int, col: int, shape: tuple[int, int]) -> GeoBox:
-    affine = projection.transform * projection.transform.translation(col, row)
+    affine = projection.transform @ Affine.translation(col, row)
     return GeoBox(shape, affine, projection.crs)

@@ -46,7 +46,7 @@ class Projection:
         own, its = self.transform, grid.affine
         if not np.allclose(own[:2] + own[3:5], its[:2] + its[3:5], rtol=1e-9, atol=1e-12):
             return None
-        col, row = ~own * (its.c, its.f)
+        col, row = ~own @ (its.c, its.f)
         if abs(col - round(col)) > 1e-6 or abs(row - round(row)) > 1e-6:
             return None
         return round(row), round(col)
@@ -54,6 +54,10 @@ class Projection:
 
 DEFAULT = Projection("EPSG:4326", Affine(1, 0, 0, 0, -1, 0))
 """The projection of every composite: degrees, whatever its images had."""
+
+
+_REMEMBERED = 64
+"""Bands on grids whose pixels are kept while an expression is answered."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +116,28 @@ def mapped(image: Image, change: Callable[[Array], Array], dtype: str | None = N
 
     bands = tuple(replace(band, dtype=dtype or band.dtype) for band in image.bands)
     return replace(image, bands=bands, pull=pull, id=None)
+
+
+def remembered(image: Image) -> Image:
+    """Return an image that makes the pixels of its bands once a grid; only of the last few grids.
+
+    Many threads may pull it: at worst two make the same pixels.
+    """
+    made: dict[tuple[Any, ...], Pixels] = {}
+
+    def pull(grid: GeoBox, wanted: Sequence[int]) -> list[Pixels]:
+        place = (str(grid.crs), tuple(grid.affine), tuple(grid.shape))
+        found = {position: made.get((place, position)) for position in wanted}
+        missing = [position for position, part in found.items() if part is None]
+        if missing:
+            parts = image.pull(grid, missing)
+            if len(made) > _REMEMBERED:
+                made.clear()
+            for position, part in zip(missing, parts, strict=True):
+                found[position] = made[place, position] = part
+        return [found[position] for position in wanted]
+
+    return replace(image, pull=pull)
 
 
 def constant(value: float | Sequence[float]) -> Image:
