@@ -13,6 +13,7 @@ import geopandas
 import numpy as np
 import rasterio
 from odc.geo.geobox import GeoBox
+from rasterio.enums import MaskFlags
 from rasterio.windows import Window
 from shapely.geometry import shape as shape_of
 
@@ -228,14 +229,16 @@ def _read(
     positions = [band + 1 for band in wanted]
     data = file.read(positions, window=window) if inside else None
     nodata = file.nodatavals
+    separate = MaskFlags.per_dataset in file.mask_flag_enums[0]
+    apart = file.dataset_mask(window=window) if inside and separate else None
     for number, band in enumerate(wanted):
         values = np.zeros(size, file.dtypes[band])
         mask = np.zeros(size, bool)
         if data is not None:
             values[here] = data[number]
             missing = nodata[band]
-            there = np.ones(data[number].shape, bool)
-            if missing is not None:
+            there = np.ones(data[number].shape, bool) if apart is None else apart > 0
+            if apart is None and missing is not None:
                 there = ~np.isnan(data[number]) if np.isnan(missing) else data[number] != missing
             mask[here] = there
         parts.append((values, mask))

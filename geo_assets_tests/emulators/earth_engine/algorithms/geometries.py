@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import shapely
 from pyproj import CRS, Transformer
-from shapely.ops import transform
 
 from geo_assets_tests.emulators.earth_engine.algorithms.registry import algorithm
 from geo_assets_tests.emulators.earth_engine.values import Geometry, Projection
@@ -29,7 +28,7 @@ def in_crs(geometry: Geometry, crs: str) -> BaseGeometry:
     longest = max(east - west, north - south)
     fine = geometry.shape.segmentize(longest / _PIECES) if longest > 0 else geometry.shape
     turn = Transformer.from_crs(CRS(geometry.crs), CRS(crs), always_xy=True)
-    return transform(turn.transform, fine)
+    return shapely.transform(fine, turn.transform, interleaved=False)
 
 
 def longlat(geometry: Geometry) -> BaseGeometry:
@@ -75,7 +74,12 @@ def _multi_polygon(
     return _turned(shapely.MultiPolygon([(c[0], c[1:]) for c in coordinates]), crs)
 
 
-@algorithm("GeometryConstructors.Rectangle", "GeometryConstructors.BBox")
+@algorithm("GeometryConstructors.BBox")
+def _bbox(west: float, south: float, east: float, north: float) -> Geometry:
+    return Geometry(shapely.box(west, south, east, north))
+
+
+@algorithm("GeometryConstructors.Rectangle")
 def _rectangle(
     coordinates: list[Any],
     crs: Any = None,
@@ -102,15 +106,15 @@ def _point(coordinates: list[float], crs: Any = None, geodesic: bool = True) -> 
 def _buffer(
     geometry: Geometry,
     distance: float,
-    maxError: Any = None,
-    proj: Any = None,  # noqa: N803, ARG001
+    maxError: Any = None,  # noqa: N803, ARG001
+    proj: Any = None,  # noqa: ARG001
 ) -> Geometry:
     middle = longlat(geometry).centroid
     local = f"+proj=aeqd +lat_0={middle.y} +lon_0={middle.x} +datum=WGS84 +units=m"
     turn = Transformer.from_crs(_LONGLAT, CRS(local), always_xy=True)
     back = Transformer.from_crs(CRS(local), _LONGLAT, always_xy=True)
-    grown = transform(turn.transform, longlat(geometry)).buffer(distance)
-    return Geometry(transform(back.transform, grown))
+    grown = shapely.transform(longlat(geometry), turn.transform, interleaved=False).buffer(distance)
+    return Geometry(shapely.transform(grown, back.transform, interleaved=False))
 
 
 @algorithm("Geometry.bounds")

@@ -37,7 +37,7 @@ def as_image(value: Any) -> Image:
 def binary(
     left: Any, right: Any, function: Callable[[Array, Array], Array], dtype: str | None = None
 ) -> Image:
-    """Return band by band what a function makes of two images; one band goes with all of the other."""
+    """Return band by band what a function makes of two images; one band goes with all."""
     one, other = as_image(left), as_image(right)
     count = max(len(one.bands), len(other.bands))
     if {len(one.bands), len(other.bands)} - {1, count}:
@@ -126,37 +126,32 @@ def _cast(dtype: str) -> Callable[[Array], Array]:
 
 
 for _name, _dtype in {
-    "toUint8": "uint8",
-    "toByte": "uint8",
-    "byte": "uint8",
-    "toInt8": "int8",
-    "toUint16": "uint16",
-    "uint16": "uint16",
-    "toInt16": "int16",
-    "toShort": "int16",
-    "toUint32": "uint32",
-    "toInt32": "int32",
-    "toInt": "int32",
-    "toInt64": "int64",
-    "toFloat": "float32",
-    "float": "float32",
-    "toDouble": "float64",
-    "double": "float64",
+    "Uint8": "uint8",
+    "Byte": "uint8",
+    "Int8": "int8",
+    "Uint16": "uint16",
+    "Int16": "int16",
+    "Short": "int16",
+    "Uint32": "uint32",
+    "Int32": "int32",
+    "Int": "int32",
+    "Int64": "int64",
+    "Long": "int64",
+    "Float": "float32",
+    "Double": "float64",
 }.items():
-    _unary(f"Image.{_name}", _cast(_dtype), _dtype)
+    _unary(f"Image.to{_name}", _cast(_dtype), _dtype)
+    _unary(f"Image.{_name.lower()}", _cast(_dtype), _dtype)
 
 
-def reduced(stack: Sequence[Pixels], reducer: Reducer) -> Pixels:
+def reduced(stack: Sequence[Pixels], reducer: Reducer) -> Pixels:  # noqa: PLR0911  # one a reducer
     """Return one value a pixel of many, of those that are not masked."""
-    data = np.stack([np.asarray(part[0], np.float64) for part in stack])
     mask = np.stack([part[1] for part in stack])
     known = mask.any(axis=0)
-    whole = bool(mask.all())
+    if reducer.name == "median":
+        return _median([part[0] for part in stack], mask), known
+    data = np.stack([np.asarray(part[0], np.float64) for part in stack])
     match reducer.name:
-        case "median":
-            if whole:
-                return np.median(data, axis=0), known
-            return np.nanmedian(_spare(np.where(mask, data, np.nan), known), axis=0), known
         case "mean":
             count = np.maximum(mask.sum(axis=0), 1)
             return np.where(mask, data, 0).sum(axis=0) / count, known
@@ -176,16 +171,28 @@ def reduced(stack: Sequence[Pixels], reducer: Reducer) -> Pixels:
     raise bad_request(f"Reducer.{reducer.name} is unknown to this loopback service.")
 
 
-def _spare(data: Array, known: Array) -> Array:
-    """Without columns of nothing but NaN, of which numpy warns."""
-    data[:, ~known] = 0
-    return data
+def _median(layers: Sequence[Array], mask: Array) -> Array:
+    """Return the median of what is not masked, float64; 0 where everything is.
+
+    Values are sorted in their own dtype, the masked ones behind the others.
+    """
+    data = np.stack(layers)
+    if mask.all():
+        data.sort(axis=0)
+        middle = len(data) // 2
+        return (data[(len(data) - 1) // 2].astype(np.float64) + data[middle]) / 2
+    wide = np.where(mask, data, np.inf)
+    wide.sort(axis=0)
+    count = mask.sum(axis=0)
+    low = np.take_along_axis(wide, np.maximum(count - 1, 0)[None] // 2, 0)[0]
+    high = np.take_along_axis(wide, count[None] // 2, 0)[0]
+    return np.where(count > 0, (low + high) / 2, 0)
 
 
 def reduce_collection(collection: ImageCollection, reducer: Reducer, suffix: str = "") -> Image:
     """Return one image of many, band by band; it has the default projection and no edges."""
     if not collection.images:
-        return Image((), lambda grid, wanted: [])
+        return Image((), lambda grid, wanted: [])  # noqa: ARG005  # a pull's arguments
     first = collection.images[0]
     exact = reducer.name in {"min", "max", "first", "last"}
     bands = tuple(
@@ -324,7 +331,7 @@ def _unmask(input: Image, value: Any = 0, sameFootprint: bool = True) -> Image: 
 
 
 @algorithm("Image.focalMax", "Image.focal_max")
-def _focal_max(
+def _focal_max(  # noqa: PLR0917  # the service's arguments
     image: Image,
     radius: float = 1.5,
     kernelType: str = "circle",  # noqa: N803
@@ -332,7 +339,7 @@ def _focal_max(
     iterations: int = 1,
     kernel: Any = None,
 ) -> Image:
-    """A circle in pixels of the grid asked for, which must count in metres where metres are said."""
+    """A circle in pixels of the grid asked for; metres are those of the grid's CRS."""
     from scipy.ndimage import maximum_filter
 
     if kernelType != "circle" or iterations != 1 or kernel is not None:

@@ -239,7 +239,7 @@ def _link_collection(
 
 
 @algorithm("Image.visualize")
-def _visualize(
+def _visualize(  # noqa: PLR0917  # the service's arguments
     image: Image,
     bands: Any = None,
     gain: Any = None,
@@ -283,7 +283,7 @@ def _three(value: Any, count: int) -> list[float]:
 
 
 @algorithm("Image.clipToBoundsAndScale")
-def _clip_to_bounds_and_scale(
+def _clip_to_bounds_and_scale(  # noqa: PLR0917  # the service's arguments
     input: Image,  # noqa: A002
     geometry: Any = None,
     width: int | None = None,
