@@ -72,6 +72,7 @@ class Service:
         Raises:
             ServiceError: If it makes no sense, or asks for what is not there.
         """
+        self._notice_changes()
         found = _PROJECT.fullmatch(unquote(request.path))
         if found is None:
             raise service_errors.not_found(request.path)
@@ -114,7 +115,6 @@ class Service:
         Raises:
             ServiceError: As the service refuses.
         """
-        self._notice_changes()
         match call.kind:
             case "algorithms":
                 return Reply(200, algorithms())
