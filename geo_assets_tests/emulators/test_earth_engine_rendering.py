@@ -203,3 +203,11 @@ def test_a_lattice_function_gives_the_pixels_of_any_window():
     row, col = np.mgrid[45 : 45 + SHAPE[0], 55 : 55 + SHAPE[1]]
     inside = (row < 50) & (col < 60)
     np.testing.assert_array_equal(got["b"], np.where(inside, row * 100 + col + 1, 0))
+
+
+def test_a_picture_that_was_cut_before_it_was_stretched_keeps_its_size(world):
+    assets, _ = world
+    area = ee.Geometry.Rectangle([500_000, 4_999_760, 500_300, 5_000_000], CRS, False, True)
+    cut = scene().clipToBoundsAndScale(geometry=area, width=15, height=12)
+    stretched = cut.visualize(bands=["R"], min=0, max=1000)
+    assert Picture.open(io.BytesIO(render(asked(stretched, assets), "PNG"))).size == (15, 12)

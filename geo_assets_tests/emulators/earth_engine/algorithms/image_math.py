@@ -238,8 +238,9 @@ def _reduce_bands(image: Image, reducer: Reducer) -> Image:
     def pull(grid: GeoBox, wanted: Sequence[int]) -> list[Pixels]:
         return [reduced(image.all(grid), reducer) for _ in wanted]
 
-    projection = image.bands[0].projection if image.bands else Band("").projection
-    return Image((Band(reducer.name, "float64", projection),), pull, image.properties)
+    first = image.bands[0] if image.bands else Band("")
+    band = replace(first, name=reducer.name, dtype="float64")
+    return Image((band,), pull, image.properties, image.footprint)
 
 
 @algorithm("Image.where")
@@ -361,10 +362,3 @@ def _focal_max(  # noqa: PLR0917  # the service's arguments
         return answers
 
     return replace(image, pull=pull, id=None)
-
-
-def at(projection: Projection, image: Image) -> Image:
-    """Return an image that says it lies on a projection."""
-    return replace(
-        image, bands=tuple(replace(band, projection=projection, shape=None) for band in image.bands)
-    )

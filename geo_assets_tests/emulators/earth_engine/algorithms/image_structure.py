@@ -268,8 +268,8 @@ def _visualize(  # noqa: PLR0917  # the service's arguments
             answers.append((np.rint(np.clip(share, 0, 1) * 255).astype(np.uint8), known))
         return answers
 
-    projection = chosen.bands[0].projection
-    drawn = tuple(Band(f"vis-{name}", "uint8", projection) for name in ("red", "green", "blue"))
+    first = replace(chosen.bands[0], dtype="uint8")
+    drawn = tuple(replace(first, name=f"vis-{name}") for name in ("red", "green", "blue"))
     return Image(drawn, pull, image.properties, image.footprint)
 
 
