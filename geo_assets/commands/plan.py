@@ -124,14 +124,15 @@ def _rasters(partition: Partition) -> tuple[int, int]:
 def _requests(partition: Partition, chips: int) -> int:
     """Requests to a server that composes scenes itself: one a chip, and one a preview.
 
-    A picture is made by one request and fetched by another; a confirmed chip is asked for twice.
+    A chip that is a picture is named by one request and fetched by another; what is confirmed is
+    asked twice.
     """
     campaign = partition.campaign
-    a_chip = 2 if campaign.chips.format in {"png", "jpg"} else 1
-    if isinstance(campaign.imagery, EarthEngineImagery) and campaign.imagery.confirm == "twice":
-        a_chip *= 2
+    pictures = campaign.chips.format in {"png", "jpg"}
+    imagery = campaign.imagery
+    confirmed = isinstance(imagery, EarthEngineImagery) and imagery.confirm == "twice"
     previews = sum(bool(area.items) for area in cluster_areas(partition).values())
-    return chips * a_chip + previews
+    return (chips * (1 + pictures) + previews) * (1 + confirmed)
 
 
 def _bytes_of_a_pixel(campaign: Campaign) -> int:

@@ -1,15 +1,19 @@
 from __future__ import annotations
 
+import datetime as dt
+
+import dagster as dg
 import pytest
 import rasterio
 import xarray
 
+from geo_assets.build import build_defs
 from geo_assets.commands.plan import plan_campaign
 from geo_assets.commands.status import campaign_status
-from geo_assets.resources import ImagerySource, Results
-from geo_assets.sources.opening import open_source
-from geo_assets_tests.campaign_testing import a_campaign
-from geo_assets_tests.small_world import CHANGES
+from geo_assets.resources import Results
+from geo_assets_tests.emulators.earth_engine import Assets, ImageFile
+from geo_assets_tests.emulators.earth_engine.server import EarthEngineEmulator
+from geo_assets_tests.small_world import write_world
 
 
 def test_a_run_does_what_was_planned(finished, tmp_path):
@@ -42,31 +46,34 @@ def test_reads_are_bands_of_scenes(finished, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("changes", "a_chip"),
-    [
-        ({}, 1),
-        ({"imagery.confirm": "twice"}, 2),
-        ({"chips.format": "png"}, 2),
-        ({"chips.format": "jpg", "imagery.confirm": "twice"}, 4),
-    ],
-    ids=["pixels", "confirmed", "pictures", "confirmed pictures"],
+    "changes",
+    [{}, {"chips.format": "png"}, {"chips.format": "jpg", "imagery.confirm": "twice"}],
+    ids=["pixels", "pictures", "confirmed pictures"],
 )
-def test_reads_of_a_server_are_requests(finished, tmp_path, monkeypatch, changes, a_chip):
-    """One for each chip and each preview. The raster stands for a server: no pixel is asked."""
-    folder = finished.campaign.areas.file.parent
-    (tmp_path / "areas.geojson").write_bytes((folder / "areas.geojson").read_bytes())
-    raster = open_source(finished.campaign, finished.layout)
-    monkeypatch.setattr(ImagerySource, "open", lambda *_: raster)
-    server = {"imagery": {"kind": "earth-engine", "collection": "x"}}
-    campaign = a_campaign(tmp_path, CHANGES | {"splits": ["train", "test"]} | server | changes)
-    layout = Results(data=str(tmp_path / "data")).layout("tiny")
-    planned = plan_campaign(campaign, layout)
-    others = plan_campaign(finished.campaign, layout)
-    for plan, other in zip(planned, others, strict=True):
-        assert (plan.scenes, plan.chips) == (other.scenes, other.chips)
-        assert plan.reads == plan.chips * a_chip + (plan.clusters > 0)
-        assert plan.megabytes == plan.chips * 16 * 16 * 3 * 4 / 1024**2
-    assert sum(plan.reads for plan in planned) > 0
+def test_a_server_is_asked_as_often_as_was_planned(tmp_path, monkeypatch, changes):
+    imagery = {"imagery": {"kind": "earth-engine", "collection": "users/me/fields"}, "cube": None}
+    one = {"folds": ["north"], "splits": ["train"]}
+    write_world(tmp_path)
+    assets = Assets()
+    noon = dt.datetime(2021, 6, 1, 12, tzinfo=dt.UTC)
+    assets.add_collection("users/me/fields", [ImageFile("2021", tmp_path / "image.tif", noon)])
+    with (
+        EarthEngineEmulator(assets) as emulator,
+        dg.DagsterInstance.ephemeral() as instance,
+    ):
+        monkeypatch.setenv("GEO_ASSETS_EE_URL", emulator.url)
+        monkeypatch.setenv("GEO_ASSETS_EE_PROJECT", "test")
+        monkeypatch.setenv("GEO_ASSETS_EE_LIMITS", str(tmp_path / "limits"))
+        campaign = write_world(tmp_path, imagery | one | changes)
+        results = Results(data=str(tmp_path / "data"))
+        (plan,) = plan_campaign(campaign, results.layout("tiny"))
+        assert not {"pixels", "thumbnail"} & set(emulator.ledger.calls)
+        job = build_defs(campaign, {"results": results}).resolve_job_def("everything")
+        job.execute_in_process(instance=instance, partition_key="north|train")
+        calls = emulator.ledger.calls
+    assert plan.chips > 0
+    assert plan.megabytes == plan.chips * 16 * 16 * 3 * 4 / 1024**2
+    assert calls["pixels"] + calls["thumbnail"] == plan.reads
 
 
 def test_planning_publishes_nothing(finished, tmp_path):
