@@ -344,3 +344,17 @@ def test_the_command_serves_until_it_is_told_to_end():
         finally:
             server.send_signal(signal.SIGTERM)
         assert server.wait(timeout=30) == 0
+
+
+def test_what_breaks_inside_is_told_and_kept_for_the_test(monkeypatch, caplog):
+    with EarthEngineEmulator(canned=CANNED) as emulator:
+
+        def broken(_call):
+            raise ZeroDivisionError("by accident")
+
+        monkeypatch.setattr(emulator.service, "answer", broken)
+        reply = Client(emulator).pixels()
+    assert (reply.status, emulator.breakages) == (500, ["ZeroDivisionError: by accident"])
+    assert "by accident" in reply.json()["error"]["message"]
+    assert "image:computePixels" in caplog.text
+    assert emulator.slots.in_flight == 0

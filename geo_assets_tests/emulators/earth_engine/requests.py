@@ -63,7 +63,7 @@ class Bodies:
             if known is not None:
                 text, expression = known
                 rest = body[:start] + b"null" + body[start + len(text) :]
-                return expression, _object(rest)
+                return expression, parsed(rest)
         return self._learn(body, start)
 
     def forget(self) -> None:
@@ -80,7 +80,7 @@ class Bodies:
         return None
 
     def _learn(self, body: bytes, start: int) -> tuple[Expression, dict[str, Any]]:
-        fields = _object(body)
+        fields = parsed(body)
         graph = fields.get("expression")
         if not isinstance(graph, dict):
             raise invalid("Expression is required.")
@@ -97,7 +97,12 @@ class Bodies:
         return expression, fields
 
 
-def _object(body: bytes) -> dict[str, Any]:
+def parsed(body: bytes) -> dict[str, Any]:
+    """Return a body's fields.
+
+    Raises:
+        ServiceError: If it is no JSON object.
+    """
     try:
         fields = json.loads(body)
     except ValueError as error:

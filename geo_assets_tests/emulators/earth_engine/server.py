@@ -9,8 +9,9 @@ request is in flight from when it was read to when its answer leaves.
 
 from __future__ import annotations
 
+import logging
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
 from geo_assets_tests.emulators.earth_engine import service_errors
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from geo_assets_tests.emulators.earth_engine.faults import FaultKind
     from geo_assets_tests.emulators.earth_engine.http_connections import Connection, Request
     from geo_assets_tests.emulators.earth_engine.service import Call
+
+_LOG = logging.getLogger(__name__)
 
 
 class EarthEngineEmulator:
@@ -68,6 +71,8 @@ class EarthEngineEmulator:
         self.faults = faults or FaultPlan()
         self.free_slots_late = free_slots_late
         self.ledger = Ledger()
+        self.breakages: list[str] = []
+        """Faults of the emulator itself, which a test wants to be none."""
         self.project = "test-project"
         self._http = HttpServer(self._respond, port)
         self._discovery = b""
@@ -132,17 +137,26 @@ class EarthEngineEmulator:
                 fault = entry.fault = plan.pick(call.key, entry.attempt)
             if self.latency_s:
                 connection.stopping.wait(self.latency_s)
-            error = None if fault is None else plan.error(fault)
-            if error is not None:
-                raise error
-            reply = self.service.answer(call)
-            if fault is not None:
-                reply = altered(reply, fault, plan, entry)
+            reply = self._reply(call, fault, exchange)
         except ServiceError as error:
             fault = None
             reply = _error(error)
             entry.retry_after_s = error.retry_after_s
+        except Exception as error:
+            fault = None
+            _LOG.exception("%s %s", request.method, request.path)
+            broken = f"{type(error).__name__}: {error}"
+            self.breakages.append(broken)
+            reply = _error(replace(service_errors.INTERNAL, message=f"Emulator broke: {broken}"))
         self._answer(exchange, reply, fault)
+
+    def _reply(self, call: Call, fault: FaultKind | None, exchange: _Exchange) -> Reply:
+        if fault is None:
+            return self.service.answer(call)
+        error = exchange.plan.error(fault)
+        if error is not None:
+            raise error
+        return altered(self.service.answer(call), fault, exchange.plan, exchange.entry)
 
     def _enter(self, request: Request, call: Call, slot: _Slot) -> Entry:
         if call.pixels:

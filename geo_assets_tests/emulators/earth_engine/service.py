@@ -23,6 +23,7 @@ from geo_assets_tests.emulators.earth_engine.requests import (
     Expression,
     chip_key,
     lattice_window,
+    parsed,
 )
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ class Service:
         if len(request.body) > service_errors.MAX_BODY_BYTES:
             raise service_errors.payload_too_large()
         if target.endswith(":getPixels"):
-            fields = json.loads(request.body)
+            fields = parsed(request.body)
             key = chip_key(fields["grid"]) if "grid" in fields else target
             return Call("pixels", project, target, key, None, fields)
         kinds = {
