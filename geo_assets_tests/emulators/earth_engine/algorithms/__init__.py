@@ -2,11 +2,26 @@
 
 from geo_assets_tests.emulators.earth_engine.algorithms import (
     collections,
+    elements,
     geometries,
     image_math,
     image_structure,
+    masks,
+    pictures,
+    reducers,
     tables,
 )
 from geo_assets_tests.emulators.earth_engine.algorithms.registry import ALGORITHMS
 
-__all__ = ["ALGORITHMS", "collections", "geometries", "image_math", "image_structure", "tables"]
+__all__ = [
+    "ALGORITHMS",
+    "collections",
+    "elements",
+    "geometries",
+    "image_math",
+    "image_structure",
+    "masks",
+    "pictures",
+    "reducers",
+    "tables",
+]

@@ -1,4 +1,4 @@
-"""Bands, grids and pictures: what an image is made of and where it lies."""
+"""Bands and grids: what an image is made of and where it lies."""
 
 # Argument names are the service's.
 
@@ -42,11 +42,12 @@ def _load(assets: Any, id: str, version: int | None = None) -> Image:  # noqa: A
 
 
 @algorithm("Image.select")
-def _select(
+def select(
     input: Image,  # noqa: A002
     bandSelectors: Sequence[Any] = (".*",),  # noqa: N803
     newNames: Sequence[str] | None = None,  # noqa: N803
 ) -> Image:
+    """Return some bands of an image, by name or number, maybe with new names."""
     selectors = list(bandSelectors)
     positions = (
         list(range(len(input.bands)))
@@ -67,7 +68,7 @@ def _select(
 
 @algorithm("Image.rename")
 def _rename(input: Image, names: Sequence[str]) -> Image:  # noqa: A002
-    return _select(input, [".*"], list(names))
+    return select(input, [".*"], list(names))
 
 
 @algorithm("Image.addBands")
@@ -79,7 +80,7 @@ def _add_bands(
 ) -> Image:
     if overwrite:
         raise bad_request("Image.addBands(overwrite) is unknown to this loopback service.")
-    added = srcImg if names is None else _select(srcImg, names)
+    added = srcImg if names is None else select(srcImg, names)
     own = len(dstImg.bands)
     taken = set(dstImg.named())
     new = []
@@ -140,7 +141,8 @@ def as_projection(crs: Any, transform: Sequence[float] | None = None) -> Project
     return Projection(code, Affine(1, 0, 0, 0, 1, 0) if transform is None else Affine(*transform))
 
 
-def _on(image: Image, projection: Projection) -> Image:
+def on(image: Image, projection: Projection) -> Image:
+    """Return an image that says it lies on a projection, without edges."""
     bands = tuple(replace(band, projection=projection, shape=None) for band in image.bands)
     return replace(image, bands=bands, id=None)
 
@@ -159,7 +161,7 @@ def _reproject(
     def pull(grid: GeoBox, wanted: Sequence[int]) -> list[Pixels]:
         return sampled(image.pull, grid, projection, wanted)
 
-    return _on(replace(image, pull=pull), projection)
+    return on(replace(image, pull=pull), projection)
 
 
 @algorithm("Image.setDefaultProjection")
@@ -172,7 +174,7 @@ def _set_default_projection(
     projection = as_projection(crs, crsTransform)
     if scale is not None:
         projection = replace(projection, transform=Affine(scale, 0, 0, 0, -scale, 0))
-    return _on(image, projection)
+    return on(image, projection)
 
 
 @algorithm("Image.resample")
@@ -190,7 +192,8 @@ def _resample(image: Image, mode: str = "bilinear") -> Image:
 
 
 @algorithm("Image.clip")
-def _clip(input: Image, geometry: Any) -> Image:  # noqa: A002
+def clip(input: Image, geometry: Any) -> Image:  # noqa: A002
+    """Return an image masked outside a geometry: pixels count by their centres."""
     shape = as_geometry(geometry)
 
     def pull(grid: GeoBox, wanted: Sequence[int]) -> list[Pixels]:
@@ -230,109 +233,9 @@ def _link_collection(
     wanted = input.properties.get(matchPropertyName)
     for image in imageCollection.images:
         if image.properties.get(matchPropertyName) == wanted:
-            return _add_bands(input, _select(image, names))
+            return _add_bands(input, select(image, names))
 
     def nothing(grid: GeoBox, positions: Sequence[int]) -> list[Pixels]:
         return [(np.zeros(grid.shape), np.zeros(grid.shape, bool)) for _ in positions]
 
     return _add_bands(input, Image(tuple(Band(name) for name in names), nothing))
-
-
-@algorithm("Image.visualize")
-def _visualize(  # noqa: PLR0917  # the service's arguments
-    image: Image,
-    bands: Any = None,
-    gain: Any = None,
-    bias: Any = None,
-    min: Any = None,  # noqa: A002
-    max: Any = None,  # noqa: A002
-    gamma: Any = None,
-    opacity: Any = None,
-    palette: Any = None,
-    forceRgbOutput: bool = False,  # noqa: N803, ARG001
-) -> Image:
-    if any(option is not None for option in (gain, bias, gamma, opacity, palette)):
-        raise bad_request("Image.visualize: this loopback service knows bands, min and max.")
-    chosen = image if bands is None else _select(image, _listed(bands))
-    low, high = (
-        _three(value, len(chosen.bands)) for value in (min or 0, 255 if max is None else max)
-    )
-
-    def pull(grid: GeoBox, wanted: Sequence[int]) -> list[Pixels]:
-        parts = chosen.all(grid)
-        known = np.logical_and.reduce([mask for _, mask in parts])
-        answers = []
-        for position in wanted:
-            source = position if len(parts) == 3 else 0
-            share = (parts[source][0].astype(float) - low[source]) / (high[source] - low[source])
-            answers.append((np.rint(np.clip(share, 0, 1) * 255).astype(np.uint8), known))
-        return answers
-
-    first = replace(chosen.bands[0], dtype="uint8")
-    drawn = tuple(replace(first, name=f"vis-{name}") for name in ("red", "green", "blue"))
-    return Image(drawn, pull, image.properties, image.footprint)
-
-
-def _listed(value: Any) -> list[str]:
-    return value.split(",") if isinstance(value, str) else list(value)
-
-
-def _three(value: Any, count: int) -> list[float]:
-    values = [float(v) for v in (value if isinstance(value, list) else [value])]
-    return values * count if len(values) == 1 else values
-
-
-@algorithm("Image.clipToBoundsAndScale")
-def _clip_to_bounds_and_scale(  # noqa: PLR0917  # the service's arguments
-    input: Image,  # noqa: A002
-    geometry: Any = None,
-    width: int | None = None,
-    height: int | None = None,
-    maxDimension: int | None = None,  # noqa: N803
-    scale: float | None = None,
-) -> Image:
-    """Give an image edges: the bounds of a geometry in its CRS, cut into the pixels asked for.
-
-    A geometry in another CRS is brought into the image's own.
-    """
-    projection = input.bands[0].projection
-    crs = projection.crs
-    west, south, east, north = in_crs(as_geometry(geometry), crs).bounds
-    if scale is not None:
-        width, height = round((east - west) / scale), round((north - south) / scale)
-    elif maxDimension is not None:
-        longest = np.maximum(east - west, north - south)
-        width = int(np.maximum(1, round((east - west) / longest * maxDimension)))
-        height = int(np.maximum(1, round((north - south) / longest * maxDimension)))
-    elif width is None or height is None:
-        size = abs(projection.transform.a), abs(projection.transform.e)
-        width, height = round((east - west) / size[0]), round((north - south) / size[1])
-    affine = Affine((east - west) / width, 0, west, 0, -(north - south) / height, north)
-    made = _on(input, Projection(crs, affine))
-    clipped = _clip(made, geometry)
-    bands = tuple(replace(band, shape=(int(height), int(width))) for band in made.bands)
-    return replace(clipped, bands=bands)
-
-
-@algorithm("Element.set")
-def _set(object: Any, key: str, value: Any) -> Any:  # noqa: A002
-    return replace(object, properties={**object.properties, key: value})
-
-
-@algorithm("Element.get")
-def _get(object: Any, property: str) -> Any:  # noqa: A002
-    return object.properties.get(property)
-
-
-@algorithm("Element.setMulti")
-def _set_multi(object: Any, properties: dict[str, Any]) -> Any:  # noqa: A002
-    return replace(object, properties={**object.properties, **properties})
-
-
-@algorithm("Element.copyProperties")
-def _copy_properties(
-    destination: Any, source: Any, properties: Any = None, exclude: Any = None
-) -> Any:
-    names = properties or [name for name in source.properties if not name.startswith("system:")]
-    taken = {n: source.properties[n] for n in names if n not in (exclude or [])}
-    return replace(destination, properties={**destination.properties, **taken})

@@ -1,0 +1,34 @@
+"""Properties of images and features."""
+
+# Argument names are the service's.
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from geo_assets_tests.emulators.earth_engine.algorithms.registry import algorithm
+
+
+@algorithm("Element.set")
+def _set(object: Any, key: str, value: Any) -> Any:  # noqa: A002
+    return replace(object, properties={**object.properties, key: value})
+
+
+@algorithm("Element.get")
+def _get(object: Any, property: str) -> Any:  # noqa: A002
+    return object.properties.get(property)
+
+
+@algorithm("Element.setMulti")
+def _set_multi(object: Any, properties: dict[str, Any]) -> Any:  # noqa: A002
+    return replace(object, properties={**object.properties, **properties})
+
+
+@algorithm("Element.copyProperties")
+def _copy_properties(
+    destination: Any, source: Any, properties: Any = None, exclude: Any = None
+) -> Any:
+    names = properties or [name for name in source.properties if not name.startswith("system:")]
+    taken = {n: source.properties[n] for n in names if n not in (exclude or [])}
+    return replace(destination, properties={**destination.properties, **taken})
