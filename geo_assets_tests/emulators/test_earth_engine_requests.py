@@ -31,7 +31,7 @@ def test_a_body_read_from_memory_equals_a_body_parsed(graphs, order, fields, fir
     for number in order:
         graph = graphs[number % len(graphs)]
         whole = {"expression": graph} | fields if first else fields | {"expression": graph}
-            body = json.dumps(whole, **style).encode()
+        body = json.dumps(whole, **style).encode()
         expression, got = bodies.read(body)
         assert expression.graph == graph
         assert {name: got[name] for name in fields} == fields
