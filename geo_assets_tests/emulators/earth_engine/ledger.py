@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
+from bisect import bisect_right
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -96,23 +97,20 @@ class Ledger:
     def waits(self) -> list[Wait]:
         """Return, for each answer with Retry-After, when requests came again."""
         entries = sorted(self._copy(), key=lambda entry: entry.arrived_s)
-        waits = []
+        every = [entry.arrived_s for entry in entries]
+        of_chip: defaultdict[str, list[float]] = defaultdict(list)
         for entry in entries:
-            if entry.retry_after_s is None or entry.answered_s is None:
-                continue
-            answered = entry.answered_s
-            later = [other for other in entries if other.arrived_s > answered]
-            same = next((other.arrived_s for other in later if other.key == entry.key), None)
-            after = later[0].arrived_s if later else None
-            waits.append(
-                Wait(
-                    entry.key,
-                    entry.retry_after_s,
-                    None if same is None else same - answered,
-                    None if after is None else after - answered,
-                )
+            of_chip[entry.key].append(entry.arrived_s)
+        return [
+            Wait(
+                entry.key,
+                entry.retry_after_s,
+                _first_after(entry.answered_s, of_chip[entry.key]),
+                _first_after(entry.answered_s, every),
             )
-        return waits
+            for entry in entries
+            if entry.retry_after_s is not None and entry.answered_s is not None
+        ]
 
     def summary(self) -> dict[str, Any]:
         """Return counts in the form of JSON."""
@@ -139,3 +137,8 @@ class Ledger:
     def _copy(self) -> list[Entry]:
         with self._lock:
             return list(self.entries)
+
+
+def _first_after(moment_s: float, arrivals_s: list[float]) -> float | None:
+    position = bisect_right(arrivals_s, moment_s)
+    return arrivals_s[position] - moment_s if position < len(arrivals_s) else None
