@@ -19,6 +19,7 @@ from PIL import Image
 from shapely.geometry import box
 
 from geo_assets_tests.emulators.earth_engine.assets import Assets
+from geo_assets_tests.emulators.earth_engine.canned import StaticPixels
 from geo_assets_tests.emulators.earth_engine.faults import FaultKind, FaultPlan
 from geo_assets_tests.emulators.earth_engine.server import EarthEngineEmulator
 
@@ -157,6 +158,14 @@ def test_a_thumbnail_is_a_picture_of_its_size(emulator, file_format, kind):
     with Image.open(io.BytesIO(reply.content)) as picture:
         assert (picture.format, picture.size) == (kind, (32, 32))
     assert [entry.method for entry in emulator.ledger.entries] == ["GET"]
+
+
+def test_a_canned_payload_answers_download_urls_and_computed_pixels_alike(emulator):
+    emulator.service.canned = StaticPixels(8, 8, ("B2", "valid"))
+    asked = {"region": region(), "dimensions": "8x8", "crs": "EPSG:32614", "format": "NPY"}
+    body = requests.get(image().getDownloadURL(asked), timeout=20).content
+    request = {"expression": image(), "fileFormat": "NPY", "grid": request_grid(0, 0, 8)}
+    assert body == ee.data.computePixels(request) == emulator.service.canned.payload
 
 
 def test_features_come_page_by_page(emulator):

@@ -147,7 +147,7 @@ class HttpServer:
 
     def _serve(self, client: socket.socket) -> None:
         connection = Connection(client, self.stopping)
-        reader = client.makefile("rb", buffering=65_536)
+        reader = client.makefile("rb")
         try:
             while connection.open and not self.stopping.is_set():
                 request = _read(reader)
