@@ -14,10 +14,14 @@ import pytest
 import rasterio
 import shapely
 from affine import Affine
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays_of
 from rasterio.features import rasterize
 from rasterio.warp import Resampling, reproject
 
 from geo_assets_tests.emulators.earth_engine import Assets, ImageFile
+from geo_assets_tests.emulators.earth_engine.algorithms.reducers import reduced
 from geo_assets_tests.emulators.earth_engine.evaluation import (
     EarthEngineError,
     evaluate,
@@ -25,6 +29,7 @@ from geo_assets_tests.emulators.earth_engine.evaluation import (
     info,
     render,
 )
+from geo_assets_tests.emulators.earth_engine.values import Reducer
 from geo_assets_tests.sources.earth_engine.scripted import session_with
 
 CRS = "EPSG:32633"
@@ -377,3 +382,35 @@ def test_many_threads_get_what_one_gets(world):
     alone = [render(median, "NPY", grid) for grid in grids]
     with ThreadPoolExecutor(16) as pool:
         assert list(pool.map(lambda grid: render(median, "NPY", grid), grids)) == alone
+
+
+@given(st.data())
+@settings(max_examples=60, deadline=None)
+def test_a_median_is_numpys_whatever_is_masked(data):
+    shape = (data.draw(st.integers(1, 9)), 3, 4)
+    dtype = data.draw(st.sampled_from(["uint8", "int16", "uint16", "int32"]))
+    values = data.draw(arrays_of.arrays(dtype, shape))
+    masks = data.draw(arrays_of.arrays(bool, shape))
+    got, known = reduced(list(zip(values, masks, strict=True)), Reducer("median"))
+    np.testing.assert_array_equal(known, masks.any(axis=0))
+    oracle = np.nanmedian(np.where(masks | ~known, values, np.nan).astype(float), axis=0)
+    np.testing.assert_array_equal(got[known], oracle[known])
+
+
+def test_a_mask_band_says_where_a_raster_has_no_datum(tmp_path):
+    data, there = numbers(9), np.random.default_rng(1).random(SHAPE) > 0.4
+    path = tmp_path / "masked.tif"
+    with (
+        rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
+        rasterio.open(
+            path, "w", driver="GTiff", count=2, height=SHAPE[0], width=SHAPE[1],
+            dtype="uint16", crs=CRS, transform=GRID,
+        ) as file,
+    ):  # fmt: skip
+        file.write(data)
+        file.write_mask(there)
+    assets = Assets()
+    day = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
+    assets.add_collection(COLLECTION, [ImageFile("s0", path, day, ("R", "N"))])
+    got = pixels(scene().mask(), assets, transform=GRID @ Affine.translation(3, 2))
+    np.testing.assert_array_equal(got["N"][:-2, :-3], there[2:, 3:])

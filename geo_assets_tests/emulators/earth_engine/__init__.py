@@ -5,15 +5,21 @@ hard to live with as the real one. What it simplifies:
 
 - Algorithms: those that the campaigns, the older scripts and thumbnails use; any other is refused
   by name (400). Arithmetic of integers is done in 64 bits, of anything else in float64.
-- Sampling: nearest and bilinear, without pyramids: a coarse grid samples the native pixels.
-  A bilinear value has no datum where one of the pixels it weighs has none.
+- Sampling: nearest and bilinear (bicubic is refused), without pyramids: a coarse grid samples the
+  native pixels. A bilinear value has no datum where one of the pixels it weighs has none, and a
+  band keeps its dtype: integers that are asked for as they are lose their fraction.
+- An image is one raster; all images of a composite have the first one's bands.
+- Filters are objects of the client; filters written as text are refused. An element that lacks the
+  property is not kept by a comparison, and is kept by its negation.
 - Masks are yes or no, never fractions.
 - Geometry is planar: edges are straight in the CRS they are given in, geodesic or not; ``buffer``
   works in a local azimuthal projection.
 - ``reduceToImage`` burns every pixel that a polygon touches (max, min, first, last).
 - A median is exact whatever the number of images, and float64; composites have the default
   projection EPSG:4326 with pixels of one degree, which is the service's own rule.
-- ``focalMax`` knows circles, measured on the grid that is asked for.
+- ``focalMax`` knows circles, measured in pixels of the grid that is asked for; metres are units of
+  that grid's CRS. ``clip`` counts pixels by their centres; ``unmask`` fills the whole grid.
+- ``reproject`` with a scale puts the corner of a pixel at the origin of the CRS.
 - Masked pixels are 0 in NPY and GeoTIFF; JPEG quality is arbitrary.
 - Credentials are not looked at, projects are not told apart, nothing is ever written.
 """
