@@ -19,7 +19,7 @@ from rasterio.io import MemoryFile
 
 from geo_assets_tests.emulators.earth_engine import Assets
 from geo_assets_tests.emulators.earth_engine.evaluation import EarthEngineError, evaluate, render
-from geo_assets_tests.emulators.test_earth_engine_evaluation import (
+from geo_assets_tests.emulators.earth_engine_world import (
     CRS,
     GRID,
     SHAPE,
