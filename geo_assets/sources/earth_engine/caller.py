@@ -18,7 +18,11 @@ import stamina
 from geo_assets.errors import RETRYABLE, ReadError
 from geo_assets.sources.earth_engine.adaptive import AdaptiveLimit
 from geo_assets.sources.earth_engine.breaker import Breaker
-from geo_assets.sources.earth_engine.faults import OutageFault, TransientFault, raise_for
+from geo_assets.sources.earth_engine.faults import (
+    OutageFault,
+    TransientFault,
+    raise_for,
+)
 from geo_assets.sources.earth_engine.machine_limits import MachineRate, MachineSlots
 from geo_assets.sources.earth_engine.retry_budget import RetryBudget
 from geo_assets.sources.earth_engine.traffic import Traffic
@@ -26,8 +30,10 @@ from geo_assets.sources.earth_engine.traffic import Traffic
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from geo_assets.sources.earth_engine.adaptive import Passage
+    from geo_assets.sources.earth_engine.breaker import Ticket
     from geo_assets.sources.earth_engine.policy import RequestPolicy
-    from geo_assets.sources.earth_engine.transport import Transport
+    from geo_assets.sources.earth_engine.transport import Reply, Transport
 
 T = TypeVar("T")
 
@@ -45,9 +51,12 @@ class Caller:
     def __init__(self, transport: Transport, policy: RequestPolicy, machine: Path | None) -> None:
         self._transport = transport
         self._policy = policy
-        folder = machine or Path(tempfile.mkdtemp(prefix="geo-assets-limits-"))
-        self._slots = MachineSlots(folder, policy.concurrency)
-        self._rate = MachineRate(folder, policy.requests_per_second, policy.burst)
+        self._own_folder: tempfile.TemporaryDirectory[str] | None = None
+        if machine is None:
+            self._own_folder = tempfile.TemporaryDirectory(prefix="geo-assets-limits-")
+            machine = Path(self._own_folder.name)
+        self._slots = MachineSlots(machine, policy.concurrency)
+        self._rate = MachineRate(machine, policy.requests_per_second, policy.burst)
         self._limit = AdaptiveLimit(policy.concurrency)
         self._breaker = Breaker(
             failures=policy.breaker_failures,
@@ -75,6 +84,8 @@ class Caller:
             ReadError: The last answer's fault; ``kind`` says whether a later run may ask again.
             CredentialsError: The service does not accept who asks.
         """
+        # Before any slot: a forked child would give back those of its parent.
+        self._transport.require_own_process()
         again = _Repetition(self._policy, self._budget)
         for attempt in stamina.retry_context(
             on=again.wait_after, attempts=self._policy.attempts, timeout=None
@@ -97,41 +108,54 @@ class Caller:
     ) -> T:
         """Ask once, when it is this call's turn."""
         while True:
-            ticket = self._breaker.enter()
-            try:
+            with self._breaker.entered() as ticket:
+                self._rate.rest()
+                reply = None
                 with self._limit.held() as passage, self._slots.held():
-                    if not self._breaker.holds(ticket):
-                        # The service failed while this call queued: not the moment to ask it.
-                        continue
-                    self._rate.wait()
-                    began = time.monotonic()
-                    self._sent()
-                    reply = self._transport.send(method, path, body)
-                again.spent += time.monotonic() - began
-                raise_for(reply)
-                answer = check(reply.body)
-            except TransientFault as fault:
-                if fault.retry_after_s is not None:
-                    self._rate.pause(fault.retry_after_s)
-                if fault.throttled:
-                    self._breaker.lives(ticket)
-                    self._limit.throttled(passage)
-                    self._refused()
-                else:
-                    self._breaker.fails(ticket)
-                raise
-            except ReadError as fault:
-                if fault.kind in RETRYABLE:
-                    self._breaker.fails(ticket)
-                else:
-                    self._breaker.lives(ticket)
-                raise
-            except BaseException:
-                self._breaker.abandon(ticket)
-                raise
-            self._breaker.lives(ticket)
-            self._limit.succeeded()
-            return answer
+                    # If the service failed or asked for a pause while this call queued, it is not
+                    # the moment to ask; and who waits for that holds no slot.
+                    if self._breaker.holds(ticket) and self._rate.wait():
+                        reply = self._send(method, path, body, ticket, again)
+                if reply is not None:
+                    return self._answer(reply, check, ticket, passage)
+
+    def _send(
+        self, method: str, path: str, body: bytes | None, ticket: Ticket, again: _Repetition
+    ) -> Reply:
+        began = time.monotonic()
+        self._sent()
+        try:
+            reply = self._transport.send(method, path, body)
+        except ReadError:
+            self._breaker.fails(ticket)
+            raise
+        finally:
+            again.spent += time.monotonic() - began
+        self._sent(reply.sent - 1)
+        return reply
+
+    def _answer(
+        self, reply: Reply, check: Callable[[bytes], T], ticket: Ticket, passage: Passage
+    ) -> T:
+        """What the reply holds; breaker, limit and rate learn from it."""
+        try:
+            raise_for(reply)
+            answer = check(reply.body)
+        except ReadError as fault:
+            throttled = isinstance(fault, TransientFault) and fault.throttled
+            if isinstance(fault, TransientFault) and fault.retry_after_s is not None:
+                self._rate.pause(fault.retry_after_s)
+            if throttled:
+                self._limit.throttled(passage)
+                self._refused()
+            if throttled or fault.kind not in RETRYABLE:
+                self._breaker.lives()
+            else:
+                self._breaker.fails(ticket)
+            raise
+        self._breaker.lives()
+        self._limit.succeeded()
+        return answer
 
     def stats(self) -> Traffic:
         """Return what was sent so far."""
@@ -151,15 +175,17 @@ class Caller:
         self._transport.close()
         self._slots.close()
         self._rate.close()
+        if self._own_folder is not None:
+            self._own_folder.cleanup()
 
     def _count(self, *, first: bool) -> None:
         with self._counting:
             self._first_requests += first
             self._retries += not first
 
-    def _sent(self) -> None:
+    def _sent(self, requests: int = 1) -> None:
         with self._counting:
-            self._requests += 1
+            self._requests += requests
 
     def _refused(self) -> None:
         with self._counting:
