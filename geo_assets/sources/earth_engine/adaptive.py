@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Passage:
     """A request that the gate let pass."""
 
@@ -32,7 +32,7 @@ class AdaptiveLimit:
         self._current = maximum
         self._successes = 0
         self._halvings = 0
-        self._passed = 0
+        self._inside: set[Passage] = set()
 
     @property
     def current(self) -> int:
@@ -42,20 +42,22 @@ class AdaptiveLimit:
     @property
     def in_flight(self) -> int:
         """Requests that the gate has let pass and that have not come back."""
-        return self._passed
+        return len(self._inside)
 
     @contextmanager
     def held(self) -> Iterator[Passage]:
         """Wait for a place and hold it."""
-        with self._condition:
-            self._condition.wait_for(lambda: self._passed < self._current)
-            self._passed += 1
-            passage = Passage(self._halvings)
+        passage = Passage(self._halvings)
         try:
+            with self._condition:
+                self._condition.wait_for(lambda: len(self._inside) < self._current)
+                passage = Passage(self._halvings)
+                self._inside.add(passage)
             yield passage
         finally:
             with self._condition:
-                self._passed -= 1
+                self._inside.discard(passage)
+                # Also by who was interrupted while waiting: the call to pass may have been its own.
                 self._condition.notify()
 
     def succeeded(self) -> None:

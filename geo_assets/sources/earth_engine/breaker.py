@@ -7,26 +7,29 @@ the patience they fail at once, all but the probes.
 
 from __future__ import annotations
 
+import logging
 import threading
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from geo_assets.sources.earth_engine.faults import OutageFault
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from geo_assets.sources.earth_engine.traffic import BreakerState
 
 
-@dataclass(frozen=True)
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
 class Ticket:
     """Leave to ask, given by the breaker."""
 
     period: int
     """How often the breaker had opened or closed."""
-    probe: bool
-    """Whether this request alone asks whether the service lives."""
 
 
 class Breaker:
@@ -47,7 +50,7 @@ class Breaker:
         self._failing_since = 0.0
         self._closed = True
         self._period = 0
-        self._probing = False
+        self._probe: Ticket | None = None
         self._probe_at = 0.0
 
     @property
@@ -56,50 +59,53 @@ class Breaker:
         with self._condition:
             if self._closed:
                 return "closed"
-            return "half-open" if self._probing else "open"
+            return "open" if self._probe is None else "half-open"
 
-    def enter(self) -> Ticket:
-        """Return a ticket, at once or as the probe or when the service lives again.
+    @contextmanager
+    def entered(self) -> Iterator[Ticket]:
+        """Wait for a ticket: at once, or as the probe, or when the service lives again.
 
-        Every ticket must be given back, to ``lives``, ``fails`` or ``abandon``.
+        What the request taught is told to ``lives`` or ``fails`` before leaving; if neither,
+        nothing was learnt, and another may probe.
 
         Raises:
             OutageFault: If the outage outlasts the patience.
         """
-        with self._condition:
-            while not self._closed:
-                now = self._clock()
-                if not self._probing and now >= self._probe_at:
-                    self._probing = True
-                    return Ticket(self._period, probe=True)
-                gives_up = self._failing_since + self._patience_s
-                if now >= gives_up:
-                    raise OutageFault(
-                        f"Earth Engine has failed for {now - self._failing_since:.0f} s; "
-                        "not asked again before it answers a probe"
-                    )
-                next_look = gives_up if self._probing else min(gives_up, self._probe_at)
-                self._condition.wait(next_look - now)
-            return Ticket(self._period, probe=False)
+        ticket = Ticket(self._period)
+        try:
+            with self._condition:
+                while not self._closed:
+                    now = self._clock()
+                    if self._probe is None and now >= self._probe_at:
+                        self._probe = ticket
+                        break
+                    self._condition.wait(self._next_look(now) - now)
+                else:
+                    ticket = Ticket(self._period)
+            yield ticket
+        finally:
+            with self._condition:
+                if self._probe is ticket:
+                    self._probe = None
+                    self._condition.notify_all()
 
     def holds(self, ticket: Ticket) -> bool:
         """Whether a ticket is still good: the breaker has not opened since it was given."""
-        return ticket.probe or ticket.period == self._period
+        return ticket is self._probe or (self._closed and ticket.period == self._period)
 
-    def lives(self, ticket: Ticket) -> None:
+    def lives(self) -> None:
         """The service answered: close."""
         with self._condition:
-            self._give_back(ticket)
             self._failures = 0
             if not self._closed:
                 self._closed = True
                 self._period += 1
-            self._condition.notify_all()
+                _LOG.warning("Earth Engine answers again")
+                self._condition.notify_all()
 
     def fails(self, ticket: Ticket) -> None:
         """The service or the way to it failed."""
         with self._condition:
-            self._give_back(ticket)
             now = self._clock()
             if self._closed and ticket.period == self._period:
                 if not self._failures:
@@ -109,17 +115,20 @@ class Breaker:
                     self._closed = False
                     self._period += 1
                     self._probe_at = now + self._rest_s
-            elif ticket.probe and not self._closed:
+                    _LOG.warning(
+                        "Earth Engine failed %d times in a row; it is asked again by one request "
+                        "every %g s",
+                        self._failures,
+                        self._rest_s,
+                    )
+            elif ticket is self._probe:
                 self._probe_at = now + self._rest_s
-            self._condition.notify_all()
 
-    def abandon(self, ticket: Ticket) -> None:
-        """Nothing was learnt, so that another may probe."""
-        if ticket.probe:
-            with self._condition:
-                self._give_back(ticket)
-                self._condition.notify_all()
-
-    def _give_back(self, ticket: Ticket) -> None:
-        if ticket.probe and ticket.period == self._period:
-            self._probing = False
+    def _next_look(self, now: float) -> float:
+        gives_up = self._failing_since + self._patience_s
+        if now >= gives_up:
+            raise OutageFault(
+                f"Earth Engine has failed for {now - self._failing_since:.0f} s; "
+                "not asked again before it answers a probe"
+            )
+        return gives_up if self._probe is not None else min(gives_up, self._probe_at)

@@ -111,7 +111,7 @@ class Transport:
             CredentialsError: The credentials give no token.
             SourceError: The address is another server's, or this process was forked.
         """
-        self._require_own_process()
+        self.require_own_process()
         url = self._url(path_or_url)
         every = self._headers | dict(headers or {})
         if body is not None:
@@ -182,7 +182,12 @@ class Transport:
             raise SourceError(f"{host} is not asked with the credentials of {self.base_url}")
         return path_or_url
 
-    def _require_own_process(self) -> None:
+    def require_own_process(self) -> None:
+        """Refuse to serve a forked child.
+
+        Raises:
+            SourceError: This process was forked after the connections were made.
+        """
         if os.getpid() != self._process:
             # Both processes would read from the same sockets, and get each other's answers.
             raise SourceError(
