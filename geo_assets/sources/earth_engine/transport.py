@@ -8,7 +8,6 @@ from __future__ import annotations
 import ipaddress
 import os
 import platform
-import time
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING
@@ -18,6 +17,7 @@ from urllib.request import getproxies, proxy_bypass
 import urllib3
 
 from geo_assets.errors import ReadError, SourceError
+from geo_assets.sources.earth_engine.deadline import answer_within, bound_answers
 from geo_assets.sources.earth_engine.faults import TransientFault
 from geo_assets.sources.earth_engine.policy import Timeouts
 from geo_assets.sources.earth_engine.tokens import Tokens
@@ -81,6 +81,7 @@ class Transport:
             if proxy
             else urllib3.PoolManager(maxsize=connections, block=False, retries=False)
         )
+        bound_answers(self._pool)
         self._tokens = Tokens(credentials) if credentials is not None else None
         client = f"ee-py/{version('earthengine-api')} python/{platform.python_version()}"
         self._headers = {"X-Goog-Api-Client": client}
@@ -132,47 +133,29 @@ class Transport:
         self, method: str, url: str, body: bytes | None, headers: dict[str, str], *, sent: int
     ) -> Reply:
         limits = self._timeouts
-        deadline = time.monotonic() + limits.total_s
         response = None
         try:
-            response = self._pool.request(
-                method,
-                url,
-                body=body,
-                headers=headers,
-                timeout=urllib3.Timeout(connect=limits.connect_s, read=limits.read_s),
-                preload_content=False,
-                redirect=False,
-            )
-            content = self._read(response, deadline)
+            with answer_within(limits.total_s):
+                response = self._pool.request(
+                    method,
+                    url,
+                    body=body,
+                    headers=headers,
+                    timeout=urllib3.Timeout(connect=limits.connect_s, read=limits.read_s),
+                    preload_content=False,
+                    redirect=False,
+                )
+                content = _read(response)
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise TransientFault(f"{method} got no whole reply: {_cause(error)}") from error
+            raise TransientFault(
+                f"{method} got no whole reply from {self._origin[1]}: {_cause(error)}"
+            ) from error
         finally:
             if response is not None:
                 # A whole reply has given its connection back; any other must not be used again.
                 response.close()
         names = {name.lower(): value for name, value in response.headers.items()}
         return Reply(response.status, names, content, sent)
-
-    def _read(self, response: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
-        """The body, piece by piece as it comes, so that a trickle is noticed; copied once."""
-        pieces: list[bytes] = []
-        size = 0
-        while piece := response.read1(_PIECE_BYTES):
-            pieces.append(piece)
-            size += len(piece)
-            if size > MAX_REPLY_BYTES:
-                raise ReadError(
-                    f"the reply is larger than {MAX_REPLY_BYTES:,} bytes", kind="invalid_payload"
-                )
-            left = deadline - time.monotonic()
-            if left <= 0:
-                raise TransientFault(
-                    f"the reply was not whole after {self._timeouts.total_s:g} s, at {size:,} bytes"
-                )
-            if left < self._timeouts.read_s:
-                _shorten_patience(response, left)
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def _url(self, path_or_url: str) -> str:
         if path_or_url.startswith("/"):
@@ -220,11 +203,18 @@ def _origin(url: str) -> tuple[str, str, int]:
     return parts.scheme, host, port or (443 if parts.scheme == "https" else 80)
 
 
-def _shorten_patience(response: urllib3.BaseHTTPResponse, seconds: float) -> None:
-    connection = response.connection
-    sock = getattr(connection, "sock", None)
-    if sock is not None:
-        sock.settimeout(seconds)
+def _read(response: urllib3.BaseHTTPResponse) -> bytes:
+    """The body, piece by piece as it comes: no more than is allowed, and copied once."""
+    pieces: list[bytes] = []
+    size = 0
+    while piece := response.read1(_PIECE_BYTES):
+        pieces.append(piece)
+        size += len(piece)
+        if size > MAX_REPLY_BYTES:
+            raise ReadError(
+                f"the reply is larger than {MAX_REPLY_BYTES:,} bytes", kind="invalid_payload"
+            )
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 def _cause(error: BaseException) -> str:
