@@ -1,7 +1,5 @@
 """Image collections and tables as lists of elements: load, filter, map, order, take."""
 
-# Argument names are the service's.
-
 from __future__ import annotations
 
 import datetime as dt
@@ -28,7 +26,7 @@ LONGEST_LIST = 5000
 
 
 @algorithm("ImageCollection.load", assets=True)
-def _load(assets: Any, id: str, version: int | None = None) -> ImageCollection:  # noqa: A002, ARG001
+def _load(assets: Any, id: str, version: int | None = None) -> ImageCollection:
     return assets.collection(id)
 
 
@@ -72,15 +70,15 @@ def like(collection: Any, members: Sequence[Any]) -> Any:
 
 
 @algorithm("Collection.filter")
-def _filter(collection: Any, filter: Filter) -> Any:  # noqa: A002
+def _filter(collection: Any, filter: Filter) -> Any:
     return like(collection, [member for member in elements(collection) if filter.keeps(member)])
 
 
 @algorithm("Collection.map")
 def _map(
     collection: Any,
-    baseAlgorithm: Callable[[Any], Any],  # noqa: N803
-    dropNulls: bool = False,  # noqa: N803
+    baseAlgorithm: Callable[[Any], Any],
+    dropNulls: bool = False,
 ) -> Any:
     made = []
     for member in elements(collection):
@@ -123,12 +121,12 @@ def _limit(
 
 
 @algorithm("Date")
-def _date(value: Any, timeZone: str | None = None) -> float:  # noqa: N803, ARG001
+def _date(value: Any, timeZone: str | None = None) -> float:
     return milliseconds(value)
 
 
 @algorithm("DateRange")
-def _date_range(start: Any, end: Any = None, timeZone: str | None = None) -> DateRange:  # noqa: N803, ARG001
+def _date_range(start: Any, end: Any = None, timeZone: str | None = None) -> DateRange:
     first = milliseconds(start)
     return DateRange(first, first + 1 if end is None else milliseconds(end))
 
@@ -149,7 +147,7 @@ def _field(member: Any, name: str) -> Any:
 
 
 @algorithm("Filter.dateRangeContains")
-def _in_range(leftValue: DateRange, rightField: str) -> Filter:  # noqa: N803
+def _in_range(leftValue: DateRange, rightField: str) -> Filter:
     def keeps(member: Any) -> bool:
         when = _field(member, rightField)
         return when is not None and leftValue.start <= when < leftValue.end
@@ -158,7 +156,7 @@ def _in_range(leftValue: DateRange, rightField: str) -> Filter:  # noqa: N803
 
 
 @algorithm("Filter.intersects")
-def _intersects(leftField: str, rightValue: Any) -> Filter:  # noqa: N803, ARG001
+def _intersects(leftField: str, rightValue: Any) -> Filter:
     area = longlat(rightValue) if isinstance(rightValue, Geometry) else rightValue.geometry
 
     def keeps(member: Any) -> bool:
@@ -170,10 +168,10 @@ def _intersects(leftField: str, rightValue: Any) -> Filter:  # noqa: N803, ARG00
 
 def _comparison(name: str, holds: Callable[[Any, Any], bool]) -> None:
     def make(
-        leftField: str | None = None,  # noqa: N803
-        rightValue: Any = None,  # noqa: N803
-        rightField: str | None = None,  # noqa: N803
-        leftValue: Any = None,  # noqa: N803
+        leftField: str | None = None,
+        rightValue: Any = None,
+        rightField: str | None = None,
+        leftValue: Any = None,
     ) -> Filter:
         def keeps(member: Any) -> bool:
             left = leftValue if leftField is None else _field(member, leftField)
@@ -205,24 +203,24 @@ def _or(filters: Sequence[Filter]) -> Filter:
 
 
 @algorithm("Filter.not")
-def _not(filter: Filter) -> Filter:  # noqa: A002
+def _not(filter: Filter) -> Filter:
     return Filter(lambda member: not filter.keeps(member))
 
 
 @algorithm("List.get")
-def _list_get(list: list[Any], index: int) -> Any:  # noqa: A002
+def _list_get(list: list[Any], index: int) -> Any:
     return list[index]
 
 
 @algorithm("List.map")
 def _list_map(
-    list: list[Any],  # noqa: A002
-    baseAlgorithm: Callable[[Any], Any],  # noqa: N803
-    dropNulls: bool = False,  # noqa: N803, ARG001
+    list: list[Any],
+    baseAlgorithm: Callable[[Any], Any],
+    dropNulls: bool = False,
 ) -> list[Any]:
     return [baseAlgorithm(item) for item in list]
 
 
 @algorithm("Collection.aggregate_array", "AggregateFeatureCollection.array")
-def _aggregate_array(collection: Any, property: str) -> list[Any]:  # noqa: A002
+def _aggregate_array(collection: Any, property: str) -> list[Any]:
     return [_field(member, property) for member in elements(collection)]

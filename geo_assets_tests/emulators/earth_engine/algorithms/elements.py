@@ -1,7 +1,5 @@
 """Properties of images and features."""
 
-# Argument names are the service's.
-
 from __future__ import annotations
 
 from dataclasses import replace
@@ -11,17 +9,17 @@ from geo_assets_tests.emulators.earth_engine.algorithms.registry import algorith
 
 
 @algorithm("Element.set")
-def _set(object: Any, key: str, value: Any) -> Any:  # noqa: A002
+def _set(object: Any, key: str, value: Any) -> Any:
     return replace(object, properties={**object.properties, key: value})
 
 
 @algorithm("Element.get")
-def _get(object: Any, property: str) -> Any:  # noqa: A002
+def _get(object: Any, property: str) -> Any:
     return object.properties.get(property)
 
 
 @algorithm("Element.setMulti")
-def _set_multi(object: Any, properties: dict[str, Any]) -> Any:  # noqa: A002
+def _set_multi(object: Any, properties: dict[str, Any]) -> Any:
     return replace(object, properties={**object.properties, **properties})
 
 

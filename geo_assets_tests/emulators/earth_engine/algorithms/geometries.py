@@ -1,7 +1,5 @@
 """Geometries: planar shapes in a CRS; distances by way of a local azimuthal projection."""
 
-# Argument names are the service's.
-
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
@@ -56,9 +54,9 @@ def _turned(shape: BaseGeometry, crs: Any) -> Geometry:
 def _polygon(
     coordinates: list[Any],
     crs: Any = None,
-    geodesic: bool = True,  # noqa: ARG001
-    maxError: Any = None,  # noqa: N803, ARG001
-    evenOdd: bool = True,  # noqa: N803, ARG001
+    geodesic: bool = True,
+    maxError: Any = None,
+    evenOdd: bool = True,
 ) -> Geometry:
     return _turned(shapely.Polygon(coordinates[0], coordinates[1:]), crs)
 
@@ -67,9 +65,9 @@ def _polygon(
 def _multi_polygon(
     coordinates: list[Any],
     crs: Any = None,
-    geodesic: bool = True,  # noqa: ARG001
-    maxError: Any = None,  # noqa: N803, ARG001
-    evenOdd: bool = True,  # noqa: N803, ARG001
+    geodesic: bool = True,
+    maxError: Any = None,
+    evenOdd: bool = True,
 ) -> Geometry:
     return _turned(shapely.MultiPolygon([(c[0], c[1:]) for c in coordinates]), crs)
 
@@ -83,8 +81,8 @@ def _bbox(west: float, south: float, east: float, north: float) -> Geometry:
 def _rectangle(
     coordinates: list[Any],
     crs: Any = None,
-    geodesic: bool = True,  # noqa: ARG001
-    evenOdd: bool = True,  # noqa: N803, ARG001
+    geodesic: bool = True,
+    evenOdd: bool = True,
 ) -> Geometry:
     flat = shapely.get_coordinates(shapely.LineString(_pairs(coordinates)))
     (west, south), (east, north) = flat.min(axis=0), flat.max(axis=0)
@@ -98,7 +96,7 @@ def _pairs(coordinates: list[Any]) -> list[tuple[float, float]]:
 
 
 @algorithm("GeometryConstructors.Point")
-def _point(coordinates: list[float], crs: Any = None, geodesic: bool = True) -> Geometry:  # noqa: ARG001
+def _point(coordinates: list[float], crs: Any = None, geodesic: bool = True) -> Geometry:
     return _turned(shapely.Point(coordinates), crs)
 
 
@@ -106,8 +104,8 @@ def _point(coordinates: list[float], crs: Any = None, geodesic: bool = True) -> 
 def _buffer(
     geometry: Geometry,
     distance: float,
-    maxError: Any = None,  # noqa: N803, ARG001
-    proj: Any = None,  # noqa: ARG001
+    maxError: Any = None,
+    proj: Any = None,
 ) -> Geometry:
     middle = longlat(geometry).centroid
     local = f"+proj=aeqd +lat_0={middle.y} +lon_0={middle.x} +datum=WGS84 +units=m"
@@ -118,10 +116,10 @@ def _buffer(
 
 
 @algorithm("Geometry.bounds")
-def _bounds(geometry: Geometry, maxError: Any = None, proj: Any = None) -> Geometry:  # noqa: N803, ARG001
+def _bounds(geometry: Geometry, maxError: Any = None, proj: Any = None) -> Geometry:
     return Geometry(shapely.box(*longlat(geometry).bounds))
 
 
 @algorithm("Geometry.centroid")
-def _centroid(geometry: Geometry, maxError: Any = None, proj: Any = None) -> Geometry:  # noqa: N803, ARG001
+def _centroid(geometry: Geometry, maxError: Any = None, proj: Any = None) -> Geometry:
     return Geometry(longlat(geometry).centroid)

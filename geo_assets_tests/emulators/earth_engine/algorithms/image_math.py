@@ -1,7 +1,5 @@
 """Pixel by pixel: arithmetic, comparisons, logic and casts."""
 
-# Argument names are the service's.
-
 from __future__ import annotations
 
 from dataclasses import replace

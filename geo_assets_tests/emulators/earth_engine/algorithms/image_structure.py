@@ -1,7 +1,5 @@
 """Bands and grids: what an image is made of and where it lies."""
 
-# Argument names are the service's.
-
 from __future__ import annotations
 
 from dataclasses import replace
@@ -37,15 +35,15 @@ algorithm("Image.constant")(constant)
 
 
 @algorithm("Image.load", assets=True)
-def _load(assets: Any, id: str, version: int | None = None) -> Image:  # noqa: A002, ARG001
+def _load(assets: Any, id: str, version: int | None = None) -> Image:
     return assets.image(id)
 
 
 @algorithm("Image.select")
 def select(
-    input: Image,  # noqa: A002
-    bandSelectors: Sequence[Any] = (".*",),  # noqa: N803
-    newNames: Sequence[str] | None = None,  # noqa: N803
+    input: Image,
+    bandSelectors: Sequence[Any] = (".*",),
+    newNames: Sequence[str] | None = None,
 ) -> Image:
     """Return some bands of an image, by name or number, maybe with new names."""
     selectors = list(bandSelectors)
@@ -67,14 +65,14 @@ def select(
 
 
 @algorithm("Image.rename")
-def _rename(input: Image, names: Sequence[str]) -> Image:  # noqa: A002
+def _rename(input: Image, names: Sequence[str]) -> Image:
     return select(input, [".*"], list(names))
 
 
 @algorithm("Image.addBands")
 def _add_bands(
-    dstImg: Image,  # noqa: N803
-    srcImg: Image,  # noqa: N803
+    dstImg: Image,
+    srcImg: Image,
     names: Sequence[str] | None = None,
     overwrite: bool = False,
 ) -> Image:
@@ -122,7 +120,7 @@ def _projection(image: Image) -> Projection:
 def _make_projection(
     crs: Any,
     transform: Sequence[float] | None = None,
-    transformWkt: str | None = None,  # noqa: N803
+    transformWkt: str | None = None,
 ) -> Projection:
     if transformWkt is not None:
         raise bad_request("Projection(transformWkt) is unknown to this loopback service.")
@@ -151,7 +149,7 @@ def on(image: Image, projection: Projection) -> Image:
 def _reproject(
     image: Image,
     crs: Any,
-    crsTransform: Sequence[float] | None = None,  # noqa: N803
+    crsTransform: Sequence[float] | None = None,
     scale: float | None = None,
 ) -> Image:
     projection = as_projection(crs, crsTransform)
@@ -168,7 +166,7 @@ def _reproject(
 def _set_default_projection(
     image: Image,
     crs: Any,
-    crsTransform: Sequence[float] | None = None,  # noqa: N803
+    crsTransform: Sequence[float] | None = None,
     scale: float | None = None,
 ) -> Image:
     projection = as_projection(crs, crsTransform)
@@ -192,7 +190,7 @@ def _resample(image: Image, mode: str = "bilinear") -> Image:
 
 
 @algorithm("Image.clip")
-def clip(input: Image, geometry: Any) -> Image:  # noqa: A002
+def clip(input: Image, geometry: Any) -> Image:
     """Return an image masked outside a geometry: pixels count by their centres."""
     shape = as_geometry(geometry)
 
@@ -222,11 +220,11 @@ def as_geometry(value: Any) -> Geometry:
 
 @algorithm("Image.linkCollection")
 def _link_collection(
-    input: Image,  # noqa: A002
-    imageCollection: ImageCollection,  # noqa: N803
-    linkedBands: Any = None,  # noqa: N803
-    linkedProperties: Any = None,  # noqa: N803, ARG001
-    matchPropertyName: str = "system:index",  # noqa: N803
+    input: Image,
+    imageCollection: ImageCollection,
+    linkedBands: Any = None,
+    linkedProperties: Any = None,
+    matchPropertyName: str = "system:index",
 ) -> Image:
     """Bands of the image of the same index; masked where there is none."""
     names = [linkedBands] if isinstance(linkedBands, str) else list(linkedBands or [])

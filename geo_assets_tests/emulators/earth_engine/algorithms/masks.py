@@ -1,7 +1,5 @@
 """Where pixels have a datum, and pixels replaced or spread by their value."""
 
-# Argument names are the service's.
-
 from __future__ import annotations
 
 from dataclasses import replace
@@ -24,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @algorithm("Image.where")
-def _where(input: Image, test: Any, value: Any) -> Image:  # noqa: A002
+def _where(input: Image, test: Any, value: Any) -> Image:
     test, value = as_image(test), as_image(value)
 
     def pull(grid: GeoBox, wanted: Sequence[int]) -> list[Pixels]:
@@ -44,8 +42,8 @@ def _where(input: Image, test: Any, value: Any) -> Image:  # noqa: A002
 def _remap(
     image: Image,
     to: Sequence[float],
-    defaultValue: float | None = None,  # noqa: N803
-    bandName: str | None = None,  # noqa: N803
+    defaultValue: float | None = None,
+    bandName: str | None = None,
     **more: Sequence[float],
 ) -> Image:
     """``from`` is a word of Python: it comes among ``more``."""
@@ -97,7 +95,7 @@ def _update_mask(image: Image, mask: Any) -> Image:
 
 
 @algorithm("Image.unmask")
-def _unmask(input: Image, value: Any = 0, sameFootprint: bool = True) -> Image:  # noqa: A002, N803, ARG001
+def _unmask(input: Image, value: Any = 0, sameFootprint: bool = True) -> Image:
     value = as_image(value)
 
     def pull(grid: GeoBox, wanted: Sequence[int]) -> list[Pixels]:
@@ -112,10 +110,10 @@ def _unmask(input: Image, value: Any = 0, sameFootprint: bool = True) -> Image: 
 
 
 @algorithm("Image.focalMax", "Image.focal_max")
-def _focal_max(  # noqa: PLR0917  # the service's arguments
+def _focal_max(  # the service's arguments
     image: Image,
     radius: float = 1.5,
-    kernelType: str = "circle",  # noqa: N803
+    kernelType: str = "circle",
     units: str = "pixels",
     iterations: int = 1,
     kernel: Any = None,

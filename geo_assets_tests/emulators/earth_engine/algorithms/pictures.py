@@ -1,7 +1,5 @@
 """Images made for the eye: stretched to 8 bits, cut to the size of a picture."""
 
-# Argument names are the service's.
-
 from __future__ import annotations
 
 from dataclasses import replace
@@ -32,17 +30,17 @@ if TYPE_CHECKING:
 
 
 @algorithm("Image.visualize")
-def _visualize(  # noqa: PLR0917  # the service's arguments
+def _visualize(  # the service's arguments
     image: Image,
     bands: Any = None,
     gain: Any = None,
     bias: Any = None,
-    min: Any = None,  # noqa: A002
-    max: Any = None,  # noqa: A002
+    min: Any = None,
+    max: Any = None,
     gamma: Any = None,
     opacity: Any = None,
     palette: Any = None,
-    forceRgbOutput: bool = False,  # noqa: N803, ARG001
+    forceRgbOutput: bool = False,
 ) -> Image:
     if any(option is not None for option in (gain, bias, gamma, opacity, palette)):
         raise bad_request("Image.visualize: this loopback service knows bands, min and max.")
@@ -76,12 +74,12 @@ def _three(value: Any, count: int) -> list[float]:
 
 
 @algorithm("Image.clipToBoundsAndScale")
-def _clip_to_bounds_and_scale(  # noqa: PLR0917  # the service's arguments
-    input: Image,  # noqa: A002
+def _clip_to_bounds_and_scale(  # the service's arguments
+    input: Image,
     geometry: Any = None,
     width: int | None = None,
     height: int | None = None,
-    maxDimension: int | None = None,  # noqa: N803
+    maxDimension: int | None = None,
     scale: float | None = None,
 ) -> Image:
     """Give an image edges: the bounds of a geometry in its CRS, cut into the pixels asked for.

@@ -1,7 +1,5 @@
 """Many values to one: reducers over the images of a collection, or the bands of an image."""
 
-# Argument names are the service's.
-
 from __future__ import annotations
 
 from dataclasses import replace
@@ -26,7 +24,7 @@ if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
 
 
-def reduced(stack: Sequence[Pixels], reducer: Reducer) -> Pixels:  # noqa: PLR0911  # one a reducer
+def reduced(stack: Sequence[Pixels], reducer: Reducer) -> Pixels:  # one a reducer
     """Return one value a pixel of many, of those that are not masked."""
     mask = np.stack([part[1] for part in stack])
     known = mask.any(axis=0)
@@ -106,7 +104,7 @@ algorithm("Reducer.last")(lambda: Reducer("last"))
 
 
 @algorithm("ImageCollection.reduce")
-def _reduce(collection: ImageCollection, reducer: Reducer, parallelScale: float = 1) -> Image:  # noqa: N803, ARG001
+def _reduce(collection: ImageCollection, reducer: Reducer, parallelScale: float = 1) -> Image:
     return reduce_collection(collection, reducer, f"_{reducer.name}")
 
 

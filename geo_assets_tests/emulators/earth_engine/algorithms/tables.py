@@ -1,7 +1,5 @@
 """Tables of features, and images made of them."""
 
-# Argument names are the service's.
-
 from __future__ import annotations
 
 from dataclasses import replace
@@ -48,9 +46,9 @@ def _collection(features: Sequence[Any]) -> Table:
 @algorithm("Collection.loadTable", assets=True)
 def _load_table(
     assets: Any,
-    tableId: str,  # noqa: N803
-    geometryColumn: str | None = None,  # noqa: N803, ARG001
-    version: int | None = None,  # noqa: ARG001
+    tableId: str,
+    geometryColumn: str | None = None,
+    version: int | None = None,
 ) -> Table:
     return assets.table(tableId)
 
@@ -58,9 +56,9 @@ def _load_table(
 @algorithm("Collection.remap")
 def _remap(
     collection: Table,
-    lookupIn: Sequence[Any],  # noqa: N803
-    lookupOut: Sequence[int],  # noqa: N803
-    columnName: str,  # noqa: N803
+    lookupIn: Sequence[Any],
+    lookupOut: Sequence[int],
+    columnName: str,
 ) -> Table:
     """Features whose value is not looked up are left out, as the service does."""
     lookup = dict(zip(lookupIn, lookupOut, strict=True))
