@@ -36,6 +36,9 @@ CLASSES = "SCL"
 CAMPAIGN = """\
 # Served by: python -m geo_assets_tests.emulators.earth_engine --stac {folder}/imagery
 name: trial
+title: Fields of a simulated landscape on a loopback Earth Engine
+attribution: Simulated by geo_assets
+licence: CC0-1.0
 domain: fields
 folds: ["1", "2"]
 splits: [train, validation, test]
@@ -43,7 +46,7 @@ areas:
   files: {{"1": fields_1.geojson, "2": fields_2.geojson}}
   split_column: split
   class_column: class
-clusters: {{count: 2, buffer_m: 200}}
+clusters: {{count: 2, buffer_m: 500}}
 imagery: {{kind: earth-engine, collection: LOOPBACK/IMAGERY}}
 start: {first}
 end: {last}
