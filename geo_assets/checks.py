@@ -19,6 +19,7 @@ from geo_assets.partitions import fold_and_split, partition_keys
 
 # Dagster reads the annotations of a function when it is defined.
 from geo_assets.resources import Results  # noqa: TC001
+from geo_assets.sources.protocol import SERVER_KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,6 +52,13 @@ Materialize the asset again for the partition: what could not be read is read ag
 is `permanent` waits until the scene's file is restored, or the scene left out (dates,
 `clouds.max_cover`) and `scenes` materialized again.
 """
+EXPRESSION_RECOVERY = """\
+**What to do**
+
+Materialize `composite_image` for the partition: what is damaged is written again. An area whose
+preview the server refuses (too large, too slow) still has its chips; take smaller areas
+(`clusters.count`) or live without the picture.
+"""
 LABEL_RECOVERY = """\
 **What to do**
 
@@ -67,11 +75,18 @@ class Question:
     description: str
     problems: Callable[[Layout, str, str], Problems]
     recovery: str
+    on_server: bool | None = None
+    """Whether it is asked where composites stay on a server, or where not; None: of either."""
 
 
 def build_checks(campaign: Campaign, names: AbstractSet[str]) -> list[dg.AssetChecksDefinition]:
     """Return the checks of the assets that a campaign has."""
-    return [_check(campaign, question) for question in QUESTIONS if question.asset in names]
+    on_server = campaign.imagery.kind in SERVER_KINDS
+    return [
+        _check(campaign, question)
+        for question in QUESTIONS
+        if question.asset in names and question.on_server in {None, on_server}
+    ]
 
 
 def _check(campaign: Campaign, question: Question) -> dg.AssetChecksDefinition:
@@ -158,6 +173,20 @@ def _composite_windows(layout: Layout, fold: str, split: str) -> Problems:
     return problems
 
 
+def _damaged_expressions(layout: Layout, fold: str, split: str) -> Problems:
+    from geo_assets.sources.expression_sidecar import ExpressionSidecar
+
+    problems: Problems = []
+    for path in sorted(layout.composite_images(fold, split).glob("cluster-*.json")):
+        sidecar = ExpressionSidecar.read(path)
+        found = "it cannot be read" if sidecar is None else sidecar.damage()
+        if found is None and not path.with_suffix(".png").is_file():
+            found = "it has no preview"
+        if found is not None:
+            problems.append({"cluster": path.stem, "problem": found})
+    return problems
+
+
 def _cube_windows(layout: Layout, fold: str, split: str) -> Problems:
     from geo_assets.sources.cubes import failed_windows_of
     from geo_assets.storage.cube import open_cube
@@ -231,6 +260,15 @@ QUESTIONS = (
         "No window of a composite is missing because a scene could not be read.",
         _composite_windows,
         IMAGERY_RECOVERY,
+        on_server=False,
+    ),
+    Question(
+        "composite_image",
+        "every_expression_is_whole",
+        "Each expression is the one its checksum was taken of, and has its preview.",
+        _damaged_expressions,
+        EXPRESSION_RECOVERY,
+        on_server=True,
     ),
     Question(
         "ndvi_cube",

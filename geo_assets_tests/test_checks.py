@@ -195,3 +195,39 @@ def test_labels_beyond_their_model_are_reported(evening):
         "clusters": 2,
     }
     assert [row["clusters"] for row in _table(found["ndvi_spatial_labels"])] == ["no model"]
+
+
+def test_a_damaged_expression_and_a_lost_preview_are_named(tmp_path):
+    from geo_assets.checks import QUESTIONS
+    from geo_assets.sources.expression_sidecar import ExpressionSidecar
+    from geo_assets.sources.protocol import ServerComposite
+    from geo_assets_tests.sources.memory_source import grid
+
+    changes = {"imagery": {"kind": "earth-engine", "collection": "projects/p/assets/c"}}
+    campaign = a_campaign(tmp_path, changes)
+    results = Results(data=str(tmp_path / "data"))
+    layout = results.layout(campaign.name)
+    composite = ServerComposite('{"result":"0"}', "{}", ("B04",), "uint8", label_band=False)
+    for cluster in range(4):
+        path = layout.composite_sidecar("north", "train", cluster)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        ExpressionSidecar.of(composite, grid(8, 8), []).publish(path)
+        if cluster != 1:
+            layout.composite_preview("north", "train", cluster).write_bytes(b"png")
+    path.write_text("{}")
+    second = layout.composite_sidecar("north", "train", 2)
+    second.write_text(second.read_text().replace('"result": "0"', '"result": "1"'))
+
+    [question] = [each for each in QUESTIONS if each.on_server]
+    assert question.problems(layout, "north", "train") == [
+        {"cluster": "cluster-1", "problem": "it has no preview"},
+        {"cluster": "cluster-2", "problem": "its checksum is of another expression"},
+        {"cluster": "cluster-3", "problem": "it cannot be read"},
+    ]
+    names = {
+        key.name
+        for check in build_defs(campaign).asset_checks
+        for key in check.check_keys
+        if key.asset_key.path[-1] == "composite_image"
+    }
+    assert names == {"every_expression_is_whole"}

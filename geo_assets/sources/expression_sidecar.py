@@ -6,6 +6,7 @@ stay where they are. Its checksum is the composite's data version.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -102,6 +103,15 @@ class ExpressionSidecar:
     def is_same_composite(self, other: ExpressionSidecar) -> bool:
         """Whether another record is of the same composite, whatever their previews show."""
         return replace(self, valid_fraction=None) == replace(other, valid_fraction=None)
+
+    def damage(self) -> str | None:
+        """Return how the expression differs from the one that was published; None if it is it."""
+        if self.expression is None:
+            return "it has a checksum and no expression" if self.sha256 else None
+        canonical = json.dumps(self.expression, sort_keys=True, separators=(",", ":"))
+        if hashlib.sha256(canonical.encode()).hexdigest() != self.sha256:
+            return "its checksum is of another expression"
+        return None
 
     def publish(self, path: Path) -> None:
         """Write the record."""

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -69,3 +70,11 @@ def test_what_is_no_record_counts_as_none(path, content):
     assert ExpressionSidecar.read(path) is None
     with pytest.raises(StorageError, match="no composite; materialize composite_image first"):
         ExpressionSidecar.require(path, COMPOSITE)
+
+
+def test_a_changed_expression_shows_in_its_checksum():
+    made = ExpressionSidecar.of(COMPOSITE, AREA, ITEMS)
+    assert made.damage() is None
+    assert ExpressionSidecar.of(None, AREA, []).damage() is None
+    assert "another expression" in str(replace(made, expression={"result": "1"}).damage())
+    assert "no expression" in str(replace(made, expression=None).damage())
