@@ -78,8 +78,9 @@ class Interpreter:
     def _function(self, content: Mapping[str, Any], scope: _Scope) -> Any:
         names = content.get("argumentNames", [])
 
-        def function(*arguments: Any) -> Any:
-            inner = {**scope.arguments, **dict(zip(names, arguments, strict=True))}
+        def function(*arguments: Any, **named: Any) -> Any:
+            given = named or dict(zip(names, arguments, strict=True))
+            inner = {**scope.arguments, **given}
             return self._reference(str(content["body"]), _Scope(inner))
 
         return function
@@ -89,7 +90,7 @@ class Interpreter:
             name: self._node(value, scope) for name, value in content.get("arguments", {}).items()
         }
         if "functionReference" in content:
-            return self._reference(str(content["functionReference"]), scope)(*arguments.values())
+            return self._reference(str(content["functionReference"]), scope)(**arguments)
         name = content["functionName"]
         if name not in ALGORITHMS:
             raise bad_request(f"Unknown algorithm {name!r} in this loopback service.")
