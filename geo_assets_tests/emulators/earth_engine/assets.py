@@ -175,7 +175,7 @@ class Assets:
 
 def _missing(what: str, asset_id: str) -> ServiceError:
     return ServiceError(
-        404 if not what.startswith(("Image", "Coll")) else 400,
+        400,
         "INVALID_ARGUMENT",
         f"{what} asset '{asset_id}' not found (does not exist or caller does not have access).",
     )
@@ -280,6 +280,12 @@ def _finished(  # noqa: PLR0917  # as above
     def pull(grid: GeoBox, wanted: Sequence[int]) -> list[Pixels]:
         return sampled(native, grid, projection, wanted)
 
+    def whole(window: GeoBox, _: Sequence[int]) -> list[Pixels]:
+        row, col = projection.window(window) or (0, 0)
+        rows, cols = row + np.arange(window.shape.y), col + np.arange(window.shape.x)
+        inside = np.outer((rows >= 0) & (rows < size[0]), (cols >= 0) & (cols < size[1]))
+        return [(inside, inside)]
+
     return Image(
         image.bands,
         pull,
@@ -291,6 +297,7 @@ def _finished(  # noqa: PLR0917  # as above
         shape_of(outline.json),
         image.id,
         version,
+        lambda grid: sampled(whole, grid, projection, [0])[0][1],
     )
 
 

@@ -6,6 +6,7 @@ algorithm wraps the ``pull`` of its inputs, as the service's own do.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -82,6 +83,8 @@ class Image:
     """In longitude and latitude; None: without edges."""
     id: str | None = None
     version: int | None = None
+    reach: Callable[[GeoBox], NDArray[np.bool_]] | None = None
+    """Which pixels of a grid (y, x) lie within the edges; None: every one."""
 
     def named(self) -> list[str]:
         """Return the names of the bands."""
@@ -102,6 +105,13 @@ class Image:
                 f"Image.select: Band pattern '{selector}' was applied to an Image with no matching"
                 f" bands. Available bands: [{', '.join(self.named())}]"
             ) from None
+
+    def matching(self, selector: str | float) -> list[int]:
+        """Return the positions of the bands that a name, a pattern or a number selects."""
+        if not isinstance(selector, str) or selector in self.named():
+            return [self.index(selector)]
+        found = [n for n, name in enumerate(self.named()) if re.fullmatch(selector, name)]
+        return found or [self.index(selector)]
 
     def with_properties(self, **changes: Any) -> Image:
         """Return the image with properties set."""
@@ -140,18 +150,28 @@ def remembered(image: Image) -> Image:
     return replace(image, pull=pull)
 
 
+def dtype_of(value: float) -> str:
+    """Return the smallest dtype that holds an integer; float64 for any other number."""
+    return str(np.min_scalar_type(value)) if isinstance(value, int) else "float64"
+
+
+def union(one: str, other: str) -> str:
+    """Return the dtype that holds what two dtypes do."""
+    return str(np.result_type(one, other))
+
+
 def constant(value: float | Sequence[float]) -> Image:
     """Return an image of one value a band everywhere."""
     values = list(value) if isinstance(value, list | tuple) else [value]
 
     def pull(grid: GeoBox, wanted: Sequence[int]) -> list[Pixels]:
         return [
-            (np.full(grid.shape, values[position]), np.ones(grid.shape, bool))
+            (np.full(grid.shape, values[position], kinds[position]), np.ones(grid.shape, bool))
             for position in wanted
         ]
 
     names = ["constant"] if len(values) == 1 else [f"constant_{n}" for n in range(len(values))]
-    kinds = ["int32" if float(v).is_integer() and isinstance(v, int) else "float64" for v in values]
+    kinds = [dtype_of(value) for value in values]
     return Image(tuple(Band(n, k) for n, k in zip(names, kinds, strict=True)), pull)
 
 

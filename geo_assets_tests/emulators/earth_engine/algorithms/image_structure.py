@@ -29,7 +29,11 @@ from geo_assets_tests.emulators.earth_engine.values import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
     from odc.geo.geobox import GeoBox
+
+_DEGREE = 6_378_137 * np.pi / 180
+"""Metres, on the equator of WGS 84."""
 
 algorithm("Image.constant")(constant)
 
@@ -46,12 +50,7 @@ def select(
     newNames: Sequence[str] | None = None,
 ) -> Image:
     """Return some bands of an image, by name or number, maybe with new names."""
-    selectors = list(bandSelectors)
-    positions = (
-        list(range(len(input.bands)))
-        if selectors == [".*"]
-        else [input.index(selector) for selector in selectors]
-    )
+    positions = [p for selector in bandSelectors for p in input.matching(selector)]
     bands = [input.bands[position] for position in positions]
     if newNames is not None:
         if len(newNames) != len(bands):
@@ -127,8 +126,17 @@ def _make_projection(
     return as_projection(crs, transform)
 
 
-def as_projection(crs: Any, transform: Sequence[float] | None = None) -> Projection:
-    """Return a projection of a code, with its pixels of one unit unless they are stated."""
+def as_projection(
+    crs: Any, transform: Sequence[float] | None = None, scale: float | None = None
+) -> Projection:
+    """Return a projection of a code, with its pixels of one unit unless they are stated.
+
+    A scale is in metres, which are brought into degrees along the equator.
+    """
+    if scale is not None:
+        found = as_projection(crs)
+        size = scale / _DEGREE if CRS(found.crs).is_geographic else scale
+        return replace(found, transform=Affine(size, 0, 0, 0, -size, 0))
     if isinstance(crs, Projection):
         return crs if transform is None else replace(crs, transform=Affine(*transform))
     try:
@@ -152,9 +160,7 @@ def _reproject(
     crsTransform: Sequence[float] | None = None,
     scale: float | None = None,
 ) -> Image:
-    projection = as_projection(crs, crsTransform)
-    if scale is not None:
-        projection = replace(projection, transform=Affine(scale, 0, 0, 0, -scale, 0))
+    projection = as_projection(crs, crsTransform, scale)
 
     def pull(grid: GeoBox, wanted: Sequence[int]) -> list[Pixels]:
         return sampled(image.pull, grid, projection, wanted)
@@ -169,9 +175,7 @@ def _set_default_projection(
     crsTransform: Sequence[float] | None = None,
     scale: float | None = None,
 ) -> Image:
-    projection = as_projection(crs, crsTransform)
-    if scale is not None:
-        projection = replace(projection, transform=Affine(scale, 0, 0, 0, -scale, 0))
+    projection = as_projection(crs, crsTransform, scale)
     return on(image, projection)
 
 
@@ -194,15 +198,20 @@ def clip(input: Image, geometry: Any) -> Image:
     """Return an image masked outside a geometry: pixels count by their centres."""
     shape = as_geometry(geometry)
 
-    def pull(grid: GeoBox, wanted: Sequence[int]) -> list[Pixels]:
+    def within(grid: GeoBox) -> NDArray[np.bool_]:
         there = in_crs(shape, str(grid.crs))
         if there.is_empty:
-            inside = np.zeros(grid.shape, bool)
-        else:
-            inside = geometry_mask([there], grid.shape, grid.affine, invert=True)
+            return np.zeros(grid.shape, bool)
+        return geometry_mask([there], grid.shape, grid.affine, invert=True)
+
+    def pull(grid: GeoBox, wanted: Sequence[int]) -> list[Pixels]:
+        inside = within(grid)
         return [(data, mask & inside) for data, mask in input.pull(grid, wanted)]
 
-    return replace(input, pull=pull, id=None)
+    def reach(grid: GeoBox) -> NDArray[np.bool_]:
+        return within(grid) if input.reach is None else within(grid) & input.reach(grid)
+
+    return replace(input, pull=pull, id=None, reach=reach)
 
 
 def as_geometry(value: Any) -> Geometry:

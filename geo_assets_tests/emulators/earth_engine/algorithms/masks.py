@@ -13,6 +13,8 @@ from geo_assets_tests.emulators.earth_engine.values import (
     Image,
     Pixels,
     bad_request,
+    dtype_of,
+    union,
 )
 
 if TYPE_CHECKING:
@@ -35,7 +37,17 @@ def _where(input: Image, test: Any, value: Any) -> Image:
             answers.append((np.where(changes, instead, data), mask))
         return answers
 
-    return replace(input, pull=pull, id=None)
+    return replace(_widened(input, value), pull=pull, id=None)
+
+
+def _widened(image: Image, other: Image) -> Image:
+    """An image whose bands hold the other's values too."""
+    dtypes = [band.dtype for band in other.bands]
+    bands = tuple(
+        replace(band, dtype=union(band.dtype, dtypes[min(n, len(dtypes) - 1)]))
+        for n, band in enumerate(image.bands)
+    )
+    return replace(image, bands=bands)
 
 
 @algorithm("Image.remap")
@@ -49,6 +61,10 @@ def _remap(
     """``from`` is a word of Python: it comes among ``more``."""
     position = image.index(bandName) if bandName else 0
     origins = more["from"]
+    if len(origins) != len(to):
+        raise bad_request("Image.remap: Parameters 'from' and 'to' must have the same length.")
+    targets = [*to, *([] if defaultValue is None else [defaultValue])]
+    dtype = str(np.result_type(*(dtype_of(target) for target in targets or [0])))
 
     def pull(grid: GeoBox, wanted: Sequence[int]) -> list[Pixels]:
         [(data, mask)] = image.pull(grid, [position])
@@ -60,8 +76,8 @@ def _remap(
             known |= hit
         return [(out, mask if defaultValue is not None else mask & known) for _ in wanted]
 
-    band = replace(image.bands[position], name="remapped", dtype="int32")
-    return Image((band,), pull, image.properties, image.footprint)
+    band = replace(image.bands[position], name="remapped", dtype=dtype)
+    return replace(image, bands=(band,), pull=pull, id=None)
 
 
 @algorithm("Image.mask")
@@ -76,7 +92,7 @@ def _mask(image: Image, mask: Image | None = None) -> Image:
         ]
 
     bands = tuple(replace(band, dtype="float64") for band in image.bands)
-    return Image(bands, pull, image.properties, image.footprint)
+    return replace(image, bands=bands, pull=pull, id=None)
 
 
 @algorithm("Image.updateMask")
@@ -96,17 +112,22 @@ def _update_mask(image: Image, mask: Any) -> Image:
 
 @algorithm("Image.unmask")
 def _unmask(input: Image, value: Any = 0, sameFootprint: bool = True) -> Image:
+    """Within the edges of the image only, unless its footprint may grow."""
     value = as_image(value)
+    widened = _widened(input, value)
+    reach = input.reach if sameFootprint else None
 
     def pull(grid: GeoBox, wanted: Sequence[int]) -> list[Pixels]:
         values = value.all(grid)
+        within = np.ones(grid.shape, bool) if reach is None else reach(grid)
         answers = []
         for position, (data, known) in zip(wanted, input.pull(grid, wanted), strict=True):
             instead, there = values[min(position, len(values) - 1)]
-            answers.append((np.where(known, data, instead).astype(data.dtype), known | there))
+            filled = np.where(known, data, instead).astype(widened.bands[position].dtype)
+            answers.append((filled, known | (there & within)))
         return answers
 
-    return replace(input, pull=pull, id=None)
+    return replace(widened, pull=pull, id=None, reach=reach)
 
 
 @algorithm("Image.focalMax", "Image.focal_max")
