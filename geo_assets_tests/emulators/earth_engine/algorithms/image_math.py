@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from geo_assets_tests.emulators.earth_engine.algorithms.image_structure import select
 from geo_assets_tests.emulators.earth_engine.algorithms.registry import algorithm
 from geo_assets_tests.emulators.earth_engine.values import (
     Array,
@@ -40,6 +41,8 @@ def binary(
             f"Images have {len(one.bands)} and {len(other.bands)} bands, which do not pair."
         )
     named = one if len(one.bands) == count else other
+    if len(one.bands) > 1 and set(one.named()) == set(other.named()):
+        other = select(other, one.named())
 
     def pull(grid: GeoBox, wanted: Sequence[int]) -> list[Pixels]:
         parts = []
@@ -61,7 +64,9 @@ def binary(
         )
         for n, band in enumerate(named.bands)
     )
-    return Image(bands, pull, one.properties, one.footprint)
+    # The service keeps an image's name through arithmetic, not what else it knows of it.
+    kept = {n: v for n, v in named.properties.items() if n == "system:index"}
+    return Image(bands, pull, kept, named.footprint, reach=named.reach)
 
 
 def _wide(data: Array) -> Array:
