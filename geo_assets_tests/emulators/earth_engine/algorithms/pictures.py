@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import shapely
 from affine import Affine
 
 from geo_assets_tests.emulators.earth_engine.algorithms.geometries import in_crs
@@ -17,6 +18,7 @@ from geo_assets_tests.emulators.earth_engine.algorithms.image_structure import (
 )
 from geo_assets_tests.emulators.earth_engine.algorithms.registry import algorithm
 from geo_assets_tests.emulators.earth_engine.values import (
+    Geometry,
     Image,
     Pixels,
     Projection,
@@ -61,7 +63,7 @@ def _visualize(  # the service's arguments
 
     first = replace(chosen.bands[0], dtype="uint8")
     drawn = tuple(replace(first, name=f"vis-{name}") for name in ("red", "green", "blue"))
-    return Image(drawn, pull, image.properties, image.footprint)
+    return replace(image, bands=drawn, pull=pull, id=None)
 
 
 def _listed(value: Any) -> list[str]:
@@ -100,6 +102,6 @@ def _clip_to_bounds_and_scale(  # the service's arguments
         width, height = round((east - west) / size[0]), round((north - south) / size[1])
     affine = Affine((east - west) / width, 0, west, 0, -(north - south) / height, north)
     made = on(input, Projection(crs, affine))
-    clipped = clip(made, geometry)
+    clipped = clip(made, Geometry(shapely.box(west, south, east, north), crs))
     bands = tuple(replace(band, shape=(int(height), int(width))) for band in made.bands)
     return replace(clipped, bands=bands)

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
 
 
+_EXACT = {"min", "max", "first", "last"}
+"""Reducers that give one of the values: in their dtype."""
+
+
 def reduced(stack: Sequence[Pixels], reducer: Reducer) -> Pixels:  # one a reducer
     """Return one value a pixel of many, of those that are not masked."""
     mask = np.stack([part[1] for part in stack])
@@ -74,7 +78,7 @@ def reduce_collection(collection: ImageCollection, reducer: Reducer, suffix: str
     if not collection.images:
         return Image((), lambda grid, wanted: [])  # noqa: ARG005  # a pull's arguments
     first = collection.images[0]
-    exact = reducer.name in {"min", "max", "first", "last"}
+    exact = reducer.name in _EXACT
     bands = tuple(
         Band(band.name + suffix, band.dtype if exact else "float64") for band in first.bands
     )
@@ -118,6 +122,7 @@ def _reduce_bands(image: Image, reducer: Reducer) -> Image:
     def pull(grid: GeoBox, wanted: Sequence[int]) -> list[Pixels]:
         return [reduced(image.all(grid), reducer) for _ in wanted]
 
+    dtypes = [band.dtype for band in image.bands] if reducer.name in _EXACT else ["float64"]
     first = image.bands[0] if image.bands else Band("")
-    band = replace(first, name=reducer.name, dtype="float64")
-    return Image((band,), pull, image.properties, image.footprint)
+    band = replace(first, name=reducer.name, dtype=str(np.result_type(*dtypes or ["float64"])))
+    return replace(image, bands=(band,), pull=pull, id=None)
