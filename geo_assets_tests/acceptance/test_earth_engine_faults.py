@@ -33,7 +33,7 @@ INVALID = {FaultKind.HTML, FaultKind.EMPTY, FaultKind.FLIPPED_HEADER}
 
 
 def plan(**values):
-    return FaultPlan(retry_after_s=0.3, hang_s=20, trickle_s=20, **values)
+    return FaultPlan(retry_after_s=0.1, hang_s=20, trickle_s=20, **values)
 
 
 def serve(box, **values):
