@@ -8,18 +8,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from shapely.geometry import mapping
 
+from geo_assets_tests.emulators.earth_engine.algorithms.collections import LONGEST_LIST, elements
 from geo_assets_tests.emulators.earth_engine.algorithms.geometries import longlat
 from geo_assets_tests.emulators.earth_engine.interpreter import Interpreter
 from geo_assets_tests.emulators.earth_engine.rendering import render
 from geo_assets_tests.emulators.earth_engine.service_errors import ServiceError
 from geo_assets_tests.emulators.earth_engine.values import (
     Band,
+    Date,
     DateRange,
     Feature,
+    Filter,
     Geometry,
     Image,
     ImageCollection,
     Projection,
+    Reducer,
     Table,
     bad_request,
 )
@@ -57,8 +61,16 @@ def image_of(value: Any) -> Image:
     return value
 
 
-def info(value: Any) -> Any:  # noqa: PLR0911  # a kind each
-    """Return what ``getInfo`` gives of a value: JSON's own types."""
+def info(value: Any) -> Any:  # noqa: PLR0911, PLR0912  # a kind each
+    """Return what ``getInfo`` gives of a value: JSON's own types.
+
+    Raises:
+        ServiceError: If it is too long, or nothing that JSON can say.
+    """
+    if isinstance(value, ImageCollection | Table) and len(elements(value)) > LONGEST_LIST:
+        raise bad_request(
+            f"Collection query aborted after accumulating over {LONGEST_LIST} elements."
+        )
     match value:
         case Image():
             return _image_info(value)
@@ -80,8 +92,12 @@ def info(value: Any) -> Any:  # noqa: PLR0911  # a kind each
             return dict(mapping(longlat(value)))
         case Projection():
             return {"type": "Projection", "crs": value.crs, "transform": list(value.transform)[:6]}
+        case Date():
+            return {"type": "Date", "value": value.milliseconds}
         case DateRange():
             return {"type": "DateRange", "dates": list(asdict(value).values())}
+        case Filter() | Reducer():
+            raise bad_request(f"Object of type {type(value).__name__} cannot be converted to JSON.")
         case list() | tuple():
             return [info(item) for item in value]
         case dict():

@@ -213,6 +213,13 @@ class Reducer:
 
 
 @dataclass(frozen=True)
+class Date:
+    """A time; milliseconds since 1970, UTC."""
+
+    milliseconds: float
+
+
+@dataclass(frozen=True)
 class DateRange:
     """From a time to another, which does not belong to it; milliseconds."""
 

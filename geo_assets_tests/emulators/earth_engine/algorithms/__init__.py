@@ -2,7 +2,9 @@
 
 from geo_assets_tests.emulators.earth_engine.algorithms import (
     collections,
+    dates,
     elements,
+    filters,
     geometries,
     image_math,
     image_structure,
@@ -16,7 +18,9 @@ from geo_assets_tests.emulators.earth_engine.algorithms.registry import ALGORITH
 __all__ = [
     "ALGORITHMS",
     "collections",
+    "dates",
     "elements",
+    "filters",
     "geometries",
     "image_math",
     "image_structure",

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from geo_assets_tests.emulators.earth_engine.algorithms.geometries import longlat
 from geo_assets_tests.emulators.earth_engine.algorithms.registry import algorithm
 from geo_assets_tests.emulators.earth_engine.values import (
-    DateRange,
-    Feature,
     Filter,
-    Geometry,
     Image,
     ImageCollection,
     Table,
@@ -120,93 +115,6 @@ def _limit(
     return like(collection, members[:limit])
 
 
-@algorithm("Date")
-def _date(value: Any, timeZone: str | None = None) -> float:
-    return milliseconds(value)
-
-
-@algorithm("DateRange")
-def _date_range(start: Any, end: Any = None, timeZone: str | None = None) -> DateRange:
-    first = milliseconds(start)
-    return DateRange(first, first + 1 if end is None else milliseconds(end))
-
-
-def milliseconds(value: Any) -> float:
-    """Return a time as the service counts: milliseconds since 1970, UTC."""
-    if isinstance(value, int | float):
-        return float(value)
-    try:
-        when = dt.datetime.fromisoformat(value)
-    except ValueError:
-        raise bad_request(f"Invalid date {value!r}.") from None
-    return (when if when.tzinfo else when.replace(tzinfo=dt.UTC)).timestamp() * 1000
-
-
-def _field(member: Any, name: str) -> Any:
-    return member.properties.get(name)
-
-
-@algorithm("Filter.dateRangeContains")
-def _in_range(leftValue: DateRange, rightField: str) -> Filter:
-    def keeps(member: Any) -> bool:
-        when = _field(member, rightField)
-        return when is not None and leftValue.start <= when < leftValue.end
-
-    return Filter(keeps)
-
-
-@algorithm("Filter.intersects")
-def _intersects(leftField: str, rightValue: Any) -> Filter:
-    area = longlat(rightValue) if isinstance(rightValue, Geometry) else rightValue.geometry
-
-    def keeps(member: Any) -> bool:
-        shape = member.geometry if isinstance(member, Feature) else member.footprint
-        return shape is None or shape.intersects(area)
-
-    return Filter(keeps)
-
-
-def _comparison(name: str, holds: Callable[[Any, Any], bool]) -> None:
-    def make(
-        leftField: str | None = None,
-        rightValue: Any = None,
-        rightField: str | None = None,
-        leftValue: Any = None,
-    ) -> Filter:
-        def keeps(member: Any) -> bool:
-            left = leftValue if leftField is None else _field(member, leftField)
-            right = rightValue if rightField is None else _field(member, rightField)
-            return left is not None and right is not None and holds(left, right)
-
-        return Filter(keeps)
-
-    algorithm(name)(make)
-
-
-_comparison("Filter.equals", lambda left, right: left == right)
-_comparison("Filter.notEquals", lambda left, right: left != right)
-_comparison("Filter.lessThan", lambda left, right: left < right)
-_comparison("Filter.lessThanOrEquals", lambda left, right: left <= right)
-_comparison("Filter.greaterThan", lambda left, right: left > right)
-_comparison("Filter.greaterThanOrEquals", lambda left, right: left >= right)
-_comparison("Filter.listContains", lambda left, right: right in left)
-
-
-@algorithm("Filter.and")
-def _and(filters: Sequence[Filter]) -> Filter:
-    return Filter(lambda member: all(each.keeps(member) for each in filters))
-
-
-@algorithm("Filter.or")
-def _or(filters: Sequence[Filter]) -> Filter:
-    return Filter(lambda member: any(each.keeps(member) for each in filters))
-
-
-@algorithm("Filter.not")
-def _not(filter: Filter) -> Filter:
-    return Filter(lambda member: not filter.keeps(member))
-
-
 @algorithm("List.get")
 def _list_get(list: list[Any], index: int) -> Any:
     return list[index]
@@ -223,4 +131,11 @@ def _list_map(
 
 @algorithm("Collection.aggregate_array", "AggregateFeatureCollection.array")
 def _aggregate_array(collection: Any, property: str) -> list[Any]:
-    return [_field(member, property) for member in elements(collection)]
+    """Return the values of a property, of the elements that have it."""
+    values = [member.properties.get(property) for member in elements(collection)]
+    return [value for value in values if value is not None]
+
+
+@algorithm("List.size", "List.length")
+def _list_size(list: list[Any]) -> int:
+    return len(list)
