@@ -58,7 +58,9 @@ def _polygon(
     maxError: Any = None,
     evenOdd: bool = True,
 ) -> Geometry:
-    return _turned(shapely.Polygon(coordinates[0], coordinates[1:]), crs)
+    """Rings, or the outer one alone."""
+    rings = coordinates if isinstance(coordinates[0][0], list) else [coordinates]
+    return _turned(shapely.Polygon(rings[0], rings[1:]), crs)
 
 
 @algorithm("GeometryConstructors.MultiPolygon")

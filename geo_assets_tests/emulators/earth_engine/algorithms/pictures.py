@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import shapely
 from affine import Affine
+from odc.geo.geobox import GeoBox
 
 from geo_assets_tests.emulators.earth_engine.algorithms.geometries import in_crs
 from geo_assets_tests.emulators.earth_engine.algorithms.image_structure import (
@@ -27,8 +28,6 @@ from geo_assets_tests.emulators.earth_engine.values import (
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from odc.geo.geobox import GeoBox
 
 
 @algorithm("Image.visualize")
@@ -101,6 +100,9 @@ def _clip_to_bounds_and_scale(  # the service's arguments
         size = abs(projection.transform.a), abs(projection.transform.e)
         width, height = round((east - west) / size[0]), round((north - south) / size[1])
     affine = Affine((east - west) / width, 0, west, 0, -(north - south) / height, north)
+    place = projection.window(GeoBox((height, width), affine, crs))
+    if place is not None:  # pixels of the image's own, to the last bit
+        affine = projection.transform @ Affine.translation(place[1], place[0])
     made = on(input, Projection(crs, affine))
     clipped = clip(made, Geometry(shapely.box(west, south, east, north), crs))
     bands = tuple(replace(band, shape=(int(height), int(width))) for band in made.bands)
