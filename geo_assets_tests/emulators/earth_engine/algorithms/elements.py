@@ -23,7 +23,7 @@ def _set_multi(object: Any, properties: dict[str, Any]) -> Any:
     return replace(object, properties={**object.properties, **properties})
 
 
-@algorithm("Element.copyProperties")
+@algorithm("Element.copyProperties", "Image.copyProperties", "Feature.copyProperties")
 def _copy_properties(
     destination: Any, source: Any, properties: Any = None, exclude: Any = None
 ) -> Any:
