@@ -229,7 +229,7 @@ class MachineRate:
                 fcntl.flock(self._file, fcntl.LOCK_UN)
 
     def _read(self) -> tuple[float, float]:
-        """When the bucket is full again and when the pause ends; what is damaged counts as now."""
+        """When the bucket is full again and when the pause ends; nothing readable: it is empty."""
         raw = os.pread(self._file, _RATE.size, 0)
         now = self._clock()
         if len(raw) == _RATE.size:
