@@ -6,6 +6,7 @@ The only place that decides when a request is sent. What is asked belongs to ``p
 
 from __future__ import annotations
 
+import logging
 import random
 import tempfile
 import threading
@@ -18,11 +19,7 @@ import stamina
 from geo_assets.errors import RETRYABLE, ReadError
 from geo_assets.sources.earth_engine.adaptive import AdaptiveLimit
 from geo_assets.sources.earth_engine.breaker import Breaker
-from geo_assets.sources.earth_engine.faults import (
-    OutageFault,
-    TransientFault,
-    raise_for,
-)
+from geo_assets.sources.earth_engine.faults import OutageFault, TransientFault, raise_for
 from geo_assets.sources.earth_engine.machine_limits import MachineRate, MachineSlots
 from geo_assets.sources.earth_engine.retry_budget import RetryBudget
 from geo_assets.sources.earth_engine.traffic import Traffic
@@ -36,6 +33,10 @@ if TYPE_CHECKING:
     from geo_assets.sources.earth_engine.transport import Reply, Transport
 
 T = TypeVar("T")
+
+# stamina warns of every retry, without saying of what or why: thousands of lines in a large run.
+# How often was asked again is in ``Traffic``, and the breaker warns when the service fails.
+logging.getLogger("stamina").setLevel(logging.ERROR)
 
 
 class Caller:
@@ -115,47 +116,63 @@ class Caller:
                     # If the service failed or asked for a pause while this call queued, it is not
                     # the moment to ask; and who waits for that holds no slot.
                     if self._breaker.holds(ticket) and self._rate.wait():
-                        reply = self._send(method, path, body, ticket, again)
+                        reply = self._send(
+                            method, path, body, ticket=ticket, passage=passage, again=again
+                        )
                 if reply is not None:
-                    return self._answer(reply, check, ticket, passage)
+                    return self._checked(reply, check, ticket, passage)
 
     def _send(
-        self, method: str, path: str, body: bytes | None, ticket: Ticket, again: _Repetition
+        self,
+        method: str,
+        path: str,
+        body: bytes | None,
+        *,
+        ticket: Ticket,
+        passage: Passage,
+        again: _Repetition,
     ) -> Reply:
+        """Send, and return a reply that is a success."""
         began = time.monotonic()
         self._sent()
         try:
             reply = self._transport.send(method, path, body)
-        except ReadError:
-            self._breaker.fails(ticket)
+            self._sent(reply.sent - 1)
+            raise_for(reply)
+        except ReadError as fault:
+            # Before the slot is free: whoever gets it next must know of the pause.
+            self._learn(fault, ticket, passage)
             raise
         finally:
             again.spent += time.monotonic() - began
-        self._sent(reply.sent - 1)
         return reply
 
-    def _answer(
+    def _checked(
         self, reply: Reply, check: Callable[[bytes], T], ticket: Ticket, passage: Passage
     ) -> T:
-        """What the reply holds; breaker, limit and rate learn from it."""
         try:
-            raise_for(reply)
             answer = check(reply.body)
         except ReadError as fault:
-            throttled = isinstance(fault, TransientFault) and fault.throttled
-            if isinstance(fault, TransientFault) and fault.retry_after_s is not None:
-                self._rate.pause(fault.retry_after_s)
-            if throttled:
-                self._limit.throttled(passage)
-                self._refused()
-            if throttled or fault.kind not in RETRYABLE:
-                self._breaker.lives()
-            else:
-                self._breaker.fails(ticket)
+            self._learn(fault, ticket, passage)
             raise
         self._breaker.lives()
         self._limit.succeeded()
         return answer
+
+    def _learn(self, fault: ReadError, ticket: Ticket, passage: Passage) -> None:
+        """Tell rate, limit and breaker what went wrong."""
+        throttled = False
+        if isinstance(fault, TransientFault):
+            throttled = fault.throttled
+            if fault.retry_after_s is not None:
+                self._rate.pause(fault.retry_after_s)
+        if throttled:
+            self._limit.throttled(passage)
+            self._refused()
+        if throttled or fault.kind not in RETRYABLE:
+            self._breaker.lives()
+        else:
+            self._breaker.fails(ticket)
 
     def stats(self) -> Traffic:
         """Return what was sent so far."""
