@@ -14,6 +14,11 @@ def _date(value: Any, timeZone: str | None = None) -> Date:
     return Date(milliseconds(value))
 
 
+@algorithm("Date.fromYMD")
+def _from_ymd(year: int, month: int, day: int, timeZone: str | None = None) -> Date:
+    return Date(milliseconds(dt.date(year, month, day).isoformat()))
+
+
 @algorithm("DateRange")
 def _date_range(start: Any, end: Any = None, timeZone: str | None = None) -> DateRange:
     first = milliseconds(start)
@@ -36,8 +41,10 @@ def milliseconds(value: Any) -> float:
         return value.milliseconds
     if isinstance(value, int | float):
         return float(value)
+    # A year or a month alone begins with its first day.
+    missing = {4: "-01-01", 7: "-01"}.get(len(str(value)), "")
     try:
-        when = dt.datetime.fromisoformat(value)
+        when = dt.datetime.fromisoformat(f"{value}{missing}")
     except ValueError:
         raise bad_request(f"Invalid date {value!r}.") from None
     return (when if when.tzinfo else when.replace(tzinfo=dt.UTC)).timestamp() * 1000

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rasterio.features import rasterize
+from shapely import union_all
 
 from geo_assets_tests.emulators.earth_engine.algorithms.geometries import in_crs, longlat
 from geo_assets_tests.emulators.earth_engine.algorithms.registry import algorithm
@@ -51,6 +52,12 @@ def _load_table(
     version: int | None = None,
 ) -> Table:
     return assets.table(tableId)
+
+
+@algorithm("Collection.geometry")
+def _geometry(collection: Table, maxError: Any = None) -> Geometry:
+    shapes = [f.geometry for f in collection.features if f.geometry is not None]
+    return Geometry(union_all(shapes))
 
 
 @algorithm("Collection.remap")
