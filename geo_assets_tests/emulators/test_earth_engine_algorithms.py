@@ -254,3 +254,15 @@ def _one_pixel():
     from odc.geo.geobox import GeoBox
 
     return GeoBox((1, 1), GRID, CRS)
+
+
+def test_edges_follow_an_image_to_another_lattice(world):
+    assets, _ = world
+    coarse = GRID @ Affine.translation(-3, -6) @ Affine.scale(3)
+    red = scene().select("R").reproject(CRS, list(coarse)[:6])
+    got = pixels(
+        red.unmask(0).mask(), assets, shape=(36, 39), transform=GRID @ Affine.translation(-3, -6)
+    )
+    oracle = np.zeros((36, 39))
+    oracle[6:30, 3:33] = 1
+    np.testing.assert_array_equal(got["R"], oracle)

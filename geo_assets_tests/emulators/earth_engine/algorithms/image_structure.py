@@ -165,7 +165,16 @@ def _reproject(
     def pull(grid: GeoBox, wanted: Sequence[int]) -> list[Pixels]:
         return sampled(image.pull, grid, projection, wanted)
 
-    return on(replace(image, pull=pull), projection)
+    inner = image.reach
+
+    def edges(window: GeoBox, _: Sequence[int]) -> list[Pixels]:
+        inside = np.ones(window.shape, bool) if inner is None else inner(window)
+        return [(inside, inside)]
+
+    def reach(grid: GeoBox) -> NDArray[np.bool_]:
+        return sampled(edges, grid, projection, [0])[0][1]
+
+    return on(replace(image, pull=pull, reach=None if inner is None else reach), projection)
 
 
 @algorithm("Image.setDefaultProjection")
