@@ -4,7 +4,11 @@
 hard to live with as the real one. What it simplifies:
 
 - Algorithms: those that the campaigns, the older scripts and thumbnails use; any other is refused
-  by name (400). Arithmetic of integers is done in 64 bits, of anything else in float64.
+  by name (400), ``Image.expression`` and palettes among them.
+- Data types: the service tracks the range of every band; here arithmetic of integers gives int64,
+  of anything else float64; a constant has the smallest dtype that holds it; ``where``, ``unmask``
+  and reducers that pick a value unite dtypes. Casts cut fractions and stop at the limits.
+- Arithmetic keeps of an image's properties its ``system:index`` alone.
 - Sampling: nearest and bilinear (bicubic is refused), without pyramids: a coarse grid samples the
   native pixels. A bilinear value has no datum where one of the pixels it weighs has none, and a
   band keeps its dtype: integers that are asked for as they are lose their fraction.
@@ -18,8 +22,13 @@ hard to live with as the real one. What it simplifies:
 - A median is exact whatever the number of images, and float64; composites have the default
   projection EPSG:4326 with pixels of one degree, which is the service's own rule.
 - ``focalMax`` knows circles, measured in pixels of the grid that is asked for; metres are units of
-  that grid's CRS. ``clip`` counts pixels by their centres; ``unmask`` fills the whole grid.
-- ``reproject`` with a scale puts the corner of a pixel at the origin of the CRS.
+  that grid's CRS; it spreads into masked pixels. ``clip`` counts pixels by their centres.
+- ``unmask`` fills up to the edges of an image, of ``addBands`` those of the first; composites,
+  constants and burned tables have none. ``clipToBoundsAndScale`` fills the bounds in the image's
+  CRS, whatever the outline.
+- ``count`` is 0 where no image has a datum, and double; ``visualize`` rounds to the nearest.
+- ``reproject`` with a scale puts the corner of a pixel at the origin of the CRS; a scale in degrees
+  is measured along the equator.
 - Masked pixels are 0 in NPY and GeoTIFF; JPEG quality is arbitrary.
 - Credentials are not looked at, projects are not told apart, nothing is ever written.
 """
