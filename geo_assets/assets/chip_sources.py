@@ -51,7 +51,8 @@ def server_chips(partition: Partition) -> ServerChips:
     from geo_assets.sources.server_chips import ServerChips
 
     layout, fold, split = partition.layout, partition.fold, partition.split
-    areas = server_areas(partition)
+    table = label_table(partition)
+    areas = server_areas(partition, table)
     for cluster, area in areas.items():
         path = layout.composite_sidecar(fold, split, cluster)
         ExpressionSidecar.require(path, area.composite)
@@ -60,7 +61,7 @@ def server_chips(partition: Partition) -> ServerChips:
         areas,
         composite_rules(partition.campaign),
         read_labels_of_fold(partition),
-        label_table(partition),
+        table,
         partition.campaign.composite_dates,
         _picture(partition.campaign, layout, fold, split),
     )

@@ -48,7 +48,7 @@ def composite_image(partition: Partition) -> Facts:
     rows: list[dict[str, Any]] = []
     published = []
     previews = []
-    for cluster, area in server_areas(partition).items():
+    for cluster, area in server_areas(partition, label_table(partition)).items():
         path = layout.composite_sidecar(fold, split, cluster)
         preview = layout.composite_preview(fold, split, cluster)
         made = ExpressionSidecar.of(area.composite, area.geobox, area.items)
@@ -93,7 +93,7 @@ def composite_image(partition: Partition) -> Facts:
     return facts
 
 
-def server_areas(partition: Partition) -> dict[int, ServerArea]:
+def server_areas(partition: Partition, table: LabelTable | None) -> dict[int, ServerArea]:
     """Return the composite of each cluster with a pixel grid, without asking the server.
 
     Raises:
@@ -101,7 +101,7 @@ def server_areas(partition: Partition) -> dict[int, ServerArea]:
     """
     from geo_assets.sources.server_chips import ServerArea
 
-    rules, table = composite_rules(partition.campaign), label_table(partition)
+    rules = composite_rules(partition.campaign)
     return {
         cluster: ServerArea(
             area.geobox,
@@ -117,13 +117,16 @@ def server_areas(partition: Partition) -> dict[int, ServerArea]:
 def label_table(partition: Partition) -> LabelTable | None:
     """Return the table that the server burns the label band from; None: it is burned here.
 
+    None too for a partition without polygons, of which there is nothing to compose.
+
     Raises:
         StorageError: If ``labels`` is not materialized.
+        SourceError: If there is no such table, or its polygons are not the campaign's.
     """
     from geo_assets.sources.earth_engine.label_table import LabelTable
 
     campaign = partition.campaign
-    if campaign.labels.tables is None:
+    if campaign.labels.tables is None or read_labels_of_fold(partition).own.empty:
         return None
     classes = {name: value for value, (name, _) in label_classes(partition).items()}
     table = LabelTable(

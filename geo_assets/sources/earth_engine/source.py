@@ -179,14 +179,18 @@ class EarthEngineSource:
         """Return a table with its version, so that a changed one asks its chips again.
 
         Raises:
-            SourceError: If there is no such table.
+            SourceError: If there is no such table, or polygons would be missing without a word.
         """
+        self.session.prepare()
+        name = f"labels.tables: {table.asset_id!r}"
         try:
             found = self.session.asset(table.asset_id)
+            if found.get("type") != "TABLE":
+                raise SourceError(f"{name} is no table but {found.get('type')}")
+            own, classed = self.session.compute(table.counts())
         except ReadError as error:
-            raise SourceError(
-                f"labels.tables: {table.asset_id!r} cannot be read: {error}"
-            ) from error
+            raise SourceError(f"{name} cannot be read: {error} (check id and access)") from error
+        table.require_polygons(own, classed)
         return replace(table, version=str(found.get("updateTime", "")))
 
     def read(self, composite: ServerComposite, geobox: GeoBox) -> ServerPixels:

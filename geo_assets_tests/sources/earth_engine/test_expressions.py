@@ -201,8 +201,8 @@ def test_a_resampling_that_the_service_has_not_is_refused():
 
 def test_own_polygons_are_classes_and_those_of_other_splits_are_ignored():
     graph = graph_of([scene("a")], table=TABLE)
-    (own,) = calls(graph, "Filter.equals")
-    assert own["rightValue"] == {"constantValue": "train"}
+    (own,) = calls(graph, "Filter.listContains")
+    assert own["leftValue"] == {"constantValue": ["train"]}
     (classes,) = calls(graph, "Collection.remap")
     assert classes["lookupIn"] == {"constantValue": ["oat", "rye"]}
     assert classes["lookupOut"] == {"constantValue": [7, 3]}
