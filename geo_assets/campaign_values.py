@@ -1,4 +1,4 @@
-"""Kinds of values that the keys of a campaign hold: names, paths, addresses, codes.
+"""What the sections of a campaign are made of: their base, and kinds of values for their keys.
 
 Only what one value says by itself is checked here; what fits together is asked in ``campaign.py``.
 """
@@ -13,7 +13,9 @@ from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import (
     AfterValidator,
+    BaseModel,
     BeforeValidator,
+    ConfigDict,
     Field,
     StrictInt,
     StringConstraints,
@@ -37,6 +39,12 @@ _SECRET_WORDS = re.compile(
 )
 _CRS_CODE = r"^(auto|EPSG:[0-9]{4,6})$"
 _OWNER = r"^(team:.+|[^@\s]+@[^@\s]+\.[^@\s]+)$"
+
+
+class Section(BaseModel):
+    """A part of a campaign: immutable, without unknown keys, infinities and NaN."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 def looks_secret(key: str) -> bool:

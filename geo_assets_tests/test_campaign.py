@@ -203,6 +203,10 @@ WRONG = {
         },
         "labels.all_touched: false is for polygons burned here, not for labels.tables",
     ),
+    "a resampling it has not": (
+        {"imagery": EARTH_ENGINE, "grid.resampling": "average"},
+        "grid.resampling: 'nearest', 'bilinear' or 'cubic' with imagery of the kind 'earth-e",
+    ),
     "order of features without order": (
         {
             "imagery": EARTH_ENGINE,

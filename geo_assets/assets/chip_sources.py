@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from geo_assets.assets.areas import read_labels_of_fold
 from geo_assets.assets.imagery import composite_builders, composite_rules, rgb_indices
 from geo_assets.assets.server_imagery import label_table, server_areas
-from geo_assets.campaign import EarthEngineImagery
+from geo_assets.campaign_imagery import EarthEngineImagery
 from geo_assets.sources.protocol import SERVER_KINDS
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from rich.text import Text
 
-from geo_assets.campaign import (
+from geo_assets.campaign_imagery import (
     EarthEngineImagery,
     RasterImagery,
     SimulatedImagery,
@@ -180,13 +180,6 @@ def _earth_engine(campaign: Campaign, imagery: EarthEngineImagery) -> Iterator[F
             f"counts replies that are still on their way; {SAFE_CONCURRENCY} does not",
         )
     yield from _request_size(campaign)
-    if campaign.grid.resampling == "average":
-        yield Finding(
-            "error",
-            "grid",
-            "grid.resampling: 'average' is not offered by Earth Engine; allowed are nearest, "
-            "bilinear, cubic",
-        )
     if campaign.cube is not None:
         yield Finding("warning", "cube", "has no effect: Earth Engine gives chips, no cubes")
 

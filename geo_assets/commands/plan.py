@@ -19,7 +19,7 @@ from geo_assets.assets.areas import aoi_clusters, labels
 from geo_assets.assets.chips import chip_grid
 from geo_assets.assets.imagery import cluster_areas, scenes, scenes_of_boxes
 from geo_assets.assets.step import Partition
-from geo_assets.campaign import EarthEngineImagery, SimulatedImagery
+from geo_assets.campaign_imagery import EarthEngineImagery, SimulatedImagery
 from geo_assets.resources import ImagerySource
 from geo_assets.sources.archive import archive_folder, prepare_archive
 from geo_assets.sources.protocol import SERVER_KINDS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from geo_assets.campaign import SimulatedImagery
+from geo_assets.campaign_imagery import SimulatedImagery
 from geo_assets.errors import CampaignError
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from geo_assets.campaign import (
+from geo_assets.campaign_imagery import (
     EarthEngineImagery,
     RasterImagery,
     SimulatedImagery,

@@ -263,17 +263,6 @@ def test_a_chip_that_no_request_may_ask_for_is_an_error(examined, changes):
     assert any("chips: chips.size: a request of" in line for line in _errors(lines))
 
 
-@pytest.mark.parametrize("mode", ["nearest", "bilinear", "cubic", "average"])
-@pytest.mark.usefixtures("no_account")
-def test_a_resampling_that_the_service_has_not_is_an_error(examined, monkeypatch, mode):
-    monkeypatch.setenv(PROJECT_VARIABLE, "try-it")
-    monkeypatch.setenv(URL_VARIABLE, "http://127.0.0.1:8765")
-    _, lines, _ = examined(EARTH_ENGINE | {"grid.resampling": mode})
-    wrong = ["grid: grid.resampling: 'average' is not offered by Earth Engine; allowed are "]
-    found = [error[: len(wrong[0])] for error in _errors(lines)]
-    assert found == (wrong if mode == "average" else [])
-
-
 def test_results_that_cannot_be_written_are_an_error(tmp_path, examined, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv(DATA_VARIABLE, str(tmp_path / "file"))

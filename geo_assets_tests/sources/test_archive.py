@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from geo_assets.campaign import RasterImagery, SimulatedImagery
+from geo_assets.campaign_imagery import RasterImagery, SimulatedImagery
 from geo_assets.errors import CampaignError
 from geo_assets.sources import simulated
 from geo_assets.sources.archive import archive_folder, prepare_archive

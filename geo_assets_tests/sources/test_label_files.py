@@ -6,7 +6,8 @@ import geopandas
 import pytest
 import shapely
 
-from geo_assets.campaign import Areas, SimulatedImagery
+from geo_assets.campaign import Areas
+from geo_assets.campaign_imagery import SimulatedImagery
 from geo_assets.errors import AreaError
 from geo_assets.sources import label_files
 from geo_assets.sources.label_files import read_labels
