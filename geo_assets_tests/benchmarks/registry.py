@@ -18,6 +18,8 @@ MODULES = (
     "cube_write",
     "chips_cut",
     "chips_rerun",
+    "earth_engine_download",
+    "earth_engine_memory",
 )
 
 
