@@ -131,7 +131,7 @@ def lattice_window(grid: Mapping[str, Any]) -> tuple[int, int, int, int]:
         row = round(transform.get("translateY", 0) / transform["scaleY"])
         column = round(transform.get("translateX", 0) / transform["scaleX"])
         return row, column, int(size["height"]), int(size["width"])
-    except (KeyError, TypeError, ZeroDivisionError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, ZeroDivisionError) as error:
         raise invalid(f"Pixel grid is incomplete: {error}") from error
 
 

@@ -84,7 +84,7 @@ class EarthEngineEmulator:
 
     @property
     def max_in_flight(self) -> int:
-        """Most requests of the service at once, refused ones included."""
+        """Most requests of the service at once; one refused above the cap counts, no more."""
         return self.slots.max_in_flight
 
     def __enter__(self) -> Self:
