@@ -6,7 +6,6 @@ The only place that decides when a request is sent. What is asked belongs to ``p
 
 from __future__ import annotations
 
-import logging
 import random
 import tempfile
 import threading
@@ -34,9 +33,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# stamina warns of every retry, without saying of what or why: thousands of lines in a large run.
-# How often was asked again is in ``Traffic``, and the breaker warns when the service fails.
-logging.getLogger("stamina").setLevel(logging.ERROR)
+# stamina writes a line for each retry, to standard output where structlog is installed: thousands
+# in a large run, none of them to act on. How often was asked again is in ``Traffic``, and the
+# breaker warns when the service fails. Its hooks are those of the whole process.
+stamina.instrumentation.set_on_retry_hooks(())
 
 
 class Caller:
