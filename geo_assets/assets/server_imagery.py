@@ -48,6 +48,7 @@ def composite_image(partition: Partition) -> Facts:
     rows: list[dict[str, Any]] = []
     published = []
     previews = []
+    versions: dict[str, str] = {}
     for cluster, area in server_areas(partition, label_table(partition)).items():
         path = layout.composite_sidecar(fold, split, cluster)
         preview = layout.composite_preview(fold, split, cluster)
@@ -61,6 +62,7 @@ def composite_image(partition: Partition) -> Facts:
         published.append(path)
         if preview.is_file():
             previews.append(preview)
+        versions[str(cluster)] = made.sha256
         rows.append(
             {
                 "cluster": cluster,
@@ -82,7 +84,7 @@ def composite_image(partition: Partition) -> Facts:
         "path": dg.MetadataValue.path(str(folder)),
         "clusters": len(rows),
         "bands": ", ".join(partition.campaign.composite.bands),
-        "data_versions": {str(row["cluster"]): row["sha256"] for row in rows},
+        "data_versions": versions,
     }
     if rows:
         facts["images"] = table_of(rows)
