@@ -26,7 +26,8 @@ hard to live with as the real one. What it simplifies:
 - ``unmask`` fills up to the edges of an image, of ``addBands`` those of the first; composites,
   constants and burned tables have none. ``clipToBoundsAndScale`` fills the bounds in the image's
   CRS, whatever the outline.
-- ``count`` is 0 where no image has a datum, and double; ``visualize`` rounds to the nearest.
+- ``count`` is 0 where no image has a datum, and double; ``visualize`` rounds to the nearest and
+  refuses a min that equals the max.
 - ``reproject`` with a scale puts the corner of a pixel at the origin of the CRS; a scale in degrees
   is measured along the equator.
 - Masked pixels are 0 in NPY and GeoTIFF; JPEG quality is arbitrary.

@@ -18,7 +18,6 @@ from rasterio.windows import Window
 from shapely.geometry import shape as shape_of
 
 from geo_assets_tests.emulators.earth_engine.sampling import sampled
-from geo_assets_tests.emulators.earth_engine.service_errors import ServiceError
 from geo_assets_tests.emulators.earth_engine.values import (
     Band,
     Feature,
@@ -27,10 +26,13 @@ from geo_assets_tests.emulators.earth_engine.values import (
     Pixels,
     Projection,
     Table,
+    bad_request,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    from geo_assets_tests.emulators.earth_engine.service_errors import ServiceError
 
 UPDATED = "2026-01-01T00:00:00.000000Z"
 
@@ -66,15 +68,12 @@ class Assets:
     ) -> None:
         """Offer the items of a static STAC catalog, each with one asset that is a raster."""
         images = []
-        for path in sorted(
-            catalog.parent.rglob("*.json") if catalog.is_file() else catalog.rglob("*.json")
-        ):
+        folder = catalog.parent if catalog.is_file() else catalog
+        for path in sorted(folder.rglob("*.json")):
             item = json.loads(path.read_text(encoding="utf-8"))
             if item.get("type") != "Feature":
                 continue
-            [asset] = [
-                entry for entry in item["assets"].values() if "tiff" in entry.get("type", "")
-            ]
+            [asset] = [a for a in item["assets"].values() if "tiff" in a.get("type", "")]
             named = asset.get("bands") or asset.get("eo:bands")
             images.append(
                 ImageFile(
@@ -174,10 +173,8 @@ class Assets:
 
 
 def _missing(what: str, asset_id: str) -> ServiceError:
-    return ServiceError(
-        400,
-        "INVALID_ARGUMENT",
-        f"{what} asset '{asset_id}' not found (does not exist or caller does not have access).",
+    return bad_request(
+        f"{what} asset '{asset_id}' not found (does not exist or caller does not have access)."
     )
 
 
@@ -226,9 +223,7 @@ def _read(
     here = (slice(top - row, bottom - row), slice(left - col, right - col))
     inside = top < bottom and left < right
     window = Window(left, top, right - left, bottom - top) if inside else None
-    positions = [band + 1 for band in wanted]
-    data = file.read(positions, window=window) if inside else None
-    nodata = file.nodatavals
+    data = file.read([band + 1 for band in wanted], window=window) if inside else None
     separate = MaskFlags.per_dataset in file.mask_flag_enums[0]
     apart = file.dataset_mask(window=window) if inside and separate else None
     for number, band in enumerate(wanted):
@@ -236,7 +231,7 @@ def _read(
         mask = np.zeros(size, bool)
         if data is not None:
             values[here] = data[number]
-            missing = nodata[band]
+            missing = file.nodatavals[band]
             there = np.ones(data[number].shape, bool) if apart is None else apart > 0
             if apart is None and missing is not None:
                 there = ~np.isnan(data[number]) if np.isnan(missing) else data[number] != missing

@@ -97,6 +97,10 @@ class Image:
     def index(self, selector: str | float) -> int:
         """Return the position of a band by name or number."""
         if isinstance(selector, int | float):
+            if not 0 <= selector < len(self.bands):
+                raise bad_request(
+                    f"Image.select: Band number {selector} of an image of {len(self.bands)} bands."
+                )
             return int(selector)
         try:
             return self.named().index(selector)
@@ -110,7 +114,10 @@ class Image:
         """Return the positions of the bands that a name, a pattern or a number selects."""
         if not isinstance(selector, str) or selector in self.named():
             return [self.index(selector)]
-        found = [n for n, name in enumerate(self.named()) if re.fullmatch(selector, name)]
+        try:
+            found = [n for n, name in enumerate(self.named()) if re.fullmatch(selector, name)]
+        except re.error as error:
+            raise bad_request(f"Image.select: Invalid pattern {selector!r}: {error}.") from None
         return found or [self.index(selector)]
 
     def with_properties(self, **changes: Any) -> Image:

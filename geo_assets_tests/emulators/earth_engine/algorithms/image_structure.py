@@ -51,7 +51,7 @@ def select(
 ) -> Image:
     """Return some bands of an image, by name or number, maybe with new names."""
     positions = [p for selector in bandSelectors for p in input.matching(selector)]
-    bands = [input.bands[position] for position in positions]
+    bands = _apart([input.bands[position] for position in positions], [])
     if newNames is not None:
         if len(newNames) != len(bands):
             raise bad_request(f"Image.select: {len(bands)} bands want as many names.")
@@ -61,6 +61,18 @@ def select(
         return input.pull(grid, [positions[position] for position in wanted])
 
     return replace(input, bands=tuple(bands), pull=pull)
+
+
+def _apart(bands: Sequence[Band], taken: Sequence[str]) -> list[Band]:
+    """Bands with numbers behind names that are taken or come twice."""
+    names, apart = set(taken), []
+    for band in bands:
+        name, number = band.name, 1
+        while name in names:
+            name, number = f"{band.name}_{number}", number + 1
+        names.add(name)
+        apart.append(replace(band, name=name))
+    return apart
 
 
 @algorithm("Image.rename")
@@ -79,14 +91,7 @@ def _add_bands(
         raise bad_request("Image.addBands(overwrite) is unknown to this loopback service.")
     added = srcImg if names is None else select(srcImg, names)
     own = len(dstImg.bands)
-    taken = set(dstImg.named())
-    new = []
-    for band in added.bands:
-        name, number = band.name, 1
-        while name in taken:
-            name, number = f"{band.name}_{number}", number + 1
-        taken.add(name)
-        new.append(replace(band, name=name))
+    new = _apart(added.bands, dstImg.named())
 
     def pull(grid: GeoBox, wanted: Sequence[int]) -> list[Pixels]:
         mine = [position for position in wanted if position < own]

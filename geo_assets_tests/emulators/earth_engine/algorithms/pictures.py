@@ -49,6 +49,8 @@ def _visualize(  # the service's arguments
     low, high = (
         _three(value, len(chosen.bands)) for value in (min or 0, 255 if max is None else max)
     )
+    if len(chosen.bands) not in {1, 3} or any(a == b for a, b in zip(low, high, strict=True)):
+        raise bad_request("Image.visualize: one or three bands are wanted, and min unlike max.")
 
     def pull(grid: GeoBox, wanted: Sequence[int]) -> list[Pixels]:
         parts = chosen.all(grid)
