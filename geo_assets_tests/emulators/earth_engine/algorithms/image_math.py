@@ -84,15 +84,19 @@ def _binary(name: str, function: Callable[[Array, Array], Array], dtype: str | N
 
 
 def _divide(a: Array, b: Array) -> Array:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(b == 0, 0.0, a / np.where(b == 0, 1, b))
+    return np.where(b == 0, 0.0, a / np.where(b == 0, 1, b))
+
+
+def _remainder(a: Array, b: Array) -> Array:
+    """The remainder, with the sign of the dividend as in Java; 0 of a division by 0."""
+    return np.where(b == 0, 0, np.fmod(a, np.where(b == 0, 1, b)))
 
 
 _binary("Image.add", np.add)
 _binary("Image.subtract", np.subtract)
 _binary("Image.multiply", np.multiply)
 _binary("Image.divide", _divide, "float64")
-_binary("Image.mod", np.fmod)  # the sign of the dividend, as in Java
+_binary("Image.mod", _remainder)
 _binary("Image.max", np.maximum)
 _binary("Image.min", np.minimum)
 _binary("Image.gt", lambda a, b: (a > b).astype(np.uint8), "uint8")
