@@ -111,9 +111,21 @@ def test_arithmetic_is_numpys_where_both_images_have_a_datum(world, operation, o
     np.testing.assert_allclose(got["R"][known], oracle(one, other), rtol=1e-15)
 
 
-def test_a_division_by_zero_gives_zero(world):
-    got = pixels(ee.Image.constant([3, 0]).divide(0), world[0], shape=(1, 1))[0, 0]
-    assert list(got) == [0, 0]
+@pytest.mark.parametrize("operation", ["divide", "mod"])
+def test_a_division_by_zero_gives_zero(world, operation):
+    zeros = getattr(ee.Image.constant([3, 0, 0.5]), operation)(0)
+    assert list(pixels(zeros, world[0], shape=(1, 1))[0, 0]) == [0, 0, 0]
+
+
+def test_a_remainder_has_the_sign_of_the_dividend(world):
+    got = pixels(ee.Image.constant([7, -7, 7.5]).mod(ee.Image.constant([3, 3, -2])), world[0])[0, 0]
+    assert list(got) == [1, -1, 1.5]
+
+
+def test_a_stretch_needs_room_and_bands_to_draw(world):
+    for wrong in ({"min": 5, "max": 5}, {"bands": ["R", "N"]}):
+        with pytest.raises(EarthEngineError, match=r"Image\.visualize"):
+            asked(scene().visualize(**wrong), world[0])
 
 
 def test_bands_pair_by_name_where_the_names_agree_and_else_in_order(world):
@@ -142,6 +154,10 @@ def test_bands_are_selected_by_name_number_and_pattern(world):
     assert told(image.select("B.").bandNames(), assets) == ["B1", "B2"]
     assert told(image.select([2, "B1"]).bandNames(), assets) == ["QA", "B1"]
     assert told(image.select(["B2", "QA"], ["x", "y"]).bandNames(), assets) == ["x", "y"]
+    assert told(image.select(["B1", "B1", 0]).bandNames(), assets) == ["B1", "B1_1", "B1_2"]
+    for selector in (3, "(", "C.*"):
+        with pytest.raises(EarthEngineError, match=r"Image\.select"):
+            asked(image.select([selector]), assets)
     with pytest.raises(EarthEngineError, match="as many names"):
         asked(image.select(["B1", "B2"], ["x"]), assets)
 
