@@ -221,3 +221,17 @@ def test_what_json_cannot_say_and_what_is_too_long_is_refused(world):
     with pytest.raises(EarthEngineError, match="5000 elements"):
         told(ee.FeatureCollection(TABLE), assets)
     assert told(ee.FeatureCollection(TABLE).size(), assets) == 5001
+
+
+def test_a_mapped_collection_is_of_what_the_function_makes(world):
+    assets, _ = world
+    scenes = ee.ImageCollection(COLLECTION)
+    outlines = scenes.map(lambda image: ee.Feature(None, {"cloud": ee.Image(image).get("cloud")}))
+    assert told(outlines, assets)["type"] == "FeatureCollection"
+    constants = ee.ImageCollection(
+        outlines.map(lambda f: ee.Image.constant(1).set("cloud", f.get("cloud")))
+    )
+    assert indices(constants.filter(ee.Filter.gt("cloud", 10)), assets) == ["s2", "s3"]
+    np.testing.assert_array_equal(pixels(constants.sum(), assets)["constant"], 4)
+    none = scenes.filterDate("1999").map(lambda image: image.add(1))
+    assert told(none, assets)["type"] == "ImageCollection"

@@ -56,10 +56,9 @@ def elements(collection: Any) -> tuple[Any, ...]:
 
 
 def like(collection: Any, members: Sequence[Any]) -> Any:
-    """Return a collection of the same kind; of what was mapped, its own."""
-    if all(isinstance(member, Image) for member in members) and isinstance(
-        collection, ImageCollection
-    ):
+    """Return the collection that the members make; without any, one of the same kind."""
+    images = isinstance(members[0] if members else None, Image)
+    if images or (not members and isinstance(collection, ImageCollection)):
         return ImageCollection(tuple(members))
     return Table(tuple(members))
 
