@@ -94,25 +94,37 @@ def test_a_waiting_thread_gets_the_slot_of_a_killed_process(tmp_path):
     slots.close()
 
 
-def test_two_processes_never_hold_more_than_the_larger_count_and_both_get_turns(tmp_path):
-    turns = 150
-    with (
-        process("compete", tmp_path, 6, turns) as one,
-        process("compete", tmp_path, 4, turns) as two,
-    ):
+def _turns(running):
+    """The most slots held by all, and the places of a process's turns among those of all."""
+    most, *orders = [int(word) for word in running.stdout.readline().split()]
+    return most, orders
+
+
+def _go(running):
+    running.stdin.write("go\n")
+    running.stdin.flush()
+    assert running.stdout.readline() == "busy\n"
+
+
+def test_two_processes_with_different_counts_never_hold_more_than_the_larger(tmp_path):
+    with process("compete", tmp_path, 6, 100) as one, process("compete", tmp_path, 4, 100) as two:
         for each in (one, two):
             assert each.stdout.readline() == "ready\n"
         for each in (one, two):
-            each.stdin.write("go\n")
-            each.stdin.flush()
-        (most_1, *orders_1), (most_2, *orders_2) = (
-            [int(word) for word in each.stdout.readline().split()] for each in (one, two)
-        )
+            _go(each)
+        (most_1, orders_1), (most_2, orders_2) = _turns(one), _turns(two)
     assert max(most_1, most_2) <= 6
-    assert sorted(orders_1 + orders_2) == list(range(1, 2 * turns + 1))
-    # Neither had to wait until the other had done all: each had a fair part of the others' time.
-    for first, last in ((orders_1, orders_2), (orders_2, orders_1)):
-        assert sum(turn < last[-1] for turn in first) >= turns // 4
+    assert sorted(orders_1 + orders_2) == list(range(1, 201))
+
+
+def test_a_process_that_comes_late_need_not_wait_until_a_busy_one_has_done(tmp_path):
+    with process("compete", tmp_path, 6, 600) as busy, process("compete", tmp_path, 6, 40) as late:
+        for each in (busy, late):
+            assert each.stdout.readline() == "ready\n"
+        _go(busy)
+        _go(late)
+        (_, orders_busy), (_, orders_late) = _turns(busy), _turns(late)
+    assert sum(turn < orders_late[-1] for turn in orders_busy) < 400
 
 
 def test_a_forked_child_keeps_and_frees_no_slot_of_its_parent(tmp_path):
