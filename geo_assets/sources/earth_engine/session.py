@@ -13,9 +13,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
-from geo_assets.errors import ReadError, SourceError
+from geo_assets.errors import RETRYABLE, ReadError, SourceError
 from geo_assets.sources.earth_engine.caller import Caller
-from geo_assets.sources.earth_engine.credentials import PROJECT_VARIABLE, REGISTRATION
+from geo_assets.sources.earth_engine.credentials import (
+    PROJECT_VARIABLE,
+    REGISTRATION,
+    URL_VARIABLE,
+)
 from geo_assets.sources.earth_engine.images import asset_name
 from geo_assets.sources.earth_engine.machine_limits import limits_folder
 from geo_assets.sources.earth_engine.sizes import check_expression
@@ -102,11 +106,21 @@ class Session:
             )
         except (ee.EEException, ReadError) as error:
             # Asked before any scene or chip: whatever is refused here is refused to the project.
-            raise SourceError(
-                f"Earth Engine cannot be used with project {self.connection.project!r} of "
-                f"{PROJECT_VARIABLE}: {error}. Is the project registered for Earth Engine "
-                f"({REGISTRATION}), and may these credentials use it?"
-            ) from error
+            raise SourceError(self._unusable(error)) from error
+
+    def _unusable(self, error: Exception) -> str:
+        """Say what to look after, by whether the service refused or did not answer at all."""
+        if isinstance(error, ReadError) and error.kind in RETRYABLE:
+            return (
+                f"Earth Engine at {self.connection.base_url} does not answer as it should: "
+                f"{error}. Is the address right ({URL_VARIABLE}, if set), and does the network "
+                "reach it?"
+            )
+        return (
+            f"Earth Engine at {self.connection.base_url} cannot be used with project "
+            f"{self.connection.project!r} of {PROJECT_VARIABLE}: {error}. Is the project "
+            f"registered for Earth Engine ({REGISTRATION}), and may these credentials use it?"
+        )
 
     def encode(self, value: Any) -> str:
         """Return an ee object as canonical JSON: sorted keys, no blanks.

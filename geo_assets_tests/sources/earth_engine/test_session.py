@@ -103,6 +103,17 @@ def test_a_project_that_may_not_be_used_is_named_with_what_to_do():
     assert "register" in message
 
 
+def test_a_service_out_of_reach_is_named_by_its_address_and_not_blamed_on_the_project():
+    session = session_with()
+    session.caller.call = raising(ReadError("Connection refused", kind="transient"))
+    with pytest.raises(SourceError) as raised:
+        session.prepare()
+    message = str(raised.value)
+    assert session.connection.base_url in message
+    assert "GEO_ASSETS_EE_URL" in message
+    assert "register" not in message
+
+
 def test_expired_credentials_end_the_run():
     session = session_with()
     session.caller.call = raising(
