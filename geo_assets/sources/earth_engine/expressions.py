@@ -112,7 +112,8 @@ class SceneRules:
                 f"allowed are {sorted(_RESAMPLING)}"
             )
         if (mode := _RESAMPLING[self.resampling]) is not None:
-            image = image.resample(mode)
+            # Integers that are resampled as they are would lose their fractions on some ways.
+            image = image.toDouble().resample(mode)
         if self.clouds.band is not None:
             image = image.updateMask(_clear(scene.select(self.clouds.band), self.clouds))
         if self.cloud_score is not None:
@@ -144,7 +145,8 @@ def composite(
     days = _observations(items, scenes.of(items))
     reduced = getattr(days, rules.reducer)()
     valid = reduced.mask().reduce(ee.Reducer.min()).gt(0).rename(VALID)
-    if np.dtype(dtype).kind != "f" and rules.reducer in _ROUNDED:
+    fractions = rules.reducer in _ROUNDED or _RESAMPLING[scenes.resampling] is not None
+    if np.dtype(dtype).kind != "f" and fractions:
         reduced = rounded_half_to_even(reduced)
     if table is not None:
         reduced = reduced.addBands(table.image().rename(LABEL))

@@ -194,6 +194,14 @@ def test_scenes_off_the_lattice_are_resampled_as_asked(word, mode):
     assert not calls(graph_of([scene("a")]), "Image.resample")
 
 
+@pytest.mark.parametrize("reducer", ["median", "mean", "min", "max"])
+def test_resampled_integers_keep_their_fractions_until_they_are_rounded(reducer):
+    graph = graph_of([scene("a")], replace(RULES, reducer=reducer), resampling="bilinear")
+    (resampled,) = calls(graph, "Image.resample")
+    assert resampled["image"]["functionInvocationValue"]["functionName"] == "Image.toDouble"
+    assert calls(graph, "Image.floor")
+
+
 def test_a_resampling_that_the_service_has_not_is_refused():
     with pytest.raises(SourceError, match=r"grid\.resampling: 'lanczos'"):
         graph_of([scene("a")], resampling="lanczos")
