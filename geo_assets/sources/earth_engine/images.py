@@ -17,9 +17,10 @@ from shapely import make_valid
 from shapely.geometry import mapping, shape
 
 from geo_assets.errors import ReadError, SourceError
+from geo_assets.sources.protocol import LeftOut, SceneSelection
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from shapely.geometry.base import BaseGeometry
 
@@ -84,6 +85,36 @@ def band_names(item: Item) -> list[str]:
 def has_band(item: Item, name: str) -> bool:
     """Whether an image has a band of exactly this name."""
     return name in band_names(item)
+
+
+def with_bands(found: SceneSelection, bands: Sequence[str], collection: str) -> SceneSelection:
+    """Leave out images without a band of exactly a wanted name.
+
+    The names of one sensor are not those of another (band 8 of Landsat is not near infrared), and
+    the service knows a band by its own name alone.
+
+    Raises:
+        SourceError: If that leaves none: the bands are the campaign's mistake.
+    """
+    items = []
+    left_out = list(found.left_out)
+    for item in found.items:
+        missing = [band for band in bands if not has_band(item, band)]
+        if missing:
+            detail = f"no band {', '.join(missing)}; it has {', '.join(band_names(item))}"
+            left_out.append(LeftOut(item["id"], "missing_band", detail))
+        else:
+            items.append(item)
+    if found.items and not items:
+        first = found.items[0]
+        missing = [band for band in bands if not has_band(first, band)]
+        raise SourceError(
+            f"none of the {len(found.items)} images of {collection!r} has all of the bands "
+            f"{', '.join(bands)}: {first['id']} has no {', '.join(missing)}; "
+            f"it has {', '.join(band_names(first))}"
+        )
+    left_out.sort(key=lambda out: (out.scene_id, out.reason, out.detail))
+    return SceneSelection(items, left_out)
 
 
 def dtype_of_band(item: Item, name: str) -> str:

@@ -17,12 +17,7 @@ import numpy as np
 from geo_assets.errors import ReadError, SourceError
 from geo_assets.sources.earth_engine import expressions
 from geo_assets.sources.earth_engine.expressions import FORM, LABEL, CloudScoreRules, SceneRules
-from geo_assets.sources.earth_engine.images import (
-    band_names,
-    geobox_of_band,
-    has_band,
-    item_of,
-)
+from geo_assets.sources.earth_engine.images import geobox_of_band, item_of, with_bands
 from geo_assets.sources.earth_engine.pixels import answered, request_body
 from geo_assets.sources.earth_engine.sizes import check_request
 from geo_assets.sources.earth_engine.thumbnails import (
@@ -30,12 +25,7 @@ from geo_assets.sources.earth_engine.thumbnails import (
     thumbnail_name,
     whole_picture,
 )
-from geo_assets.sources.protocol import (
-    LeftOut,
-    SceneSelection,
-    ServerComposite,
-    supported_assets,
-)
+from geo_assets.sources.protocol import ServerComposite, supported_assets
 from geo_assets.sources.scene_selection import choose_scenes
 
 if TYPE_CHECKING:
@@ -47,7 +37,7 @@ if TYPE_CHECKING:
     from geo_assets.sources.earth_engine.label_table import LabelTable
     from geo_assets.sources.earth_engine.session import Session
     from geo_assets.sources.earth_engine.traffic import Traffic
-    from geo_assets.sources.protocol import Item, SceneQuery, ServerPixels
+    from geo_assets.sources.protocol import Item, SceneQuery, SceneSelection, ServerPixels
     from geo_assets.storage.chip_expectation import Stretch
 
 T = TypeVar("T")
@@ -106,7 +96,7 @@ class EarthEngineSource:
         """Return the images to use, in fixed order, and those left out with the reason.
 
         Raises:
-            SourceError: If the collection cannot be listed; the message names it.
+            SourceError: If the collection cannot be listed, or none of its images has the bands.
         """
         try:
             found = list(self._images(query))
@@ -115,7 +105,8 @@ class EarthEngineSource:
                 f"imagery.collection: {self.rules.collection!r} cannot be listed: {error} "
                 "(check the id, and that the project may read it)"
             ) from error
-        return _with_bands(choose_scenes(found, replace(query, bands=())), query.bands)
+        chosen = choose_scenes(found, replace(query, bands=()))
+        return with_bands(chosen, query.bands, self.rules.collection)
 
     def _images(self, query: SceneQuery) -> Iterator[Item]:
         """Every image of the collection over an area, page by page."""
@@ -278,22 +269,3 @@ def _image_of(expression: str) -> Any:
     from ee import deserializer
 
     return ee.Image(deserializer.fromCloudApiJSON(expression))
-
-
-def _with_bands(found: SceneSelection, bands: Sequence[str]) -> SceneSelection:
-    """Leave out images without a band of exactly a wanted name.
-
-    The names of one sensor are not those of another (band 8 of Landsat is not near infrared), and
-    the service knows a band by its own name alone.
-    """
-    items = []
-    left_out = list(found.left_out)
-    for item in found.items:
-        missing = [band for band in bands if not has_band(item, band)]
-        if missing:
-            detail = f"no band {', '.join(missing)}; it has {', '.join(band_names(item))}"
-            left_out.append(LeftOut(item["id"], "missing_band", detail))
-        else:
-            items.append(item)
-    left_out.sort(key=lambda out: (out.scene_id, out.reason, out.detail))
-    return SceneSelection(items, left_out)

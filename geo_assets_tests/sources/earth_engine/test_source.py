@@ -123,7 +123,14 @@ def test_images_without_a_wanted_band_are_left_out_by_name():
     assert (out.scene_id, out.reason) == ("b", "missing_band")
     assert "N" in out.detail
     assert "B8" in out.detail
-    assert not source.select(query(bands=("nir",))).items
+
+
+def test_bands_that_no_image_has_are_refused_beside_those_they_have():
+    source = source_of(listing(info("a"), info("b")))
+    said = "none of the 2 images of .* has all of the bands R, nir: a has no nir; it has R, G, B, N"
+    with pytest.raises(SourceError, match=said):
+        source.select(query(bands=("R", "nir")))
+    assert source.select(query(bands=("R",))).items
 
 
 def test_cloudy_images_and_those_of_other_days_are_left_out():
