@@ -49,10 +49,11 @@ def composite_image(partition: Partition) -> Facts:
     published = []
     previews = []
     versions: dict[str, str] = {}
-    for cluster, area in server_areas(partition, label_table(partition)).items():
+    table = label_table(partition)
+    for cluster, area in server_areas(partition, table).items():
         path = layout.composite_sidecar(fold, split, cluster)
         preview = layout.composite_preview(fold, split, cluster)
-        made = ExpressionSidecar.of(area.composite, area.geobox, area.items)
+        made = ExpressionSidecar.of(area.composite, area.geobox, area.items, table)
         known = ExpressionSidecar.read(path)
         kept = False
         if known is not None and known.is_same_composite(made) and preview.is_file():

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from geo_assets.sources.earth_engine.label_table import LabelTable
     from geo_assets.sources.protocol import Item, ServerComposite
 
 
@@ -43,6 +44,7 @@ class ExpressionSidecar:
         shape: Rows and columns.
         days: Solar days of its scenes.
         scene_ids: Its scenes.
+        versions: What the server calls the state of each scene, and of the table of labels, by id.
         valid_fraction: Share of the preview's pixels with a datum, 0 to 1; None without a preview.
     """
 
@@ -57,6 +59,7 @@ class ExpressionSidecar:
     shape: tuple[int, int]
     days: tuple[str, ...]
     scene_ids: tuple[str, ...]
+    versions: dict[str, str]
     valid_fraction: float | None
 
     @classmethod
@@ -65,8 +68,14 @@ class ExpressionSidecar:
         composite: ServerComposite | None,
         geobox: GeoBox,
         items: Sequence[Item],
+        table: LabelTable | None = None,
     ) -> ExpressionSidecar:
         """Return the record of a composite without a preview; None: it has no scene."""
+        versions = {
+            str(item["id"]): str(item["properties"].get("ee:version", "")) for item in items
+        }
+        if table is not None:
+            versions[table.asset_id] = table.version
         return cls(
             expression=None if composite is None else json.loads(composite.expression),
             preview_expression=(
@@ -81,6 +90,7 @@ class ExpressionSidecar:
             shape=(geobox.shape.y, geobox.shape.x),
             days=tuple(sorted({str(solar_day(item)) for item in items})),
             scene_ids=tuple(sorted({str(item["id"]) for item in items})),
+            versions=versions,
             valid_fraction=None,
         )
 

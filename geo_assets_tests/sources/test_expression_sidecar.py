@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from geo_assets.errors import StorageError
+from geo_assets.sources.earth_engine.label_table import LabelTable
 from geo_assets.sources.expression_sidecar import ExpressionSidecar
 from geo_assets.sources.protocol import ServerComposite
 from geo_assets_tests.sources.memory_source import MemorySource, grid, random_scene
@@ -78,3 +79,17 @@ def test_a_changed_expression_shows_in_its_checksum():
     assert ExpressionSidecar.of(None, AREA, []).damage() is None
     assert "another expression" in str(replace(made, expression={"result": "1"}).damage())
     assert "no expression" in str(replace(made, expression=None).damage())
+
+
+def test_another_version_of_a_scene_or_of_the_table_is_another_composite():
+    table = LabelTable("projects/p/assets/t", None, "all", None, {}, "max", version="monday")
+    made = ExpressionSidecar.of(COMPOSITE, AREA, ITEMS, table)
+    assert made.versions == {"A": "", "B": "", "projects/p/assets/t": "monday"}
+    later = replace(table, version="tuesday")
+    assert not made.is_same_composite(ExpressionSidecar.of(COMPOSITE, AREA, ITEMS, later))
+    first, second = ITEMS
+    changed = {**first, "properties": {**first["properties"], "ee:version": "2"}}
+    assert not made.is_same_composite(
+        ExpressionSidecar.of(COMPOSITE, AREA, [changed, second], table)
+    )
+    assert made.is_same_composite(replace(made, valid_fraction=0.5))
