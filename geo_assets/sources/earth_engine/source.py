@@ -96,10 +96,13 @@ class EarthEngineSource:
         """Return the images to use, in fixed order, and those left out with the reason.
 
         Raises:
-            SourceError: If the collection cannot be listed, or none of its images has the bands.
+            SourceError: If the collection cannot be listed, or none of its images has the bands
+                or the cadence.
         """
         try:
             found = list(self._images(query))
+            if not found and self.rules.cadence is not None:
+                self._require_cadence(query)
         except ReadError as error:
             raise SourceError(
                 f"imagery.collection: {self.rules.collection!r} cannot be listed: {error} "
@@ -110,18 +113,10 @@ class EarthEngineSource:
 
     def _images(self, query: SceneQuery) -> Iterator[Item]:
         """Every image of the collection over an area, page by page."""
-        import ee
-
-        self.session.prepare()
-        # Solar days differ from days in UTC by less than one.
-        first = query.start - dt.timedelta(days=1)
-        end = query.end + dt.timedelta(days=2)
-        images = (
-            ee.ImageCollection(self.rules.collection)
-            .filterDate(first.isoformat(), end.isoformat())
-            .filterBounds(ee.Geometry.Rectangle(list(query.box.wgs84_bounds()), None, False))
-        )
+        images = self._asked(query)
         if self.rules.cadence is not None:
+            import ee
+
             images = images.filter(ee.Filter.eq("cadence", self.rules.cadence))
         offset = 0
         while True:
@@ -131,6 +126,33 @@ class EarthEngineSource:
             if len(page) < PAGE:
                 return
             offset += PAGE
+
+    def _require_cadence(self, query: SceneQuery) -> None:
+        """Refuse a cadence that none of the images there are has: a slip would leave no chips."""
+        others = {
+            str((info.get("properties") or {}).get("cadence"))
+            for info in self.session.compute(self._asked(query).toList(PAGE, 0))
+        }
+        if others:
+            raise SourceError(
+                f"imagery.cadence: {self.rules.cadence!r} has none of the images of "
+                f"{self.rules.collection!r} in the area and dates; they have "
+                f"{', '.join(sorted(others))}"
+            )
+
+    def _asked(self, query: SceneQuery) -> Any:
+        """Images of the collection over an area, between dates, as the service says it."""
+        import ee
+
+        self.session.prepare()
+        # Solar days differ from days in UTC by less than one.
+        first = query.start - dt.timedelta(days=1)
+        end = query.end + dt.timedelta(days=2)
+        return (
+            ee.ImageCollection(self.rules.collection)
+            .filterDate(first.isoformat(), end.isoformat())
+            .filterBounds(ee.Geometry.Rectangle(list(query.box.wgs84_bounds()), None, False))
+        )
 
     def native_geobox(self, item: Item, band: str) -> GeoBox:
         """Return the pixel grid of one band of an image; nothing is asked.

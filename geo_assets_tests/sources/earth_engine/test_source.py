@@ -163,6 +163,20 @@ def test_the_service_is_asked_for_one_cadence_alone():
     assert source.describe() != plain.describe()
 
 
+def test_a_cadence_that_no_image_has_is_named_with_those_there_are():
+    def answer(request):
+        narrowed = call_of(request.expression, "Filter.equals") is not None
+        images = [] if narrowed else [info("a", cadence="biannual"), info("b", cadence="biannual")]
+        return json.dumps({"result": images}).encode()
+
+    with pytest.raises(SourceError, match=r"imagery\.cadence: 'monthly'.*have biannual$"):
+        source_of(answer, cadence="monthly").select(query())
+
+
+def test_an_area_without_any_image_is_no_fault_of_the_cadence():
+    assert source_of(listing(), cadence="monthly").select(query()).items == []
+
+
 @pytest.mark.parametrize(
     "said",
     [
