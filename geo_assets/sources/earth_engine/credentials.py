@@ -203,6 +203,8 @@ def examine_connection(endpoint: Endpoint) -> list[tuple[bool, str, str]]:
     except SourceError as error:
         return [*findings, (False, "service", str(error))]
     findings.append((True, "service", base_url))
+    if findings[0][0]:
+        findings += _limits(base_url, findings[0][2])
     if urlsplit(base_url).hostname in _LOOPBACK:
         return [*findings, (True, "credentials", "none, as on loopback")]
     try:
@@ -210,3 +212,16 @@ def examine_connection(endpoint: Endpoint) -> list[tuple[bool, str, str]]:
     except SourceError as error:
         return [*findings, (False, "credentials", str(error))]
     return [*findings, (True, "credentials", kind)]
+
+
+def _limits(base_url: str, project: str) -> list[tuple[bool, str, str]]:
+    """What hinders runs from sharing their limits on this machine; empty: nothing."""
+    from geo_assets.sources.earth_engine.machine_limits import FOLDER_VARIABLE, limits_folder
+
+    try:
+        folder = limits_folder(base_url, project)
+    except SourceError as error:
+        return [(False, "limits", str(error))]
+    if os.access(folder, os.W_OK | os.X_OK):
+        return []
+    return [(False, "limits", f"{folder} is read-only; name another folder by {FOLDER_VARIABLE}")]

@@ -27,6 +27,7 @@ def home(tmp_path, monkeypatch):
     for name in (PROJECT_VARIABLE, URL_VARIABLE, KEY_VARIABLE, "CLOUDSDK_CONFIG"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("GEO_ASSETS_EE_LIMITS", str(tmp_path / "limits"))
     # No question to the metadata server of a machine in Google's cloud.
     monkeypatch.setenv("NO_GCE_CHECK", "true")
     monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path / "gcloud"))
@@ -200,3 +201,11 @@ def test_an_examination_says_what_is_missing(monkeypatch):
 def test_an_examination_of_what_is_complete_finds_nothing_missing(monkeypatch):
     monkeypatch.setenv(URL_VARIABLE, "http://127.0.0.1:8080")
     assert all(fine for fine, _, _ in examine_connection("standard"))
+
+
+def test_an_examination_finds_limits_that_cannot_be_shared(home, monkeypatch):
+    (home / "file").touch()
+    monkeypatch.setenv("GEO_ASSETS_EE_LIMITS", str(home / "file"))
+    findings = {what: (fine, detail) for fine, what, detail in examine_connection("standard")}
+    assert findings["limits"][0] is False
+    assert "GEO_ASSETS_EE_LIMITS" in findings["limits"][1]
