@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from pathlib import Path
@@ -80,6 +81,8 @@ def main(
     free_slots_late: bool,
 ) -> None:
     """Serve a loopback Earth Engine until SIGINT or SIGTERM."""
+    # Megabytes; GDAL would take a twentieth of the machine, and many a service runs beside others.
+    os.environ.setdefault("GDAL_CACHEMAX", "64")
     assets = Assets()
     if stac is not None:
         assets.add_stac(collection, stac)
