@@ -130,7 +130,7 @@ class EarthEngineSource:
     def _require_cadence(self, query: SceneQuery) -> None:
         """Refuse a cadence that none of the images there are has: a slip would leave no chips."""
         others = {
-            str((info.get("properties") or {}).get("cadence"))
+            str((info.get("properties") or {}).get("cadence", "no such property"))
             for info in self.session.compute(self._asked(query).toList(PAGE, 0))
         }
         if others:

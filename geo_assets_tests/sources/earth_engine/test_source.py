@@ -166,10 +166,10 @@ def test_the_service_is_asked_for_one_cadence_alone():
 def test_a_cadence_that_no_image_has_is_named_with_those_there_are():
     def answer(request):
         narrowed = call_of(request.expression, "Filter.equals") is not None
-        images = [] if narrowed else [info("a", cadence="biannual"), info("b", cadence="biannual")]
+        images = [] if narrowed else [info("a", cadence="biannual"), info("b")]
         return json.dumps({"result": images}).encode()
 
-    with pytest.raises(SourceError, match=r"imagery\.cadence: 'monthly'.*have biannual$"):
+    with pytest.raises(SourceError, match=r"imagery\.cadence: 'monthly'.*have biannual, no such property$"):
         source_of(answer, cadence="monthly").select(query())
 
 
