@@ -169,7 +169,9 @@ def test_a_cadence_that_no_image_has_is_named_with_those_there_are():
         images = [] if narrowed else [info("a", cadence="biannual"), info("b")]
         return json.dumps({"result": images}).encode()
 
-    with pytest.raises(SourceError, match=r"imagery\.cadence: 'monthly'.*have biannual, no such property$"):
+    with pytest.raises(
+        SourceError, match=r"imagery\.cadence: 'monthly'.*have biannual, no such property$"
+    ):
         source_of(answer, cadence="monthly").select(query())
 
 
