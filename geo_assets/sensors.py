@@ -120,7 +120,7 @@ def _end_dead_runs(instance: dg.DagsterInstance, layout: Layout) -> list[str]:
 
     Dagster shows a run whose process was killed as started, for a day with our settings; its
     locks tell that it is dead. Else its partitions would wait, and it would keep a place in the
-    queue.
+    queue and in its pool.
     """
     from geo_assets.storage.partition_lock import dead_owners
 
@@ -129,6 +129,8 @@ def _end_dead_runs(instance: dg.DagsterInstance, layout: Layout) -> list[str]:
         run = instance.get_run_by_id(run_id)
         if run is not None and run.status in ACTIVE:
             instance.report_run_failed(run, "The process of the run was killed.")
+            # Where pools count steps, Dagster leaves their places taken.
+            instance.event_log_storage.free_concurrency_slots_for_run(run_id)
             ended.append(run_id)
     return ended
 

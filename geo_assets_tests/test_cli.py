@@ -77,7 +77,7 @@ def test_every_error_of_ours_is_a_line_with_its_brackets(kind):
     @click.command()
     @_readable_errors
     def fails():
-        options = {"kind": "permanent"} if issubclass(kind, geo_assets.errors.ReadError) else {}
+        options = {"kind": "permanent"} if kind is geo_assets.errors.ReadError else {}
         raise kind("a.tif: band 'B99'; allowed are [red] and [/nir]", **options)
 
     done = CliRunner(catch_exceptions=False).invoke(fails)

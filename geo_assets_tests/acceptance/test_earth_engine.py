@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import shutil
+import signal
+import subprocess
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -26,7 +30,8 @@ from geo_assets_tests.acceptance.earth_engine_support import (
     scenes_of,
     serve_assets,
 )
-from geo_assets_tests.acceptance.support import Workplace, rows_of, say
+from geo_assets_tests.acceptance.support import Workplace, chip_files, rows_of, say
+from geo_assets_tests.conftest import REPOSITORY
 from geo_assets_tests.emulators.earth_engine.requests import chip_key
 from geo_assets_tests.emulators.earth_engine.server import EarthEngineEmulator
 
@@ -211,3 +216,40 @@ def ee_bounds(path, cluster):
 
     boxes = [ClusterBox.from_dict(box) for box in read_metadata(path)["boxes"]]
     return next(box for box in boxes if box.cluster == cluster).wgs84_bounds()
+
+
+def test_after_a_kill_the_next_run_goes_on_at_once(served, tmp_path):
+    """A killed run of Dagster stays started, and must not keep its pool from the next."""
+    place = served.place.copy(tmp_path)
+    place.home.mkdir()
+    shutil.copy(REPOSITORY / "dagster.yaml", place.home)
+    assert place.run("geo-assets", "home").returncode == 0
+    layout = place.layout(served.campaign)
+    shutil.rmtree(layout.folder / "chips")
+    served.emulator.ledger.reset()
+    served.emulator.latency_s = 1.0
+    words = ("dagster", "asset", "materialize", "-m", "geo_assets.definitions")
+    selected = ("--select", "cashew/chip_catalog", "--partition-range", EVERYTHING)
+    killed = subprocess.Popen(
+        place.words(*words, *selected),
+        env=place.environment(served.path),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    while not served.emulator.ledger.entries:
+        assert killed.poll() is None
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.wait()
+    served.emulator.latency_s = 0.0
+    assert (
+        not layout.folder.joinpath("chips").exists() or len(chip_files(place, served.campaign)) < 60
+    )
+
+    again = place.materialize("cashew/chip_catalog", EVERYTHING, served.path)
+    assert again.returncode == 0, again.stderr[-3000:]
+    assert "blocked by limit" not in again.stderr
+    statuses = {
+        row.outcome.status for rows in rows_of(place, served.campaign).values() for row in rows
+    }
+    assert statuses == {"ok"}

@@ -176,7 +176,8 @@ class MachineRate:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._file = _open(folder / "rate")
+        self._path = folder / "rate"
+        self._file = _open(self._path)
         self._interval = 0.0 if per_second is None else 1 / per_second
         self._tolerance = (burst - 1) * self._interval
         self._clock = clock
@@ -243,7 +244,10 @@ class MachineRate:
 
     def _write(self, full: float, paused: float) -> None:
         raw = struct.pack("<dd", full, paused)
-        os.pwrite(self._file, raw + struct.pack("<I", zlib.crc32(raw, self._boot)), 0)
+        try:
+            os.pwrite(self._file, raw + struct.pack("<I", zlib.crc32(raw, self._boot)), 0)
+        except OSError as error:
+            raise _unusable(self._path, error) from error
 
 
 def _locked_at_once(file: int, how: int) -> bool:
@@ -266,11 +270,15 @@ def _open(path: Path) -> int:
         # Sweepers of temporary folders go by age: a slot that a run holds must look young.
         os.utime(file)
     except OSError as error:
-        raise SourceError(
-            f"{path} cannot hold the limits that runs share ({error.strerror}); name another "
-            f"folder by {FOLDER_VARIABLE}"
-        ) from error
+        raise _unusable(path, error) from error
     return file
+
+
+def _unusable(path: Path, error: OSError) -> SourceError:
+    return SourceError(
+        f"{path} cannot hold the limits that runs share ({error.strerror}); name another "
+        f"folder by {FOLDER_VARIABLE}"
+    )
 
 
 _OPEN: WeakSet[MachineSlots] = WeakSet()
