@@ -224,6 +224,9 @@ def test_a_run_that_was_killed_is_not_waited_for(sensor, instance):
         status=dg.DagsterRunStatus.STARTED,
         tags={"dagster/partition": NORTH, "geo_assets/campaign": "tiny"},
     )
+    slots = instance.event_log_storage
+    slots.set_concurrency_slots("earth_engine", 1)
+    assert slots.claim_concurrency_slot("earth_engine", run.run_id, "step").is_claimed
     lock = sensor.layout.lock("chip_catalog", "north", "train")
     command = [sys.executable, "-c", HOLD, str(lock), run.run_id]
     pipe = subprocess.PIPE
@@ -234,6 +237,7 @@ def test_a_run_that_was_killed_is_not_waited_for(sensor, instance):
     # Dagster's own retry of a run that crashed comes first; what it does not retry, we request.
     assert sensor.requested() == []
     assert instance.get_run_by_id(run.run_id).status == dg.DagsterRunStatus.FAILURE
+    assert slots.claim_concurrency_slot("earth_engine", "the next", "step").is_claimed
     assert sensor.requested() == [NORTH]
 
 
