@@ -136,7 +136,8 @@ class ExpressionSidecar:
         """
         known = cls.read(path)
         if known is None:
-            raise StorageError(f"{path.name}: no composite; materialize composite_image first")
+            what = "cannot be read" if path.is_file() else "no composite"
+            raise StorageError(f"{path.name}: {what}; materialize composite_image first")
         if known.sha256 != ("" if composite is None else composite.sha256):
             raise StorageError(
                 f"{path.name}: the campaign or the scenes have changed since it was made; "

@@ -25,7 +25,7 @@ BEFORE = ("labels", "aoi_clusters", "scenes", "composite_image", "chip_grid")
 CAMPAIGN = """\
 name: errors
 areas: {{file: areas.geojson}}
-imagery: {{kind: earth-engine, collection: {collection}}}
+imagery: {{kind: earth-engine, collection: {collection}, cloud_score: {score}}}
 start: 2021-06-01
 end: 2021-06-30
 composite: {{bands: {bands}, reducer: {reducer}, dtype: {dtype}}}
@@ -38,6 +38,7 @@ DEFAULTS = {
     "reducer": "median",
     "dtype": "native",
     "tables": "null",
+    "score": "null",
     "size": 64,
 }
 
@@ -91,6 +92,11 @@ def test_an_unknown_collection_is_named(place):
     assert "imagery.collection: 'projects/errors/assets/other' cannot be listed" in said
     assert "not found (does not exist or caller does not have access)" in said
     assert "check the id, and that the project may read it" in said
+
+
+def test_cloud_scores_that_are_not_there_are_named_before_any_chip(place):
+    said = refusal(place, campaign_in(place, score="{collection: projects/errors/assets/scores}"))
+    assert "imagery.cloud_score.collection: 'projects/errors/assets/scores' cannot be read" in said
 
 
 def test_a_missing_project_is_said_with_how_to_get_one(place, monkeypatch):

@@ -69,7 +69,8 @@ def test_what_is_no_record_counts_as_none(path, content):
     if content is not None:
         path.write_text(content)
     assert ExpressionSidecar.read(path) is None
-    with pytest.raises(StorageError, match="no composite; materialize composite_image first"):
+    what = "no composite" if content is None else "cannot be read"
+    with pytest.raises(StorageError, match=f"{what}; materialize composite_image first"):
         ExpressionSidecar.require(path, COMPOSITE)
 
 

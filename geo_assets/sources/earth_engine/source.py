@@ -96,9 +96,10 @@ class EarthEngineSource:
         """Return the images to use, in fixed order, and those left out with the reason.
 
         Raises:
-            SourceError: If the collection cannot be listed, or none of its images has the bands
-                or the cadence.
+            SourceError: If the collection cannot be listed, none of its images has the bands or
+                the cadence, or there are no cloud scores.
         """
+        self._require_scores()
         try:
             found = list(self._images(query))
             if not found and self.rules.cadence is not None:
@@ -110,6 +111,19 @@ class EarthEngineSource:
             ) from error
         chosen = choose_scenes(found, replace(query, bands=()))
         return with_bands(chosen, query.bands, self.rules.collection)
+
+    def _require_scores(self) -> None:
+        """Refuse scores that are not there, of which every chip would say so in its own row."""
+        if self.rules.cloud_score is None:
+            return
+        collection = self.rules.cloud_score.collection
+        name = f"imagery.cloud_score.collection: {collection!r}"
+        try:
+            kind = self.session.asset(collection).get("type")
+        except ReadError as error:
+            raise SourceError(f"{name} cannot be read: {error} (check id and access)") from error
+        if kind != "IMAGE_COLLECTION":
+            raise SourceError(f"{name} is no image collection but {kind}")
 
     def _images(self, query: SceneQuery) -> Iterator[Item]:
         """Every image of the collection over an area, page by page."""
