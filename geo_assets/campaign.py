@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, StrictFloat, StrictInt, model_validator
 
+from geo_assets.campaign_cubes import Cube
 from geo_assets.campaign_imagery import EarthEngineImagery, Imagery, SimulatedImagery
+from geo_assets.campaign_labels import LandCoverLabels, SpatialLabels, TemporalLabels
 from geo_assets.campaign_values import (
     ARCHIVE_PREFIX,
     Band,
@@ -121,10 +123,23 @@ class Composite(Section):
     """The composite image of a cluster."""
 
     bands: tuple[Band, ...] = Field(min_length=1, max_length=1023, description="Bands, in order.")
-    reducer: Literal["median", "mean", "min", "max"] = Field("median", description="Over days.")
+    reducer: Literal["median", "mean", "min", "max", "percentile", "medoid", "max-ndvi"] = Field(
+        "median",
+        description="Over days; medoid and max-ndvi take all bands of a pixel from one day.",
+    )
+    percentile: StrictFloat | None = Field(
+        None, ge=0, le=100, description="Which one, with the reducer percentile."
+    )
     dtype: Literal["native", "float32"] = Field("native", description="dtype of the image bands.")
     start: Day | None = Field(None, description="First day, within the campaign's dates.")
     end: Day | None = Field(None, description="Last day, within the campaign's dates.")
+
+    @model_validator(mode="after")
+    def _percentile_is_stated(self) -> Self:
+        if (self.reducer == "percentile") != (self.percentile is not None):
+            msg = "'percentile' goes with the reducer 'percentile', which needs it"
+            raise ValueError(msg)
+        return self
 
 
 class LabelBand(Section):
@@ -176,43 +191,6 @@ class Chips(Section):
         return self
 
 
-class Outliers(Section):
-    """What happens to NDVI values far from their date's median."""
-
-    rule: Literal["none", "mask", "median"] = Field("none", description="Leave, drop or replace.")
-    n_sigma: StrictFloat = Field(10.0, gt=0, le=1000, description="Robust sigmas (1.4826 MAD).")
-
-
-class Cube(Section):
-    """The NDVI cube of a cluster."""
-
-    red: Band = Field("B04", description="Red band.")
-    nir: Band = Field("B08", description="Near-infrared band.")
-    area: Literal["polygons", "box"] = Field(
-        "polygons", description="NDVI inside the polygons only, or in the cluster's whole box."
-    )
-    outliers: Outliers = Outliers()
-
-
-class SpatialLabels(Section):
-    """Exact one-variable K-Means on each date's NDVI."""
-
-    n_clusters: StrictInt = Field(5, ge=2, le=32, description="K.")
-
-
-class TemporalLabels(Section):
-    """K-Means on each pixel's NDVI series."""
-
-    n_clusters: StrictInt = Field(5, ge=2, le=32, description="K.")
-    every: Literal["date", "10d", "month"] = Field("month", description="Step of the time axis.")
-    max_gap_days: StrictInt = Field(
-        62, ge=0, le=366, description="Longest gap that is filled, linear in time."
-    )
-    scaling: Literal["robust", "none"] = Field(
-        "robust", description="One common robust scale for all steps, or none."
-    )
-
-
 class Campaign(Section):
     """One campaign: areas, imagery and what to make of them."""
 
@@ -242,6 +220,9 @@ class Campaign(Section):
     cube: Cube | None = Field(None, description="Absent: no cubes and no labels from them.")
     spatial_labels: SpatialLabels = SpatialLabels()
     temporal_labels: TemporalLabels = TemporalLabels()
+    land_cover: LandCoverLabels | None = Field(
+        None, description="Absent: no land-cover labels of the composite."
+    )
     keep_scenes: bool = Field(False, description="Keep downloaded source assets for the next run.")
 
     @model_validator(mode="after")

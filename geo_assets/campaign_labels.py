@@ -1,0 +1,105 @@
+"""How a campaign's label rasters are made: K-Means in space, in time and over bands."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, StrictFloat, StrictInt, model_validator
+
+from geo_assets.campaign_cubes import Variable
+from geo_assets.campaign_values import Name, Section
+
+K = Annotated[StrictInt, Field(ge=2, le=32)]
+
+
+class ModelFrom(Section):
+    """The partition whose fitted model labels all others."""
+
+    fold: Name = Field(description="Its fold.")
+    split: Name = Field(description="Its split.")
+    cluster: StrictInt | None = Field(
+        None, ge=0, description="Its cluster, where each has a model of its own."
+    )
+
+
+class LabelRules(Section):
+    """What every kind of label raster has in common."""
+
+    n_clusters: K | Literal["auto"] = Field(5, description="K, or chosen by the K report.")
+    k_range: tuple[K, K] = Field((2, 10), description="Least and greatest K of the K report.")
+    smooth_px: StrictInt = Field(
+        0, ge=0, le=50, description="Radius of the neighbourhood whose majority rules, in pixels."
+    )
+    model_from: ModelFrom | None = Field(
+        None, description="Absent: each partition fits a model of its own."
+    )
+
+    @model_validator(mode="after")
+    def _range_rises(self) -> Self:
+        if self.k_range[0] >= self.k_range[1]:
+            msg = f"'k_range' must rise (got {list(self.k_range)})"
+            raise ValueError(msg)
+        return self
+
+
+class SpatialLabels(LabelRules):
+    """Exact one-variable K-Means on the NDVI of dates."""
+
+    fit: Literal["date", "cluster", "partition"] = Field(
+        "date",
+        description="A model for each date; or one for all dates of a cluster, or of a fold and "
+        "split, so that labels mean the same through time.",
+    )
+
+    @model_validator(mode="after")
+    def _one_model_is_borrowed(self) -> Self:
+        if self.model_from is not None and self.fit == "date":
+            msg = "'model_from' needs 'fit: cluster' or 'fit: partition', one model for all dates"
+            raise ValueError(msg)
+        return self
+
+
+class TemporalLabels(LabelRules):
+    """K-Means on each pixel's NDVI series."""
+
+    fit: Literal["cluster", "partition"] = Field(
+        "cluster", description="A model for each cluster, or one for all of a fold and split."
+    )
+    every: Literal["date", "10d", "month"] = Field("month", description="Step of the time axis.")
+    missing: Literal["fill", "ignore"] = Field(
+        "fill",
+        description="Gaps are filled linear in time, or steps without value are left out of "
+        "distances.",
+    )
+    max_gap_days: StrictInt = Field(
+        62, ge=0, le=366, description="Longest gap that is filled, linear in time."
+    )
+    scaling: Literal["robust", "standard", "none"] = Field(
+        "robust", description="One common scale for all steps, or none."
+    )
+    position_weight: StrictFloat = Field(
+        0.0,
+        ge=0,
+        le=100,
+        description="Weight of a pixel's place beside its values: 1 counts both alike.",
+    )
+
+
+class LandCoverLabels(LabelRules):
+    """K-Means on the bands of the composite, and on indices of them."""
+
+    fit: Literal["cluster", "partition"] = Field(
+        "cluster", description="A model for each cluster, or one for all of a fold and split."
+    )
+    indices: tuple[Variable, ...] = Field(
+        (), description="Spectral indices by name, such as NDVI, NDWI, NDBI, beside the bands."
+    )
+    scaling: Literal["robust", "standard", "none"] = Field(
+        "robust", description="A scale for each band and index, or none."
+    )
+    position_weight: StrictFloat = Field(
+        0.0,
+        ge=0,
+        le=100,
+        description="Weight of a pixel's place beside its values: 1 counts both alike.",
+    )
