@@ -20,6 +20,16 @@ def pytest_addoption(parser):
     )
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Keep the tests of a file in one process, and those of files that look at the demo's run."""
+    shared = {item.path for item in items if "demo" in item.fixturenames}
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            group = "demo" if item.path in shared else item.nodeid.partition("::")[0]
+            item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(scope="session")
 def full(pytestconfig) -> bool:
     """Whether the acceptance lists are run with their full counts."""
