@@ -6,7 +6,8 @@ without reading the code.
 
 from __future__ import annotations
 
-from typing import Literal
+import copyreg
+from typing import Any, Literal
 
 ErrorKind = Literal["transient", "permanent", "invalid_payload", "corrupt"]
 """Why a read failed: ``transient`` and ``invalid_payload`` (bytes that are not what was asked for)
@@ -17,7 +18,14 @@ RETRYABLE: frozenset[str] = frozenset({"transient", "invalid_payload", "corrupt"
 
 
 class GeoAssetsError(Exception):
-    """Base of all errors raised by geo_assets."""
+    """Base of all errors raised by geo_assets.
+
+    An error comes back from another process as it was raised there: it is put together again
+    from its parts, not by calling its class, whose arguments are its own affair.
+    """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]  # typeshed leaves it out
 
 
 class CampaignError(GeoAssetsError):
@@ -56,3 +64,7 @@ class StorageError(GeoAssetsError):
 
 class LockedError(StorageError):
     """Another run works on the same partition."""
+
+
+class ComputeError(GeoAssetsError):
+    """Whoever is to do the work is not there, or would do it in another way than this process."""
