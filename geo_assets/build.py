@@ -14,7 +14,7 @@ from geo_assets.assets.imagery import composite_image, scenes
 from geo_assets.assets.label_rasters import ndvi_spatial_labels, ndvi_temporal_labels
 from geo_assets.checks import build_checks
 from geo_assets.jobs import build_jobs
-from geo_assets.resources import ImagerySource, Results
+from geo_assets.resources import Compute, ImagerySource, Results
 from geo_assets.schedules import build_schedules
 from geo_assets.sensors import build_sensors
 from geo_assets.sources.protocol import SERVER_KINDS, supported_assets
@@ -44,7 +44,8 @@ def build_defs(campaign: Campaign, resources: Mapping[str, object] | None = None
 
     Args:
         campaign: What the user chose.
-        resources: Put in place of the resources of the same name (``results``, ``imagery``).
+        resources: Put in place of the resources of the same name (``results``, ``imagery``,
+            ``compute``).
     """
     kind = campaign.imagery.kind
     steps = [ON_SERVER.get(step.name, step) for step in STEPS] if kind in SERVER_KINDS else STEPS
@@ -58,7 +59,12 @@ def build_defs(campaign: Campaign, resources: Mapping[str, object] | None = None
         jobs=list(jobs.values()),
         schedules=build_schedules(campaign, jobs),
         sensors=build_sensors(campaign, jobs),
-        resources={"results": Results(), "imagery": ImagerySource(), **(resources or {})},
+        resources={
+            "results": Results(),
+            "imagery": ImagerySource(),
+            "compute": Compute(),
+            **(resources or {}),
+        },
         # One process for all steps: a step in its own costs 4-5 CPU seconds of imports.
         executor=dg.in_process_executor,
     )

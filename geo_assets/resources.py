@@ -1,7 +1,8 @@
 """Resources: what a deployment may swap under the same graph.
 
 Where results go is one; how imagery is opened is another, so that tests and other services can
-put their own source in place of the campaign's. No data is touched here.
+put their own source in place of the campaign's; who does the work is the third. No data is
+touched here.
 https://docs.dagster.io/guides/build/external-resources
 """
 
@@ -13,10 +14,14 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from geo_assets.compute import compute_choice
 from geo_assets.storage.layout import Layout
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from geo_assets.campaign import Campaign
+    from geo_assets.core.workers import Workers
     from geo_assets.sources.protocol import RasterSource, ServerSource
 
 DATA_VARIABLE = "GEO_ASSETS_DATA"
@@ -50,3 +55,30 @@ class ImagerySource(dg.ConfigurableResource):  # type: ignore[type-arg]  # as ab
         from geo_assets.sources.opening import open_source
 
         return open_source(campaign, layout)
+
+
+class Compute(dg.ConfigurableResource):  # type: ignore[type-arg]  # as above
+    """Who does the work: threads of the run's own process, or a Dask cluster.
+
+    The same assets, the same bytes. What is empty or 0 is what the environment says.
+
+    Attributes:
+        where: ``threads``, ``local`` (a cluster of processes for each asset), or the address of a
+            Dask scheduler, ``tcp://host:port`` (``GEO_ASSETS_COMPUTE``; default ``threads``).
+        workers: Threads, or processes of a local cluster (``GEO_ASSETS_WORKERS``; default one for
+            each processor).
+        memory: What each process of a local cluster may hold (``GEO_ASSETS_WORKER_MEMORY``, as
+            ``2GiB``; default its share of the machine).
+    """
+
+    where: str = ""
+    workers: int = 0
+    memory: str = ""
+
+    def open(self, folder: Path) -> AbstractContextManager[Workers]:
+        """Return the workers, at work within the context, for results below a folder.
+
+        Raises:
+            ComputeError: If a value is wrong, or there is nobody to do the work.
+        """
+        return compute_choice(self.where, self.workers, self.memory).open(folder)

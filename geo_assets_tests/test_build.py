@@ -129,4 +129,4 @@ def test_a_resource_given_takes_the_place_of_ours(tmp_path):
     repository = defs.get_repository_def()
     assert repository.get_top_level_resources()["results"].configurable_resource_cls is Results
     assert defs.resources["results"] is mine
-    assert set(defs.resources) == {"results", "imagery"}
+    assert set(defs.resources) == {"results", "imagery", "compute"}

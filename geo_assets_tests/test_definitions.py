@@ -28,6 +28,7 @@ ALSO_HEAVY = {
     "odc",
     "PIL",
     "dask",
+    "distributed",
 }
 
 FRESH = """

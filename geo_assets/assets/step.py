@@ -11,16 +11,18 @@ the class itself.
 import logging
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from inspect import cleandoc
 from typing import TYPE_CHECKING, Any, cast
 
 import dagster as dg
 
+from geo_assets.compute import WorkersAtFirstUse
+from geo_assets.core.workers import Threads, Workers
 from geo_assets.errors import LockedError
 from geo_assets.partitions import fold_and_split, fold_split_partitions
-from geo_assets.resources import ImagerySource, Results
+from geo_assets.resources import Compute, ImagerySource, Results
 from geo_assets.storage.atomic import sweep_temporaries, sweep_temporaries_of
 from geo_assets.storage.partition_lock import partition_lock
 
@@ -49,6 +51,8 @@ class Partition:
     imagery: ImagerySource
     run_id: str
     log: logging.Logger
+    workers: Workers = field(default_factory=Threads)
+    """Who does what is cut into blocks; one cluster serves all partitions of a run."""
 
     @cached_property
     def source(self) -> "RasterSource | ServerSource":
@@ -118,18 +122,26 @@ class AssetStep:
             pool=imagery_pool(campaign) if self.asks_imagery else None,
         )
         def materialize(
-            context: dg.AssetExecutionContext, results: Results, imagery: ImagerySource
+            context: dg.AssetExecutionContext,
+            results: Results,
+            imagery: ImagerySource,
+            compute: Compute,
         ) -> None:
-            self._make_each(context, campaign, results.layout(campaign.name), imagery)
+            layout, run = results.layout(campaign.name), context.run.run_id
+            with WorkersAtFirstUse(lambda: compute.open(layout.root)) as workers:
+
+                def partition_of(key: str) -> Partition:
+                    fold, split = fold_and_split(key)
+                    return Partition(
+                        campaign, layout, fold, split, imagery, run, context.log, workers
+                    )
+
+                self._make_each(context, partition_of)
 
         return materialize
 
     def _make_each(
-        self,
-        context: dg.AssetExecutionContext,
-        campaign: "Campaign",
-        layout: "Layout",
-        imagery: ImagerySource,
+        self, context: dg.AssetExecutionContext, partition_of: Callable[[str], Partition]
     ) -> None:
         """Make every partition of the run; one that fails does not keep the others from trying."""
         made: dict[str, Facts] = {}
@@ -137,7 +149,7 @@ class AssetStep:
         try:
             for key in context.partition_keys:
                 try:
-                    made[key] = self._make_one(context, campaign, layout, imagery, key)
+                    made[key] = self._make_one(partition_of(key))
                 except Exception as error:
                     if len(context.partition_keys) == 1:
                         raise
@@ -156,24 +168,14 @@ class AssetStep:
         for key, facts in made.items():
             context.add_asset_metadata(facts, asset_key=context.asset_key, partition_key=key)
 
-    def _make_one(
-        self,
-        context: dg.AssetExecutionContext,
-        campaign: "Campaign",
-        layout: "Layout",
-        imagery: ImagerySource,
-        key: str,
-    ) -> Facts:
-        fold, split = fold_and_split(key)
-        partition = Partition(
-            campaign, layout, fold, split, imagery, context.run.run_id, context.log
-        )
+    def _make_one(self, partition: Partition) -> Facts:
+        layout, fold, split = partition.layout, partition.fold, partition.split
         try:
-            with partition_lock(layout.lock(self.name, fold, split), run_id=context.run.run_id):
+            with partition_lock(layout.lock(self.name, fold, split), run_id=partition.run_id):
                 _sweep(layout.folder / self.name / fold, split)
                 return self.make(partition)
         except LockedError as error:
-            raise LockedError(f"{self.name} {key}: {error}") from None
+            raise LockedError(f"{self.name} {partition}: {error}") from None
 
 
 def imagery_pool(campaign: "Campaign") -> str | None:

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from contextlib import contextmanager
+
 import dagster as dg
 import numpy as np
 import pytest
 
 from geo_assets.assets.step import Facts, Partition, asset_step, table_of
+from geo_assets.core.workers import Threads
 from geo_assets.errors import AreaError, LockedError
-from geo_assets.resources import ImagerySource, Results
+from geo_assets.resources import Compute, ImagerySource, Results
 from geo_assets.storage.atomic import is_temporary
 from geo_assets.storage.partition_lock import partition_lock
 from geo_assets_tests.campaign_testing import a_campaign
@@ -18,6 +21,24 @@ TO_ALL = {
 }
 
 
+class WatchedCompute(Compute):
+    """Threads that say when they are opened and closed."""
+
+    def open(self, folder):
+        @contextmanager
+        def opened():
+            OPENED.append(folder)
+            try:
+                yield Threads(2)
+            finally:
+                CLOSED.append(folder)
+
+        return opened()
+
+
+OPENED, CLOSED = [], []
+
+
 class Step:
     """A step whose partitions fail where they are told to, and that remembers what it was asked."""
 
@@ -27,6 +48,10 @@ class Step:
         self.layout = self.results.layout(self.campaign.name)
         self.fails = {}
         self.asked = []
+        self.tasks = 0
+        self.compute = WatchedCompute()
+        OPENED.clear()
+        CLOSED.clear()
 
         @asset_step(group="chips", kinds={"python"}, columns={"a": ("int64", "a number")})
         def chip_grid(partition: Partition) -> Facts:
@@ -37,6 +62,9 @@ class Step:
             self.asked.append(str(partition))
             if error := self.fails.get(str(partition)):
                 raise error
+            if self.tasks:
+                assert list(partition.workers.map(abs, range(self.tasks))) == [*range(self.tasks)]
+                assert CLOSED == []
             return {"number": KEYS.index(str(partition)), "fold": partition.fold}
 
         self.step = chip_grid
@@ -46,7 +74,11 @@ class Step:
         return dg.materialize(
             [self.asset],
             instance=instance,
-            resources={"results": self.results, "imagery": ImagerySource()},
+            resources={
+                "results": self.results,
+                "imagery": ImagerySource(),
+                "compute": self.compute,
+            },
             partition_key=key,
             tags=tags,
             raise_on_error=raise_on_error,
@@ -132,6 +164,26 @@ def test_a_locked_partition_of_a_range_is_named_and_the_others_are_made(step, in
         result = step.run(instance, tags=TO_ALL, raise_on_error=False)
     assert not result.success
     assert list(step.recorded(instance)[0]) == [key for key in KEYS if key != "south|train"]
+
+
+def test_workers_are_opened_once_for_all_partitions_of_a_run(step, instance):
+    """A local cluster costs seconds to start."""
+    step.tasks = 3
+    assert step.run(instance, tags=TO_ALL).success
+    assert OPENED == CLOSED == [step.layout.root]
+
+
+def test_workers_are_closed_when_a_step_fails(step, instance):
+    step.tasks = 3
+    step.fails = {"south|train": KeyboardInterrupt()}
+    with pytest.raises(KeyboardInterrupt):
+        step.run(instance, tags=TO_ALL)
+    assert OPENED == CLOSED == [step.layout.root]
+
+
+def test_a_step_that_asks_no_workers_opens_none(step, instance):
+    assert step.run(instance, tags=TO_ALL).success
+    assert OPENED == []
 
 
 def _left_by_a_killed_run(path):
