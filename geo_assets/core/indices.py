@@ -1,6 +1,7 @@
-"""Normalised-difference indices of reflectance bands, and their quantisation to int16.
+"""Spectral indices of reflectance bands, and their quantisation to int16.
 
-Bands are known here by their STAC common names; which file holds them is a source's knowledge.
+Formulas come from ``index_catalogue``. Bands are known here by their STAC common names; which file
+holds them, and how its digital numbers become reflectance, is a source's knowledge.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from geo_assets.core.index_catalogue import find_index
 from geo_assets.errors import GeoAssetsError
 
 if TYPE_CHECKING:
@@ -24,17 +26,7 @@ MISSING = -32768
 """Quantised value of pixels without datum."""
 
 _STEPS_PER_UNIT = 10_000
-
-INDICES: Mapping[str, tuple[str, str]] = {
-    "ndvi": ("nir", "red"),  # Rouse et al. 1974: vegetation
-    "gndvi": ("nir", "green"),  # Gitelson et al. 1996: chlorophyll
-    "ndwi": ("green", "nir"),  # McFeeters 1996: open water
-    "mndwi": ("green", "swir16"),  # Xu 2006: open water beside buildings
-    "ndmi": ("nir", "swir16"),  # Gao 1996, as used by USGS: moisture of vegetation
-    "ndbi": ("swir16", "nir"),  # Zha et al. 2003: built-up land
-    "nbr": ("nir", "swir22"),  # Key and Benson 2006: burned land
-}
-"""Indices (a - b) / (a + b) by name: the common names of a and b."""
+_LARGEST = 3.2767
 
 
 def normalized_difference(
@@ -77,28 +69,57 @@ def normalized_difference(
     return index
 
 
+def index_bands(name: str) -> tuple[str, ...]:
+    """Return the STAC common names of the bands that an index needs, as its formula names them.
+
+    Raises:
+        GeoAssetsError: If the catalogue has no such index, or more than optical bands are needed.
+    """
+    return tuple(find_index(name).bands.values())
+
+
 def compute_index(
     name: str,
     bands: Mapping[str, NDArray[Any]],
     valid: NDArray[np.bool_] | None = None,
     dtype: DTypeLike = np.float64,
 ) -> NDArray[Any]:
-    """Return an index of ``INDICES`` by name, from bands by common name.
+    """Return an index of the catalogue by name, from bands by common name.
 
-    Shapes, dtype and missing values are those of ``normalized_difference``.
+    Indices of the form (a - b) / (a + b) are those of ``normalized_difference``, missing values
+    included. Any other formula is computed in float64 and is missing (NaN) where it is not finite.
+
+    Args:
+        name: Name in the catalogue, in any letters that tell it apart.
+        bands: Common name -> reflectance, all of one shape. In units (0 to 1) where the formula
+            holds constants; any unit serves an index that is ``scale_free``.
+        valid: True where every band holds a datum; None: everywhere but at NaN.
+        dtype: Of the result.
 
     Raises:
-        GeoAssetsError: If the index is unknown or one of its bands is not there.
+        GeoAssetsError: If the index is unknown, one of its bands is not there, or shapes differ.
     """
-    if name not in INDICES:
-        msg = f"index: {name!r} is unknown; allowed: {', '.join(INDICES)}"
-        raise GeoAssetsError(msg)
-    absent = [band for band in INDICES[name] if band not in bands]
+    index = find_index(name)
+    absent = [band for band in index.bands.values() if band not in bands]
     if absent:
         msg = f"index {name!r}: needs the bands {absent}; there are {sorted(bands)}"
         raise GeoAssetsError(msg)
-    first, second = INDICES[name]
-    return normalized_difference(bands[first], bands[second], valid, dtype)
+    if index.difference is not None:
+        first, second = (bands[index.bands[letter]] for letter in index.difference)
+        return normalized_difference(first, second, valid, dtype)
+    given = {letter: bands[band].astype(np.float64) for letter, band in index.bands.items()}
+    shapes = {array.shape for array in given.values()} | (
+        {valid.shape} if valid is not None else set()
+    )
+    if len(shapes) > 1:
+        msg = f"index {name!r}: shapes {sorted(shapes)} of bands and validity differ"
+        raise GeoAssetsError(msg)
+    with np.errstate(all="ignore"):
+        values: NDArray[Any] = np.asarray(index.evaluate(given), np.float64)
+    known = np.isfinite(values)
+    if valid is not None:
+        known &= valid
+    return np.where(known, values, np.nan).astype(dtype)
 
 
 def quantise_index(index: NDArray[np.floating[Any]]) -> NDArray[np.int16]:
@@ -117,6 +138,19 @@ def quantise_index(index: NDArray[np.floating[Any]]) -> NDArray[np.int16]:
         msg = f"index: {value} cannot be quantised; allowed: -3.2767 to 3.2767, or NaN"
         raise GeoAssetsError(msg)
     return steps.astype(np.int16)
+
+
+def quantise_in_range(index: NDArray[np.floating[Any]]) -> tuple[NDArray[np.int16], int]:
+    """Return an index as ``quantise_index``, missing beyond int16, and how many were.
+
+    Of some indices (ratios) single pixels leave -3.2767 to 3.2767: no reason to give up a date.
+    """
+    with np.errstate(invalid="ignore"):
+        outside = np.abs(index) > _LARGEST
+    count = int(np.count_nonzero(outside))
+    if count:
+        index = np.where(outside, np.nan, index)
+    return quantise_index(index), count
 
 
 def dequantise_index(values: NDArray[np.int16], dtype: DTypeLike = np.float32) -> NDArray[Any]:

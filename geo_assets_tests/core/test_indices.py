@@ -2,16 +2,19 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+import spyndex
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from geo_assets.core.index_catalogue import OPTICAL_BANDS, find_index, index_names
 from geo_assets.core.indices import (
-    INDICES,
     MISSING,
     NDVI_SCALE,
     compute_index,
     dequantise_index,
+    index_bands,
     normalized_difference,
+    quantise_in_range,
     quantise_index,
 )
 from geo_assets.errors import GeoAssetsError
@@ -93,7 +96,18 @@ def test_dequantise_reads_arrays_that_are_not_contiguous():
     np.testing.assert_allclose(dequantise_index(steps, np.float64), steps * NDVI_SCALE)
 
 
-@pytest.mark.parametrize("name", INDICES)
+DIFFERENCES = {
+    "ndvi": ("nir", "red"),
+    "gndvi": ("nir", "green"),
+    "ndwi": ("green", "nir"),
+    "mndwi": ("green", "swir16"),
+    "ndmi": ("nir", "swir16"),
+    "ndbi": ("swir16", "nir"),
+    "nbr": ("nir", "swir22"),
+}
+
+
+@pytest.mark.parametrize("name", DIFFERENCES)
 def test_a_named_index_takes_its_bands_by_common_name(name):
     bands = {
         "green": np.array([800], np.uint16),
@@ -102,14 +116,74 @@ def test_a_named_index_takes_its_bands_by_common_name(name):
         "swir16": np.array([1800], np.uint16),
         "swir22": np.array([1100], np.uint16),
     }
-    first, second = (float(bands[band][0]) for band in INDICES[name])
+    first, second = (float(bands[band][0]) for band in DIFFERENCES[name])
     expected = (first - second) / (first + second)
+    assert set(index_bands(name)) == set(DIFFERENCES[name])
     assert compute_index(name, bands)[0] == expected
 
 
-def test_an_unknown_index_and_an_absent_band_are_named():
-    with pytest.raises(GeoAssetsError, match=r"'evi9' is unknown; allowed: ndvi"):
-        compute_index("evi9", {})
+def test_every_index_of_optical_bands_is_what_its_library_computes():
+    rng = np.random.default_rng(1)
+    reflectance = {letter: rng.uniform(0.01, 0.6, 40) for letter in OPTICAL_BANDS}
+    constants = {name: float(c.default) for name, c in spyndex.constants.items() if c.default}
+    constants |= {"k": 0.0, "slb": 0.0}
+    by_common_name = {OPTICAL_BANDS[letter]: values for letter, values in reflectance.items()}
+    names = index_names()
+    assert len(names) > 200
+    for name in names:
+        with np.errstate(all="ignore"):
+            theirs = spyndex.computeIndex(name, constants | reflectance)
+        theirs = np.where(np.isfinite(theirs), theirs, np.nan)
+        ours = compute_index(name, {c: by_common_name[c] for c in index_bands(name)})
+        np.testing.assert_array_equal(ours, theirs, err_msg=name)
+
+
+@pytest.mark.parametrize(("name", "free"), [("NDVI", True), ("EVI", False), ("SAVI", False)])
+def test_constants_in_a_formula_ask_for_reflectance_in_units(name, free):
+    rng = np.random.default_rng(2)
+    units = {band: rng.uniform(0.01, 0.6, 40) for band in index_bands(name)}
+    numbers = {band: values * 10_000 for band, values in units.items()}
+    assert find_index(name).scale_free is free
+    agree = np.allclose(compute_index(name, units), compute_index(name, numbers), rtol=1e-12)
+    assert agree is free
+
+
+def test_an_index_is_missing_where_it_is_not_finite_or_a_band_is():
+    bands = {"nir": np.array([0.4, 0.4, 0.4]), "green": np.array([0.0, 0.2, 0.2])}
+    valid = np.array([True, True, False])
+    np.testing.assert_array_equal(compute_index("CIG", bands, valid), [np.nan, 1.0, np.nan])
+    with pytest.raises(GeoAssetsError, match=r"'CIG': shapes .* differ"):
+        compute_index("CIG", bands, valid[:2])
+
+
+def test_values_beyond_int16_are_missing_and_counted():
+    steps, outside = quantise_in_range(np.array([3.2767, 3.28, -9.0, np.nan, -3.2767, np.inf]))
+    assert steps.tolist() == [32767, MISSING, MISSING, MISSING, -32767, MISSING]
+    assert outside == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("evi9", r"'evi9': is unknown to the catalogue; near are EVI, "),
+        ("qqqqqq", r"'qqqqqq': is unknown to the catalogue$"),
+        ("bai", r"'bai': could be BAI or BaI; write it exactly so"),
+        ("kNDVI", r"'kNDVI': its formula .* needs 'kNN', which is neither an optical band"),
+        ("NDVIT", r"needs 'T', which is neither an optical band nor a constant with a value"),
+        ("DpRVIHH", r"neither an optical band"),
+    ],
+)
+def test_what_the_catalogue_cannot_give_is_named(name, message):
+    with pytest.raises(GeoAssetsError, match=message):
+        compute_index(name, {})
+
+
+def test_variables_of_a_cube_have_small_letters_but_where_two_would_meet():
+    assert find_index("nDvI").variable == "ndvi"
+    assert {find_index(name).variable for name in ("BAI", "BaI")} == {"BAI", "BaI"}
+
+
+def test_an_absent_band_is_named():
     with pytest.raises(GeoAssetsError, match=r"'ndvi': needs the bands \['nir'\]; there are"):
         compute_index("ndvi", {"red": np.ones(1)})
 
