@@ -1,0 +1,201 @@
+"""Choosing K: what four criteria say of each K, and the rule that picks one.
+
+A criterion is computed on a sample; how K-Means is fitted is the caller's, so that the exact
+one-variable K-Means and that of pixels by several features have the same report.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from geo_assets.errors import ClusteringError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    Fit = Callable[[NDArray[np.float64], int, int], NDArray[np.float64]]
+    """(sample (n, feature), K, seed) -> centres (K, feature)."""
+
+SILHOUETTE_SAMPLE = 3_000
+"""Samples that the silhouette is computed on: its cost grows with their square."""
+
+SEEDS = 5
+"""Fits that the stability over seeds compares."""
+
+STABLE = 0.9
+"""Least agreement (adjusted Rand) of fits that see different data, for a K to be chosen."""
+
+RULE = (
+    f"the K of the greatest silhouette among those whose least stability is {STABLE} or more; "
+    "the most stable K where none is"
+)
+
+
+@dataclass(frozen=True)
+class KRow:
+    """What is known of one K."""
+
+    k: int
+    inertia: float
+    """Sum of squared distances of the sample to its centres."""
+    silhouette: float
+    """-1 to 1: how much nearer samples lie to their own cluster than to the next (Rousseeuw 1987,
+    doi:10.1016/0377-0427(87)90125-7), on at most ``SILHOUETTE_SAMPLE`` samples."""
+    calinski_harabasz: float
+    """Variance between over variance within clusters, by their degrees of freedom (Calinski and
+    Harabasz 1974, doi:10.1080/03610927408827101)."""
+    stability_seeds: float | None
+    """Mean adjusted Rand index over all pairs of ``SEEDS`` fits, each of another random half of
+    the sample by another seed; None for a fit without seed."""
+    stability_folds: float | None
+    """Adjusted Rand index of the fits of the two folds; None without folds."""
+
+    @property
+    def stability(self) -> float:
+        """The lesser of both stabilities: what the rule asks for."""
+        known = [s for s in (self.stability_seeds, self.stability_folds) if s is not None]
+        return min(known, default=1.0)
+
+
+@dataclass(frozen=True)
+class KReport:
+    """What is known of each K, by rising K, and which one the rule picks."""
+
+    rows: tuple[KRow, ...]
+    chosen: int
+    sample_size: int
+    rule: str = RULE
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as JSON values."""
+        return {
+            "chosen": self.chosen,
+            "rule": self.rule,
+            "sample_size": self.sample_size,
+            "rows": [{**asdict(row), "stability": row.stability} for row in self.rows],
+        }
+
+
+def k_report(
+    sample: NDArray[np.floating[Any]],
+    k_range: tuple[int, int],
+    seed: int,
+    fit: Fit,
+    *,
+    folds: NDArray[np.bool_] | None = None,
+    seeds: int = SEEDS,
+) -> KReport:
+    """Return the report on every K of a range, and the K that ``RULE`` picks.
+
+    Args:
+        sample: (n, feature), scaled as it is to be clustered, nothing missing.
+        k_range: Least and greatest K; the greatest is lowered to the distinct samples of the
+            smallest part that is fitted.
+        seed: Seed of the halves, of the silhouette's sample and of the fits.
+        fit: Returns the centres of a sample for a K and a seed.
+        folds: (n,) bool, which of two spatial folds of the area holds a sample (``spatial_folds``).
+        seeds: Fits compared for the stability over seeds; 0 for a fit without seed.
+
+    Raises:
+        ClusteringError: If not even the least K can be fitted to each part.
+    """
+    values = np.asarray(sample, np.float64)
+    rng = np.random.default_rng(seed)
+    halves = [np.sort(rng.permutation(len(values))[: len(values) // 2]) for _ in range(seeds)]
+    shown = np.sort(rng.permutation(len(values))[:SILHOUETTE_SAMPLE])
+    parts = [values[half] for half in halves]
+    if folds is not None and min(np.count_nonzero(folds), np.count_nonzero(~folds)) > 0:
+        parts += [values[~folds], values[folds]]
+    most = min((len(np.unique(part, axis=0)) for part in [values, *parts]), default=0)
+    # A silhouette wants fewer clusters than samples.
+    last = min(k_range[1], most, len(shown) - 1)
+    if last < k_range[0]:
+        msg = (
+            f"k_range: {k_range[0]} to {k_range[1]} clusters asked of {most} distinct samples "
+            "(in the smallest part of which the stability is taken)"
+        )
+        raise ClusteringError(msg)
+    rows = []
+    for k in range(k_range[0], last + 1):
+        labels, inertia = nearest_centres(values, fit(values, k, seed))
+        fits = [
+            nearest_centres(values, fit(part, k, seed + number))[0]
+            for number, part in enumerate(parts, start=1)
+        ]
+        rows.append(
+            KRow(
+                k,
+                inertia,
+                *_shape(values, labels, shown),
+                stability_seeds=_agreement(fits[:seeds]),
+                stability_folds=_agreement(fits[seeds:]),
+            )
+        )
+    return KReport(tuple(rows), choose_k(rows), len(values))
+
+
+def choose_k(rows: list[KRow]) -> int:
+    """Return the K that ``RULE`` picks; of equally good ones the least."""
+    stable = [row for row in rows if row.stability >= STABLE]
+    if stable:
+        return max(stable, key=lambda row: (row.silhouette, -row.k)).k
+    return max(rows, key=lambda row: (row.stability, -row.k)).k
+
+
+def nearest_centres(
+    sample: NDArray[np.float64], centers: NDArray[np.float64]
+) -> tuple[NDArray[np.intp], float]:
+    """Return the nearest centre (n,) of each sample, counted from 0, and the inertia."""
+    distances = np.stack([((sample - center) ** 2).sum(axis=1) for center in centers])
+    labels: NDArray[np.intp] = distances.argmin(axis=0)
+    return labels, float(distances.min(axis=0).sum())
+
+
+def spatial_folds(
+    rows: NDArray[np.integer[Any]],
+    cols: NDArray[np.integer[Any]],
+    shape: tuple[int, int],
+    cells: int = 4,
+) -> NDArray[np.bool_]:
+    """Return which of two folds holds a pixel: the colours of a chessboard of 4 x 4 cells.
+
+    Both folds see every part of the area, and no pixel has its neighbours in the other fold but
+    along the edges of cells.
+
+    Args:
+        rows: (n,) row of each pixel in the area.
+        cols: (n,) its column.
+        shape: Rows and columns of the area.
+        cells: Cells along each side.
+    """
+    row = np.asarray(rows, np.int64) * cells // max(shape[0], 1)
+    col = np.asarray(cols, np.int64) * cells // max(shape[1], 1)
+    fold: NDArray[np.bool_] = (row + col) % 2 == 1
+    return fold
+
+
+def _shape(
+    values: NDArray[np.float64], labels: NDArray[np.intp], shown: NDArray[np.intp]
+) -> tuple[float, float]:
+    """Return silhouette and Calinski-Harabasz index, as scikit-learn computes them."""
+    from sklearn.metrics import calinski_harabasz_score, silhouette_score
+
+    few = labels[shown]
+    # A small cluster may have no pixel among the few; one cluster alone has no silhouette.
+    known = 2 <= np.unique(few).size < len(few)
+    silhouette = float(silhouette_score(values[shown], few)) if known else -1.0
+    return silhouette, float(calinski_harabasz_score(values, labels))
+
+
+def _agreement(fits: list[NDArray[np.intp]]) -> float | None:
+    """Return the mean adjusted Rand index over all pairs (Hubert and Arabie 1985); None of none."""
+    from sklearn.metrics import adjusted_rand_score
+
+    pairs = [adjusted_rand_score(a, b) for a, b in itertools.combinations(fits, 2)]
+    return float(np.mean(pairs)) if pairs else None
