@@ -15,6 +15,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from geo_assets.campaign import Campaign
+from geo_assets.campaign_environment import read_env_file
 from geo_assets.campaign_values import SECRET, SECRETS_BELONG_ELSEWHERE, looks_secret
 from geo_assets.errors import CampaignError
 
@@ -62,10 +63,14 @@ def find_campaign(name_or_path: str | None = None) -> Path:
 def load_campaign(name_or_path: str | None = None) -> Campaign:
     """Load and validate a campaign; see ``find_campaign`` for the argument.
 
+    The ``.env`` files of the working directory and of the campaign's folder are read first.
+
     Raises:
         CampaignError: Naming the file, each wrong key, its value and what is allowed.
     """
+    read_env_file()
     path = find_campaign(name_or_path)
+    read_env_file(path.parent)
     content = _parsed(path)
     try:
         return Campaign.model_validate(content, context={"folder": path.parent})

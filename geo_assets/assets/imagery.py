@@ -50,9 +50,13 @@ def scenes(partition: Partition) -> Facts:
     Scenes that were found but left out are kept by name, with the reason, in the file's metadata.
     """
     from geo_assets.sources.protocol import SceneQuery
+    from geo_assets.sources.stac_services import imagery_notices
     from geo_assets.storage.scenes import write_scenes
 
     campaign = partition.campaign
+    notices = imagery_notices(campaign)
+    for notice in notices:
+        partition.log.warning(notice)
     items: list[Item] = []
     clusters: list[int] = []
     left_out = []
@@ -79,6 +83,8 @@ def scenes(partition: Partition) -> Facts:
         "last_day": days[-1] if days else "none",
         "left_out": dict(Counter(out["reason"] for out in left_out)),
     }
+    if notices:
+        facts["imagery_notices"] = "; ".join(notices)
     if left_out:
         # Scenes that lie elsewhere are many and say least.
         left_out.sort(key=lambda out: out["reason"] == "no_overlap")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from rich.text import Text
 
+from geo_assets.campaign_environment import ENV_FILE, names_in_env_file
 from geo_assets.campaign_imagery import (
     EarthEngineImagery,
     RasterImagery,
@@ -48,6 +49,7 @@ def examine(campaign: Campaign, layout: Layout) -> list[Finding]:
     """Look at areas, imagery, results and the Dagster home, without writing or downloading."""
     return [
         Finding("ok", "campaign", f"{campaign.name}: {campaign.title or 'no title'}"),
+        *_environment(),
         *_areas(campaign, layout),
         *_grid(campaign),
         *_imagery(campaign),
@@ -64,6 +66,13 @@ def print_findings(console: Console, findings: list[Finding]) -> bool:
     errors = sum(finding.grade == "error" for finding in findings)
     console.print(f"\n{errors} errors" if errors else "\nReady.")
     return errors == 0
+
+
+def _environment() -> Iterator[Finding]:
+    """Which names ``.env`` of the working directory sets; values may be secrets."""
+    names = names_in_env_file()
+    if names:
+        yield Finding("ok", "environment", f"{ENV_FILE} sets {', '.join(names)}")
 
 
 def _areas(campaign: Campaign, layout: Layout) -> Iterator[Finding]:
@@ -136,7 +145,16 @@ def _raster(imagery: RasterImagery, bands: Sequence[str]) -> Finding:
 
 
 def _stac(imagery: StacImagery) -> Iterator[Finding]:
-    where = imagery.catalog
+    from geo_assets.sources.stac_services import stac_service
+
+    try:
+        service = stac_service(imagery)
+    except GeoAssetsError as error:
+        yield Finding("error", "imagery", str(error))
+        return
+    for notice in service.notices:
+        yield Finding("warning", "imagery", notice)
+    where = service.catalog
     if "://" in where:
         yield Finding("ok", "imagery", f"STAC at {where}, asked when a run starts")
     elif Path(where).is_file():

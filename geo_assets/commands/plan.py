@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -23,6 +24,7 @@ from geo_assets.campaign_imagery import EarthEngineImagery, SimulatedImagery
 from geo_assets.resources import ImagerySource
 from geo_assets.sources.archive import archive_folder, prepare_archive
 from geo_assets.sources.protocol import SERVER_KINDS
+from geo_assets.sources.stac_services import imagery_notices
 from geo_assets.storage.disk import free_bytes
 from geo_assets.storage.layout import Layout
 
@@ -154,6 +156,8 @@ def print_plan(
     table.add_row("all", "", *sums)
     console.print(table)
     free = free_bytes(layout.root) / 1024**2
+    for notice in imagery_notices(campaign):
+        console.print(f"[yellow]warning[/yellow] {escape(notice)}", soft_wrap=True)
     console.print(f"Results go to {layout.folder}; {free:,.0f} MB are free there.", soft_wrap=True)
 
 

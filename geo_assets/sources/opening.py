@@ -30,6 +30,7 @@ def open_source(campaign: Campaign, layout: Layout) -> RasterSource | ServerSour
     from geo_assets.sources.local_raster import LocalRasterSource, RasterRules
     from geo_assets.sources.simulated import ArchiveSpec
     from geo_assets.sources.stac import StacRules, StacSource
+    from geo_assets.sources.stac_services import stac_service
 
     match campaign.imagery:
         case SimulatedImagery(seed=seed):
@@ -43,12 +44,13 @@ def open_source(campaign: Campaign, layout: Layout) -> RasterSource | ServerSour
                 )
             )
         case StacImagery() as stac:
+            service = stac_service(stac)
             return StacSource(
                 StacRules(
-                    stac.catalog,
-                    stac.collections,
+                    service.catalog,
+                    service.collections,
                     signing=stac.signing,
-                    offsets=stac.offsets,
+                    offsets=service.offsets,
                     nodata=stac.nodata,
                     resampling=campaign.grid.resampling,
                     keep_scenes=layout.root / SCENE_CACHE if campaign.keep_scenes else None,

@@ -315,3 +315,59 @@ def test_a_campaign_without_its_files_is_not_ready(command):
     done = command("doctor", "-c", "cashew")
     assert done.exit_code == 1
     assert done.output.count("no file ") == 3
+
+
+RETIRED = {
+    "imagery": {
+        "kind": "stac",
+        "catalog": "https://earth-search.aws.element84.com/v0",
+        "collections": ["sentinel-s2-l2a-cogs"],
+    }
+}
+
+
+def test_retired_names_are_told_with_those_of_today(examined, monkeypatch):
+    monkeypatch.delenv("STAC_API_URL", raising=False)
+    code, lines, _ = examined(RETIRED)
+    assert code == 0
+    today = "https://earth-search.aws.element84.com/v1"
+    for line in (
+        f"warning imagery: https://earth-search.aws.element84.com/v0 has retired: {today} is asked",
+        "warning imagery: collection sentinel-s2-l2a-cogs has retired: sentinel-2-l2a is searched",
+        f"ok imagery: STAC at {today}, asked when a run starts",
+    ):
+        assert line in lines
+
+
+def test_another_api_of_the_environment_is_told(examined, monkeypatch):
+    monkeypatch.setenv("STAC_API_URL", "http://127.0.0.1:9")
+    _, lines, _ = examined(RETIRED)
+    assert "ok imagery: STAC at http://127.0.0.1:9, asked when a run starts" in lines
+    assert any(line.startswith("warning imagery: STAC_API_URL is set: ") for line in lines)
+    monkeypatch.setenv("STAC_API_URL", "https://me:hunter2@example.org")
+    code, lines, _ = examined(RETIRED)
+    assert code == 1
+    (error,) = _errors(lines)
+    assert error.startswith("imagery: STAC_API_URL: must be")
+    assert "hunter2" not in "".join(lines)
+
+
+def test_what_env_sets_is_told_by_name_alone(tmp_path, examined, monkeypatch):
+    monkeypatch.setenv("STAC_API_URL", "")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "")
+
+    def write_env():
+        (tmp_path / ".env").write_text("AWS_SECRET_ACCESS_KEY=hunter2\nSTAC_API_URL=http://a\n")
+
+    _, lines, _ = examined(before=write_env)
+    assert "ok environment: .env sets AWS_SECRET_ACCESS_KEY, STAC_API_URL" in lines
+    assert "hunter2" not in "".join(lines)
+
+
+@pytest.mark.parametrize(("name", "polygons"), [("timberlea", 1), ("doeberitz", 2)])
+def test_the_packaged_campaigns_bring_their_areas(command, monkeypatch, name, polygons):
+    monkeypatch.delenv("STAC_API_URL", raising=False)
+    done = command("doctor", "--campaign", name)
+    assert done.exit_code == 0
+    assert f"areas: {polygons} polygons: all|all {polygons}" in done.output
+    assert "STAC at https://" in done.output
