@@ -85,6 +85,7 @@ class AssetStep:
     columns: dg.TableSchema | None
     metadata: Mapping[str, Any]
     asks_imagery: bool
+    needs_first: Callable[["Campaign"], str | None]
 
     @property
     def name(self) -> str:
@@ -136,22 +137,27 @@ class AssetStep:
                         campaign, layout, fold, split, imagery, run, context.log, workers
                     )
 
-                self._make_each(context, partition_of)
+                first = self.needs_first(campaign)
+                keys = sorted(context.partition_keys, key=lambda key: key != first)
+                self._make_each(context, keys, partition_of)
 
         return materialize
 
     def _make_each(
-        self, context: dg.AssetExecutionContext, partition_of: Callable[[str], Partition]
+        self,
+        context: dg.AssetExecutionContext,
+        keys: Sequence[str],
+        partition_of: Callable[[str], Partition],
     ) -> None:
         """Make every partition of the run; one that fails does not keep the others from trying."""
         made: dict[str, Facts] = {}
         failures: dict[str, Exception] = {}
         try:
-            for key in context.partition_keys:
+            for key in keys:
                 try:
                     made[key] = self._make_one(partition_of(key))
                 except Exception as error:
-                    if len(context.partition_keys) == 1:
+                    if len(keys) == 1:
                         raise
                     context.log.exception(f"{self.name} {key} failed")
                     failures[key] = error
@@ -162,8 +168,7 @@ class AssetStep:
             _record(context, made)
             reasons = "; ".join(f"{key}: {error}" for key, error in failures.items())
             raise dg.Failure(
-                f"{self.name} failed for {len(failures)} of {len(context.partition_keys)} "
-                f"partitions: {reasons}"
+                f"{self.name} failed for {len(failures)} of {len(keys)} partitions: {reasons}"
             )
         for key, facts in made.items():
             context.add_asset_metadata(facts, asset_key=context.asset_key, partition_key=key)
@@ -211,6 +216,7 @@ def asset_step(
     columns: Mapping[str, tuple[str, str]] | None = None,
     metadata: Mapping[str, Any] | None = None,
     asks_imagery: bool = False,
+    needs_first: Callable[["Campaign"], str | None] = lambda _: None,
 ) -> Callable[[Callable[[Partition], Facts]], AssetStep]:
     """Declare a function as a step of the graph.
 
@@ -221,6 +227,8 @@ def asset_step(
         columns: Name -> (type, description) of the table it writes.
         metadata: Further facts that hold for every partition.
         asks_imagery: Whether it sends requests to the source of imagery, see ``imagery_pool``.
+        needs_first: Returns the key of the partition that the others read, None if there is none:
+            a run of several begins with it.
     """
     schema = None
     if columns is not None:
@@ -233,7 +241,14 @@ def asset_step(
 
     def declare(make: Callable[[Partition], Facts]) -> AssetStep:
         return AssetStep(
-            make, group, frozenset(kinds), upstream, schema, metadata or {}, asks_imagery
+            make,
+            group,
+            frozenset(kinds),
+            upstream,
+            schema,
+            metadata or {},
+            asks_imagery,
+            needs_first,
         )
 
     return declare

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import replace
 
 import dagster as dg
 import numpy as np
@@ -164,6 +165,13 @@ def test_a_locked_partition_of_a_range_is_named_and_the_others_are_made(step, in
         result = step.run(instance, tags=TO_ALL, raise_on_error=False)
     assert not result.success
     assert list(step.recorded(instance)[0]) == [key for key in KEYS if key != "south|train"]
+
+
+def test_a_run_begins_with_the_partition_that_the_others_read(step, instance):
+    eager = replace(step.step, needs_first=lambda campaign: f"south|{campaign.splits[0]}")
+    step.asset = eager.bind(step.campaign)
+    step.run(instance, tags=TO_ALL)
+    assert step.asked == ["south|train", "north|train", "north|test", "south|test"]
 
 
 def test_workers_are_opened_once_for_all_partitions_of_a_run(step, instance):
