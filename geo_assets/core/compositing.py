@@ -1,15 +1,19 @@
-"""Reducers over time: a stack of observations becomes one image.
+"""A stack of observations becomes one image, in blocks and threads.
 
-A reducer is anything that satisfies ``Reducer``; the registry holds those a campaign can name.
-Reading, cloud masks and the fusion of solar days come before and live elsewhere.
+What is done in a block is a ``Reducer``: ``reducers`` and ``observation_choice`` hold those that a
+campaign can name. Reading, cloud masks and the fusion of solar days come before and live elsewhere.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from geo_assets.core import reducers
+from geo_assets.core.observation_choice import medoid
+from geo_assets.core.strips import map_strips
+from geo_assets.core.workers import Threads
 from geo_assets.errors import GeoAssetsError
 
 if TYPE_CHECKING:
@@ -17,22 +21,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import DTypeLike, NDArray
 
+    from geo_assets.core.reducers import Reducer
+
 _BLOCK_BYTES = 16 * 2**20
 """Bytes of input that are reduced at once: temporaries are a few times this."""
-
-
-class Reducer(Protocol):
-    """Reduces a block of observations along time.
-
-    It gets data (time, band, y, x) and valid (time, y, x) with at least one time and returns
-    (band, y, x) in ``dtype``; pixels without a valid observation may hold anything. It may use all
-    bands of an observation together and must treat every pixel by itself.
-    """
-
-    def __call__(
-        self, data: NDArray[Any], valid: NDArray[np.bool_], dtype: np.dtype[Any]
-    ) -> NDArray[Any]:
-        """Reduce one block."""
 
 
 def fill_value(dtype: np.dtype[Any]) -> float:
@@ -42,59 +34,15 @@ def fill_value(dtype: np.dtype[Any]) -> float:
     return int(np.iinfo(dtype).min) if dtype.kind == "i" else float("nan")
 
 
-def median(data: NDArray[Any], valid: NDArray[np.bool_], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Median over time, see ``Reducer``; halves of an integer dtype are rounded half to even."""
-    # Time last: numpy sorts short contiguous runs several times faster than strided ones.
-    stack = np.ascontiguousarray(np.moveaxis(data, 0, -1))
-    known = np.moveaxis(valid, 0, -1)
-    count = known.sum(axis=-1)
-    # Invalid observations sort to the end. A datum that equals the padding cannot be told from it
-    # once sorted, which is harmless: picking by count gives the same number either way.
-    np.copyto(stack, _greatest(data.dtype), where=~known)
-    stack.sort(axis=-1)
-    low = _pick(stack, (count - 1) // 2)
-    high = _pick(stack, count // 2)
-    middle: NDArray[Any]
-    if dtype.kind == "f":
-        middle = (low.astype(np.float64) + high) / 2
-    else:
-        total = low.astype(np.int64) + high
-        middle = total >> 1
-        middle += total & middle & 1
-    return middle.astype(dtype)
-
-
-def mean(data: NDArray[Any], valid: NDArray[np.bool_], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Mean over time, see ``Reducer``; for an integer dtype rounded half to even."""
-    wide = np.int64 if data.dtype.kind in "ui" else np.float64
-    total = data.sum(axis=0, dtype=wide, where=valid[:, np.newaxis])
-    average: NDArray[np.float64] = total / np.maximum(valid.sum(axis=0), 1)
-    return (average if dtype.kind == "f" else np.rint(average)).astype(dtype)
-
-
-def minimum(data: NDArray[Any], valid: NDArray[np.bool_], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Least value over time, see ``Reducer``."""
-    least: NDArray[Any] = data.min(
-        axis=0, initial=_greatest(data.dtype), where=valid[:, np.newaxis]
-    )
-    return least.astype(dtype)
-
-
-def maximum(data: NDArray[Any], valid: NDArray[np.bool_], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Greatest value over time, see ``Reducer``."""
-    greatest: NDArray[Any] = data.max(
-        axis=0, initial=_least(data.dtype), where=valid[:, np.newaxis]
-    )
-    return greatest.astype(dtype)
-
-
 REDUCERS: Mapping[str, Reducer] = {
-    "median": median,
-    "mean": mean,
-    "min": minimum,
-    "max": maximum,
+    "median": reducers.median,
+    "mean": reducers.mean,
+    "min": reducers.minimum,
+    "max": reducers.maximum,
+    "medoid": medoid,
 }
-"""Reducers by the names that campaigns use."""
+"""Reducers that need nothing but their name, by the names that campaigns use; ``Percentile`` and
+``MaxNdvi`` want to be told more."""
 
 
 def reduce_stack(
@@ -102,6 +50,8 @@ def reduce_stack(
     valid: NDArray[np.bool_],
     reducer: str | Reducer = "median",
     dtype: DTypeLike | None = None,
+    *,
+    threads: int | None = None,
 ) -> tuple[NDArray[Any], NDArray[np.bool_], NDArray[np.uint16]]:
     """Reduce a stack of observations along time, in blocks of rows.
 
@@ -112,6 +62,7 @@ def reduce_stack(
         reducer: A name of ``REDUCERS``, or a reducer.
         dtype: dtype of the image; None: that of the data. Integers can also become float32 or
             float64; nothing else is converted.
+        threads: How many work at once; None: one for each processor. They change no value.
 
     Returns:
         Image (band, y, x): without datum 0 (unsigned), the least value (signed), NaN (float);
@@ -125,6 +76,10 @@ def reduce_stack(
     reduce_block = _reducer(reducer)
     out_dtype = _checked_dtype(data.dtype, None if dtype is None else np.dtype(dtype))
     times, bands, rows, cols = _checked_shape(data, valid)
+    plain = data.flags.c_contiguous and out_dtype == data.dtype
+    if plain and reduce_block is reducers.median and reducers.has_network(data):
+        # Without a copy of a single block: what it costs is to read the stack once.
+        return _median_in_place(data, np.ascontiguousarray(valid), threads)
     image = np.full((bands, rows, cols), fill_value(out_dtype), out_dtype)
     observations = valid.sum(axis=0, dtype=np.uint16)
     seen = observations > 0
@@ -132,16 +87,57 @@ def reduce_stack(
         return image, seen, observations
     row_bytes = times * bands * cols * data.dtype.itemsize
     step = max(1, _BLOCK_BYTES // max(row_bytes, 1))
-    for top in range(0, rows, step):
-        block = slice(top, top + step)
-        if not seen[block].any():
-            continue
-        part, mask = data[:, :, block], valid[:, block]
-        if data.dtype.kind == "f" and (np.isnan(part).any(axis=1) & mask).any():
-            msg = f"data: NaN in rows {top} to {min(top + step, rows) - 1} where valid is True"
-            raise GeoAssetsError(msg)
-        np.copyto(image[:, block], reduce_block(part, mask, out_dtype), where=seen[block])
+    blocks = [slice(top, min(top + step, rows)) for top in range(0, rows, step)]
+
+    def work(block: slice) -> None:
+        _reduce_rows(reduce_block, data[:, :, block], valid[:, block], block, image[:, block])
+
+    if len(blocks) == 1 or threads == 1:
+        for block in blocks:
+            work(block)
+    else:
+        for _ in Threads(threads).map(work, blocks):
+            pass
     return image, seen, observations
+
+
+def _reduce_rows(
+    reduce_block: Reducer,
+    data: NDArray[Any],
+    valid: NDArray[np.bool_],
+    rows: slice,
+    image: NDArray[Any],
+) -> None:
+    """Fill some rows of the image where something was seen."""
+    seen = valid.any(axis=0)
+    if not seen.any():
+        return
+    if data.dtype.kind == "f" and (np.isnan(data).any(axis=1) & valid).any():
+        msg = f"data: NaN in rows {rows.start} to {rows.stop - 1} where valid is True"
+        raise GeoAssetsError(msg)
+    np.copyto(image, reduce_block(data, valid, image.dtype), where=seen)
+
+
+def _median_in_place(
+    data: NDArray[Any], valid: NDArray[np.bool_], threads: int | None
+) -> tuple[NDArray[Any], NDArray[np.bool_], NDArray[np.uint16]]:
+    """Return what ``reduce_stack`` returns, for C-contiguous small integers."""
+    from geo_assets.core.kernels.median import median_of_pixels
+
+    times, bands, rows, cols = data.shape
+    image = np.empty((bands, rows * cols), data.dtype)
+    observations = np.empty(rows * cols, np.uint16)
+    flat, known = data.reshape(times, bands, -1), valid.reshape(times, -1)
+    fill = int(fill_value(data.dtype))
+
+    def work(start: int, stop: int) -> None:
+        median_of_pixels(
+            flat, known, (start, stop), fill=fill, out=image, observations=observations
+        )
+
+    map_strips(work, rows * cols, threads=threads)
+    seen = (observations > 0).reshape(rows, cols)
+    return image.reshape(bands, rows, cols), seen, observations.reshape(rows, cols)
 
 
 def _reducer(reducer: str | Reducer) -> Reducer:
@@ -179,18 +175,3 @@ def _checked_shape(data: NDArray[Any], valid: NDArray[np.bool_]) -> tuple[int, i
         raise GeoAssetsError(msg)
     times, bands, rows, cols = data.shape
     return times, bands, rows, cols
-
-
-def _pick(stack: NDArray[Any], index: NDArray[np.intp]) -> NDArray[Any]:
-    """Pick from a stack (band, y, x, time) the element at an index (y, x) of every pixel."""
-    where = np.maximum(index, 0)[np.newaxis, ..., np.newaxis]
-    picked: NDArray[Any] = np.take_along_axis(stack, where, axis=-1)[..., 0]
-    return picked
-
-
-def _greatest(dtype: np.dtype[Any]) -> float:
-    return int(np.iinfo(dtype).max) if dtype.kind in "ui" else float("inf")
-
-
-def _least(dtype: np.dtype[Any]) -> float:
-    return int(np.iinfo(dtype).min) if dtype.kind in "ui" else float("-inf")

@@ -1,3 +1,4 @@
+import math
 import warnings
 
 import numpy as np
@@ -6,10 +7,54 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geo_assets.core import compositing
-from geo_assets.core.compositing import REDUCERS, reduce_stack
+from geo_assets.core.compositing import REDUCERS, fill_value, reduce_stack
 from geo_assets.errors import GeoAssetsError
 
-ORACLES = {"median": np.nanmedian, "mean": np.nanmean, "min": np.nanmin, "max": np.nanmax}
+
+def nearest_to_all(wide, axis):
+    """The observation with the least sum of distances to the others, pixel by pixel."""
+    assert axis == 0
+    nearest = np.full(wide.shape[1:], np.nan)
+    for row, col in np.ndindex(*wide.shape[2:]):
+        pixel = wide[:, :, row, col]
+        known = pixel[~np.isnan(pixel).any(axis=1)]
+        if len(known):
+            sums = [
+                sum(
+                    math.sqrt(sum((a - b) ** 2 for a, b in zip(one, other, strict=True)))
+                    for other in known.tolist()
+                )
+                for one in known.tolist()
+            ]
+            nearest[:, row, col] = known[int(np.argmin(sums))]
+    return nearest
+
+
+ORACLES = {
+    "median": np.nanmedian,
+    "mean": np.nanmean,
+    "min": np.nanmin,
+    "max": np.nanmax,
+    "medoid": nearest_to_all,
+}
+
+
+def sorted_median(data, valid, dtype):
+    """The median by sorting every pixel's observations, as it was before it had a kernel."""
+    stack = np.ascontiguousarray(np.moveaxis(data, 0, -1))
+    known = np.moveaxis(valid, 0, -1)
+    count = known.sum(axis=-1)
+    np.copyto(stack, np.iinfo(data.dtype).max, where=~known)
+    stack.sort(axis=-1)
+    low, high = (
+        np.take_along_axis(stack, np.maximum(at, 0)[np.newaxis, ..., np.newaxis], axis=-1)[..., 0]
+        for at in ((count - 1) // 2, count // 2)
+    )
+    if dtype.kind == "f":
+        return ((low.astype(np.float64) + high) / 2).astype(dtype)
+    total = low.astype(np.int64) + high
+    middle = total >> 1
+    return (middle + (total & middle & 1)).astype(dtype)
 
 
 def oracle(name, data, valid):
@@ -56,6 +101,44 @@ def test_a_reducer_equals_numpy_in_float64_rounded_half_to_even(name, dtype, see
         assert (
             image[:, ~seen] == (0 if np.dtype(dtype).kind == "u" else np.iinfo(dtype).min)
         ).all()
+
+
+@pytest.mark.parametrize("out", ["same", "float32", "float64"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int8, np.int16])
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    times=st.integers(1, 70),
+    share=st.sampled_from([0.0, 0.3, 0.7, 1.0]),
+    layout=st.sampled_from(["C", "F"]),
+)
+@settings(max_examples=12, deadline=None)
+def test_the_median_of_small_integers_is_that_of_sorting(*, dtype, out, seed, times, share, layout):
+    data, valid = stack(dtype, times, share, seed)
+    wanted = np.dtype(dtype if out == "same" else out)
+    image, seen, observations = reduce_stack(np.asarray(data, order=layout), valid, dtype=wanted)
+    assert image.dtype == wanted
+    np.testing.assert_array_equal(observations, valid.sum(axis=0))
+    np.testing.assert_array_equal(seen, valid.any(axis=0))
+    expected = np.where(seen, sorted_median(data, valid, wanted), fill_value(wanted))
+    np.testing.assert_array_equal(image, expected.astype(wanted))
+
+
+@pytest.mark.parametrize("times", [600, 1023])
+def test_a_long_stack_of_small_integers_is_sorted(times):
+    data, valid = stack(np.uint16, times)
+    image, seen, _ = reduce_stack(data, valid)
+    np.testing.assert_array_equal(image[:, seen], sorted_median(data, valid, data.dtype)[:, seen])
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_threads_change_no_pixel(threads):
+    data, valid = stack(np.uint16, times=3, shape=(2, 700, 301))
+    for name in REDUCERS:
+        expected = reduce_stack(data, valid, name, threads=1)
+        for got, wanted in zip(
+            reduce_stack(data, valid, name, threads=threads), expected, strict=True
+        ):
+            np.testing.assert_array_equal(got, wanted)
 
 
 @pytest.mark.parametrize("name", REDUCERS)
@@ -132,7 +215,10 @@ def test_a_reducer_of_ones_own_is_used_as_it_is():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"reducer": "mode"}, r"reducer: 'mode' is unknown; allowed: median, mean, min, max"),
+        (
+            {"reducer": "mode"},
+            r"reducer: 'mode' is unknown; allowed: median, mean, min, max, medoid",
+        ),
         ({"dtype": "uint8"}, r"dtype: uint8 from uint16; allowed: uint16, float32, float64"),
         ({"data": np.zeros((7, 2, 9, 5), np.int64)}, r"data: dtype int64"),
         ({"data": np.zeros((6, 2, 9, 5), np.uint16)}, r"shapes: data \(6, 2, 9, 5\)"),
