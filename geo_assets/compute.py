@@ -58,7 +58,7 @@ class ComputeChoice:
         """
         if self.mode == "threads":
             return nullcontext(Threads(self.workers))
-        from geo_assets.dask_workers import open_cluster
+        from geo_assets.dask_cluster import open_cluster
 
         return open_cluster(self, folder)
 

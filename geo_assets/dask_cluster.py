@@ -1,0 +1,148 @@
+"""Dask clusters: found or started for one asset run, looked over, and left as they were.
+
+Sending tasks is in ``dask_workers``.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+
+from distributed import Client, LocalCluster
+
+from geo_assets.compute import COMPUTE_VARIABLE
+from geo_assets.dask_workers import CODE, Agreement, DaskWorkers, address_of, breach_of
+from geo_assets.errors import ComputeError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from geo_assets.compute import ComputeChoice
+
+CONNECT_S = 10.0
+"""Seconds to wait for a scheduler, and then for its first worker."""
+
+DECISIVE = (
+    "geo-assets",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "numba",
+    "rasterio",
+    "pyproj",
+    "shapely",
+    "odc-geo",
+    "xarray",
+    "zarr",
+    "numcodecs",
+)
+"""Distributions whose versions decide bytes."""
+
+TRANSPORT = ("dask", "distributed", "cloudpickle", "msgpack")
+"""Distributions of which all processes of a cluster need one version, the scheduler too."""
+
+
+@contextmanager
+def open_cluster(choice: ComputeChoice, folder: Path) -> Iterator[DaskWorkers]:
+    """Give the workers of a cluster, looked over; a local one is started and ended here.
+
+    Args:
+        choice: A local cluster, or the address of a scheduler.
+        folder: The folder of results, which every worker must see at the same path.
+
+    Raises:
+        ComputeError: If there is no scheduler, no worker, or one that would do other work.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        client = stack.enter_context(_client(choice))
+        token = stack.enter_context(
+            tempfile.NamedTemporaryFile(dir=folder, prefix=".cluster-", suffix=".tmp")
+        )
+        agreement = Agreement(CODE, token.name)
+        look_over(client, agreement)
+        yield DaskWorkers(client, agreement)
+
+
+@contextmanager
+def _client(choice: ComputeChoice) -> Iterator[Client]:
+    if choice.mode == "address":
+        with connect(choice.address) as client:
+            yield client
+        return
+    with (
+        LocalCluster(
+            n_workers=choice.workers,
+            threads_per_worker=1,
+            memory_limit=choice.memory or "auto",
+            dashboard_address="127.0.0.1:0",
+            silence_logs=logging.ERROR,
+        ) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        yield client
+
+
+@contextmanager
+def connect(address: str, timeout_s: float = CONNECT_S) -> Iterator[Client]:
+    """Give a client of a scheduler that has a worker.
+
+    Raises:
+        ComputeError: If nothing answers there, or no worker is there.
+    """
+    try:
+        client = Client(address, timeout=timeout_s, set_as_default=False)
+    except (OSError, TimeoutError, ValueError) as error:
+        raise ComputeError(
+            f"{COMPUTE_VARIABLE}={address}: no Dask scheduler answers there within "
+            f"{timeout_s:.0f} s"
+        ) from error
+    with client:
+        try:
+            client.wait_for_workers(1, timeout=timeout_s)
+        except TimeoutError:
+            raise ComputeError(
+                f"{COMPUTE_VARIABLE}={address}: the scheduler has no worker; start some: "
+                f"dask worker {address}"
+            ) from None
+        yield client
+
+
+def look_over(client: Client, agreement: Agreement) -> None:
+    """See that scheduler and workers are the same software as this process, and see the results.
+
+    A worker that comes later is looked over by its first task.
+
+    Raises:
+        ComputeError: Naming the process and what differs.
+    """
+    differences = [
+        f"{where} has {name} {theirs or 'not installed'}, here it is {ours or 'not installed'}"
+        for where, name, theirs, ours in _differences(client)
+    ]
+    if differences:
+        raise ComputeError(
+            f"the cluster at {address_of(client)} would not make the same bytes: "
+            f"{'; '.join(differences)}; install the same versions (constraints.txt) everywhere"
+        )
+    for worker, breach in sorted(client.run(breach_of, agreement).items()):
+        if breach is not None:
+            raise ComputeError(f"worker {worker} {breach}")
+
+
+def _differences(client: Client) -> Iterator[tuple[str, str, str | None, str | None]]:
+    """Where, package, its version there and here."""
+    said: dict[str, Any] = client.get_versions(packages=[*DECISIVE, *TRANSPORT])
+    here = said["client"]["packages"]
+    scheduler = said["scheduler"]["packages"]
+    for name in ("python", "geo-assets", *TRANSPORT):
+        if scheduler.get(name) != here.get(name):
+            yield "the scheduler", name, scheduler.get(name), here.get(name)
+    for address, versions in sorted(said["workers"].items()):
+        for name in ("python", *DECISIVE, *TRANSPORT):
+            theirs = versions["packages"].get(name)
+            if theirs != here.get(name):
+                yield f"worker {address}", name, theirs, here.get(name)

@@ -1,0 +1,248 @@
+"""Workers on a Dask cluster: the tasks of ``core.workers`` done in other processes, or machines.
+
+A function is sent whole with each of its tasks and unpacked once in each worker, so that what it
+keeps (open catalogs, tokens) serves the tasks that follow. Nothing else is sent: no environment, no
+credential. How a cluster is found and looked over is in ``dask_cluster``.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import pickle
+import time
+import traceback
+from collections import deque
+from concurrent.futures import CancelledError
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+from uuid import uuid4
+
+import cloudpickle
+from distributed import KilledWorker, get_worker
+from distributed.comm.core import CommClosedError
+
+import geo_assets
+from geo_assets.errors import ComputeError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from distributed import Client, Future
+
+    from geo_assets.core.workers import Result, Task, Workers
+
+LOOK_S = 10.0
+"""Seconds between two looks at whether any worker is left."""
+
+PATIENCE_S = 120.0
+"""Seconds without a worker after which nobody is waited for any more."""
+
+
+def _digest_of_code() -> str:
+    """What tells one state of this package from another, whatever its version says."""
+    folder = Path(geo_assets.__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*.py")):
+        digest.update(str(path.relative_to(folder)).encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+CODE = _digest_of_code()
+"""Digest of the package as this process loaded it: a worker of yesterday has yesterday's."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """What a worker must have in common with the process that sends tasks.
+
+    Attributes:
+        code: Digest of the package's source files.
+        token: A file in the folder of results that lies there as long as tasks are sent.
+    """
+
+    code: str
+    token: str
+
+
+@dataclass(frozen=True)
+class _Raised:
+    """An exception of a task on its way back, told from those of the cluster itself."""
+
+    error: bytes | None
+    text: str
+
+
+def do(function: bytes, task: bytes, agreement: Agreement) -> Any:
+    """Do one task in a worker process; an exception of the task is a result like any other.
+
+    Raises:
+        ComputeError: If this worker would do another thing than the sender.
+    """
+    breach = breach_of(agreement)
+    if breach is not None:
+        raise ComputeError(f"worker {get_worker().address} {breach}")
+    try:
+        work, what = _function_of(function), pickle.loads(task)  # noqa: S301  # from our own client
+    except (ImportError, AttributeError) as error:
+        raise ComputeError(f"worker {get_worker().address} cannot load a task: {error}") from None
+    try:
+        return work(what)
+    except Exception as error:  # whatever it is, it is raised at the task's turn
+        text = f"On worker {get_worker().address}:\n{traceback.format_exc()}"
+        try:
+            packed = cloudpickle.dumps(error)
+            pickle.loads(packed)  # noqa: S301  # as above
+        except Exception:  # exceptions of others need not survive the way
+            packed = None
+        return _Raised(packed, text)
+
+
+@functools.lru_cache(maxsize=1)
+def breach_of(agreement: Agreement) -> str | None:
+    """Return in which point this process does not keep to an agreement; None: it does.
+
+    Asked once; what holds, holds as long as tasks are sent.
+    """
+    if agreement.code != CODE:
+        return (
+            "runs another state of the package geo_assets: install the same one there and restart "
+            "the workers"
+        )
+    if not Path(agreement.token).is_file():
+        return (
+            f"does not see the folder of results {Path(agreement.token).parent}: GEO_ASSETS_DATA "
+            "must be one shared folder, at the same path on every machine"
+        )
+    return None
+
+
+@functools.lru_cache(maxsize=8)
+def _function_of(packed: bytes) -> Callable[[Any], Any]:
+    return cast("Callable[[Any], Any]", pickle.loads(packed))  # noqa: S301  # as in do
+
+
+class DaskWorkers:
+    """The workers of a Dask cluster (``Workers``).
+
+    A worker that dies costs time: Dask does its tasks again on another. A task that was on four
+    workers when they died (``distributed.scheduler.allowed-failures``) is given up.
+    """
+
+    def __init__(
+        self, client: Client, agreement: Agreement, *, patience_s: float = PATIENCE_S
+    ) -> None:
+        """Send tasks through a client.
+
+        Args:
+            client: Connected to a scheduler.
+            agreement: What every worker must keep to.
+            patience_s: Seconds to wait for a worker where there is none.
+        """
+        self._client = client
+        self._agreement = agreement
+        self._patience_s = patience_s
+
+    def map(self, function: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[Result]:
+        """Yield the result of each task, see ``Workers.map``.
+
+        In flight are two tasks for each thread of the cluster, so that none waits for this process.
+
+        Raises:
+            ComputeError: If the function or a task cannot be sent, the cluster is gone, or a task
+                takes every worker with it.
+        """
+        packed = _packed(function, "function")
+        name = getattr(getattr(function, "func", function), "__name__", type(function).__name__)
+        pending: deque[Future] = deque()
+        try:
+            for task in tasks:
+                pending.append(self._submit(packed, task, name))
+                if len(pending) >= self._in_flight():
+                    yield self._result(pending.popleft())
+            while pending:
+                yield self._result(pending.popleft())
+        finally:
+            if pending and self._client.status == "running":
+                self._client.cancel(list(pending))
+
+    def _in_flight(self) -> int:
+        return 2 * max(self._threads(), 1)
+
+    def _threads(self) -> int:
+        """Threads of all workers that are there now."""
+        with self._lost_is_told():
+            return sum(self._client.nthreads().values())
+
+    def _submit(self, function: bytes, task: object, name: str) -> Future:
+        return self._client.submit(
+            do,
+            function,
+            _packed(task, f"task of {name}"),
+            self._agreement,
+            key=f"{name}-{uuid4().hex}",
+            pure=False,
+        )
+
+    def _result(self, future: Future) -> Any:
+        lonely_since: float | None = None
+        while True:
+            try:
+                with self._lost_is_told():
+                    result = future.result(timeout=LOOK_S)
+                break
+            except TimeoutError:
+                now = time.monotonic()
+                lonely_since = None if self._threads() else (lonely_since or now)
+                if lonely_since is not None and now - lonely_since > self._patience_s:
+                    raise ComputeError(
+                        f"no worker has been at {address_of(self._client)} for "
+                        f"{self._patience_s:.0f} s; start workers there and run again"
+                    ) from None
+        if isinstance(result, _Raised):
+            raise _unpacked(result)
+        return result
+
+    @contextmanager
+    def _lost_is_told(self) -> Iterator[None]:
+        """Say in our words what of the cluster was lost."""
+        try:
+            yield
+        except TimeoutError:
+            raise
+        except KilledWorker as error:
+            raise ComputeError(
+                f"a task was given up: {error.allowed_failures + 1} workers died while they had "
+                "it, most often for want of memory; give workers more, or fewer threads"
+            ) from error
+        except (CancelledError, CommClosedError, OSError) as error:
+            raise ComputeError(
+                f"the scheduler {address_of(self._client)} went away: {error}"
+            ) from error
+
+
+def _packed(value: object, what: str) -> bytes:
+    try:
+        return cast("bytes", cloudpickle.dumps(value))
+    except Exception as error:
+        raise ComputeError(f"a {what} cannot be sent to another process: {error}") from error
+
+
+def _unpacked(raised: _Raised) -> BaseException:
+    """The exception as the task raised it, with its way there as a note."""
+    if raised.error is None:
+        return ComputeError(raised.text)
+    error = cast("BaseException", pickle.loads(raised.error))  # noqa: S301  # from our own workers
+    error.add_note(raised.text)
+    return error
+
+
+def address_of(client: Client) -> str:
+    """Return where a client's scheduler listens."""
+    return str(client.scheduler.address) if client.scheduler else "of the cluster"
+
+
+if TYPE_CHECKING:
+    _: type[Workers] = DaskWorkers
