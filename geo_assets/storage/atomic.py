@@ -93,6 +93,21 @@ def publish_directory(path: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+@contextmanager
+def temporary_directory(path: Path) -> Iterator[Path]:
+    """Give an empty directory beside ``path``, on its disk, that is removed at the end.
+
+    For what is put together before it is published; a killed run's is swept like any temporary.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _temporary_name(path)
+    temporary.mkdir()
+    try:
+        yield temporary
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
 def sweep_temporaries(folder: Path) -> int:
     """Remove what dead runs left under temporary names in ``folder`` and below; return how many.
 
