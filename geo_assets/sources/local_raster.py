@@ -64,6 +64,9 @@ class LocalRasterSource:
         self._files = AssetFiles()
         self._reader = SceneReader(files=self._files, resampling=rules.resampling)
 
+    def __reduce__(self) -> tuple[type[LocalRasterSource], tuple[RasterRules]]:
+        return type(self), (self.rules,)  # in another process it is opened anew
+
     def describe(self) -> dict[str, Any]:
         """Return what decides pixels: the file's sha256, and how it is understood.
 

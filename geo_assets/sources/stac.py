@@ -78,6 +78,10 @@ class StacSource:
             offsets=rules.offsets,
         )
 
+    def __reduce__(self) -> tuple[type[StacSource], tuple[StacRules]]:
+        # In another process it is opened anew: a catalog that was walked here is not sent there.
+        return type(self), (self.rules,)
+
     def describe(self) -> dict[str, Any]:
         """Return what of the source decides pixels, for recipes.
 
