@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_AREA = re.compile(r"cluster-[0-9]+(-[0-9A-Z]{1,16})?")
 
 
 @dataclass(frozen=True)
@@ -97,19 +98,34 @@ class Layout:
         """Folder of the spatial label rasters of one partition."""
         return self._partition("ndvi_spatial_labels", fold, split)
 
-    def ndvi_spatial_labels(self, fold: str, split: str, cluster: int, date: str) -> Path:
-        """Label raster of one date (``YYYY-MM-DD``) of one cluster."""
+    def ndvi_spatial_labels(self, fold: str, split: str, area: int | str, date: str) -> Path:
+        """Label raster of one date (``YYYY-MM-DD``) of one cluster, or of a cube by its name."""
         if not _DATE.fullmatch(date):
             raise StorageError(f"date {date!r} cannot name a file; YYYY-MM-DD is allowed")
-        return self.ndvi_spatial_labels_folder(fold, split) / _cluster(cluster) / f"{date}.tif"
+        return self.ndvi_spatial_labels_folder(fold, split) / _area(area) / f"{date}.tif"
+
+    def ndvi_spatial_model(self, fold: str, split: str, area: int | str) -> Path:
+        """JSON of the model that all dates of a cluster, or of a cube by its name, share."""
+        return self.ndvi_spatial_labels_folder(fold, split) / f"{_area(area)}.json"
 
     def ndvi_temporal_labels_folder(self, fold: str, split: str) -> Path:
         """Folder of the temporal label rasters of one partition."""
         return self._partition("ndvi_temporal_labels", fold, split)
 
-    def ndvi_temporal_labels(self, fold: str, split: str, cluster: int) -> Path:
-        """Label raster of the NDVI series of one cluster."""
-        return self.ndvi_temporal_labels_folder(fold, split) / f"{_cluster(cluster)}.tif"
+    def ndvi_temporal_labels(self, fold: str, split: str, area: int | str) -> Path:
+        """Label raster of the NDVI series of one cluster, or of a cube by its name."""
+        return self.ndvi_temporal_labels_folder(fold, split) / f"{_area(area)}.tif"
+
+    def ndvi_label_changes_folder(self, fold: str, split: str) -> Path:
+        """Folder of the change maps of one partition."""
+        return self._partition("ndvi_label_changes", fold, split)
+
+    def ndvi_label_changes(self, fold: str, split: str, area: int | str) -> Path:
+        """Change map of the spatial labels of one cluster, or of a cube by its name.
+
+        Its tables lie beside it as JSON, see ``model_of``.
+        """
+        return self.ndvi_label_changes_folder(fold, split) / f"{_area(area)}.tif"
 
     def land_cover_labels_folder(self, fold: str, split: str) -> Path:
         """Folder of the land-cover label rasters of one partition."""
@@ -151,6 +167,11 @@ def model_of(labels: Path) -> Path:
     return labels.with_suffix(".json")
 
 
+def k_report_of(labels: Path) -> Path:
+    """JSON of the K report beside a label raster or a model whose K it chose."""
+    return labels.with_suffix(".k-report.json")
+
+
 def _checked(field: str, name: str) -> str:
     if not _NAME.fullmatch(name):
         raise StorageError(
@@ -164,3 +185,12 @@ def _cluster(cluster: int) -> str:
     if cluster < 0:
         raise StorageError(f"cluster {cluster} cannot name a file; it counts from 0")
     return f"cluster-{cluster}"
+
+
+def _area(area: int | str) -> str:
+    """A cluster by its number, or a cube by its name: ``cluster-0`` or ``cluster-0-33UUU``."""
+    if isinstance(area, int):
+        return _cluster(area)
+    if not _AREA.fullmatch(area):
+        raise StorageError(f"{area!r} names no cube; cluster-0 or cluster-0-33UUU would")
+    return area

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geo_assets.errors import StorageError
-from geo_assets.storage.layout import Layout, model_of
+from geo_assets.storage.layout import Layout, k_report_of, model_of
 
 DATA = Path("/data")
 LAYOUT = Layout(DATA, "demo")
@@ -29,9 +29,13 @@ def test_every_asset_lies_where_the_design_says() -> None:
         LAYOUT.chips_folder("north", "train"),
         LAYOUT.ndvi_cube("north", "train", 1),
         LAYOUT.ndvi_spatial_labels("north", "train", 1, "2024-06-01"),
+        LAYOUT.ndvi_spatial_labels("north", "train", "cluster-0-33UUU", "2024-06-01"),
+        LAYOUT.ndvi_spatial_model("north", "train", 1),
         LAYOUT.ndvi_temporal_labels("north", "train", 1),
+        LAYOUT.ndvi_label_changes("north", "train", 1),
         LAYOUT.land_cover_labels("north", "train", 1),
         model_of(LAYOUT.land_cover_labels("north", "train", 1)),
+        k_report_of(LAYOUT.land_cover_labels("north", "train", 1)),
         LAYOUT.journal_folder("north", "train"),
         LAYOUT.lock("chip_catalog", "north", "train"),
     ]
@@ -46,9 +50,13 @@ def test_every_asset_lies_where_the_design_says() -> None:
         "chips/north/train",
         "ndvi_cube/north/train/cluster-1.zarr",
         "ndvi_spatial_labels/north/train/cluster-1/2024-06-01.tif",
+        "ndvi_spatial_labels/north/train/cluster-0-33UUU/2024-06-01.tif",
+        "ndvi_spatial_labels/north/train/cluster-1.json",
         "ndvi_temporal_labels/north/train/cluster-1.tif",
+        "ndvi_label_changes/north/train/cluster-1.tif",
         "land_cover_labels/north/train/cluster-1.tif",
         "land_cover_labels/north/train/cluster-1.json",
+        "land_cover_labels/north/train/cluster-1.k-report.json",
         ".state/journal/north/train",
         ".state/locks/chip_catalog/north/train.lock",
     ]
@@ -104,3 +112,9 @@ def test_importing_the_layout_loads_no_heavy_library() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize("name", ["", "..", "cluster-", "cluster-0/x", "0", "cluster-0-", "c-0-A"])
+def test_a_name_of_no_cube_names_no_label_raster(name: str) -> None:
+    with pytest.raises(StorageError, match="names no cube; cluster-0 or cluster-0-33UUU would"):
+        LAYOUT.ndvi_temporal_labels("north", "train", name)
