@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from geo_assets.core.histogram_kmeans import fit_values
 from geo_assets.errors import ClusteringError
 
 if TYPE_CHECKING:
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 SILHOUETTE_SAMPLE = 3_000
 """Samples that the silhouette is computed on: its cost grows with their square."""
+
+RANKS = 2_500
+"""Values of each fold that stand for a histogram."""
 
 SEEDS = 5
 """Fits that the stability over seeds compares."""
@@ -140,6 +144,24 @@ def k_report(
     return KReport(tuple(rows), choose_k(rows), len(values))
 
 
+def histogram_report(histograms: NDArray[np.int64], k_range: tuple[int, int]) -> KReport:
+    """Return the report on the exact K-Means of one quantised variable.
+
+    Each fold is stood for by its values at evenly spaced ranks: nothing is drawn, and there is no
+    stability over seeds, for the exact fit has none.
+
+    Args:
+        histograms: (2, 65536) int64, ``histogram_of`` of each of two spatial folds.
+        k_range: As for ``k_report``.
+
+    Raises:
+        ClusteringError: As ``k_report``.
+    """
+    parts = [_ranked(histogram) for histogram in histograms]
+    folds = np.repeat([False, True], [len(part) for part in parts])
+    return k_report(np.concatenate(parts)[:, np.newaxis], k_range, 0, _exact, folds=folds, seeds=0)
+
+
 def choose_k(rows: list[KRow]) -> int:
     """Return the K that ``RULE`` picks; of equally good ones the least."""
     stable = [row for row in rows if row.stability >= STABLE]
@@ -178,6 +200,19 @@ def spatial_folds(
     col = np.asarray(cols, np.int64) * cells // max(shape[1], 1)
     fold: NDArray[np.bool_] = (row + col) % 2 == 1
     return fold
+
+
+def _ranked(histogram: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the values at evenly spaced ranks of what a histogram counts; all if they are few."""
+    ends = np.cumsum(histogram)
+    count = min(int(ends[-1]), RANKS)
+    ranks = (np.arange(count) * 2 + 1) * int(ends[-1]) // max(2 * count, 1)
+    bins = np.searchsorted(ends, ranks, side="right")
+    return (bins - histogram.size // 2).astype(np.float64)
+
+
+def _exact(sample: NDArray[np.float64], k: int, _seed: int) -> NDArray[np.float64]:
+    return fit_values(sample[:, 0].astype(np.int16), k).centers[:, np.newaxis]
 
 
 def _shape(

@@ -7,10 +7,12 @@ import pytest
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score, calinski_harabasz_score, silhouette_score
 
+from geo_assets.core.histogram_kmeans import fit_values, histogram_of
 from geo_assets.core.k_report import (
     SEEDS,
     KRow,
     choose_k,
+    histogram_report,
     k_report,
     nearest_centres,
     spatial_folds,
@@ -118,3 +120,39 @@ def test_folds_are_a_chessboard_over_the_area():
     assert not folds[:20, :10].any()
     assert folds[:20, 10:20].all()
     assert folds[20:40, :10].all()
+
+
+def two_folds(each=800):
+    rng = np.random.default_rng(5)
+    folds = [
+        np.concatenate([rng.normal(centre, 300, each) for centre in (500, 4000, 8000)]).astype(
+            np.int16
+        )
+        for _ in range(2)
+    ]
+    return folds, np.stack([histogram_of(fold) for fold in folds])
+
+
+def test_one_variable_is_reported_by_its_exact_fit_without_any_seed():
+    folds, histograms = two_folds()
+
+    report = histogram_report(histograms, (2, 6))
+
+    assert report.chosen == 3
+    values = np.concatenate(folds)
+    three = report.rows[1]
+    exact = fit_values(values, 3)
+    share = report.sample_size / values.size
+    assert three.inertia == pytest.approx(exact.inertia * share, rel=0.02)
+    assert three.stability_seeds is None
+    own, other = (
+        np.searchsorted(fit_values(fold, 3).boundaries, values, side="left") for fold in folds
+    )
+    assert three.stability_folds == pytest.approx(adjusted_rand_score(own, other), abs=0.02)
+
+
+def test_few_values_stand_for_themselves():
+    folds, histograms = two_folds(each=20)
+    report = histogram_report(histograms, (2, 3))
+    assert report.sample_size == 120
+    assert report.rows[0].inertia == pytest.approx(fit_values(np.concatenate(folds), 2).inertia)
