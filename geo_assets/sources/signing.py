@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Literal, Protocol
 from urllib.parse import urlsplit
 
 from geo_assets.errors import ReadError
+
+_ONE_AT_A_TIME = threading.Lock()
+"""Held while a token is asked for, so that threads that need the same one ask once."""
 
 SigningName = Literal["none", "planetary-computer"]
 
@@ -41,7 +45,8 @@ class PlanetaryComputerSigning:
         try:
             if place.netloc.endswith(sas.BLOB_STORAGE_DOMAIN):
                 # Its own ten retries take minutes, and reads are retried in one layer.
-                sas.get_token(*parse_blob_url(place), retry_total=0)
+                with _ONE_AT_A_TIME:
+                    sas.get_token(*parse_blob_url(place), retry_total=0)
             return str(planetary_computer.sign(href))
         except requests.RequestException as error:
             raise ReadError(

@@ -24,7 +24,7 @@ from geo_assets.storage.catalog import CatalogRow, read_rows
 from geo_assets.storage.layout import Layout
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from odc.geo.geobox import GeoBox
 
@@ -40,6 +40,8 @@ class Workplace:
     """A folder with results and a Dagster home of its own, as a user has them."""
 
     folder: Path
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """What else the environment of its commands holds."""
 
     @property
     def data(self) -> Path:
@@ -56,6 +58,7 @@ class Workplace:
             "DAGSTER_HOME": str(self.home),
             "DAGSTER_DISABLE_TELEMETRY": "yes",
             "COLUMNS": "200",
+            **self.variables,
         }
 
     def words(self, program: str, *arguments: str) -> list[str]:

@@ -40,12 +40,14 @@ class FileServer:
     """Answer of every request once ``faults`` are used up; None: the file."""
     key: str | None = None
     """Where set, requests without ``?key=`` of this value get 403."""
+    key_name: str = "key"
+    """Name of that part of the query."""
     requests: list[str] = field(default_factory=list)
 
     def answer(self, target: str, byte_range: str | None) -> Answer:
         self.requests.append(target)
         parts = urlsplit(target)
-        if self.key is not None and parse_qs(parts.query).get("key") != [self.key]:
+        if self.key is not None and parse_qs(parts.query).get(self.key_name) != [self.key]:
             return Answer(403, b"expired")
         if self.faults:
             return self.faults.popleft()
