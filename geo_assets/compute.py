@@ -10,6 +10,7 @@ import os
 import re
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Literal
 
 from geo_assets.core.workers import Threads
@@ -58,6 +59,7 @@ class ComputeChoice:
         """
         if self.mode == "threads":
             return nullcontext(Threads(self.workers))
+        require_dask()
         from geo_assets.dask_cluster import open_cluster
 
         return open_cluster(self, folder)
@@ -71,6 +73,20 @@ class ComputeChoice:
             return f"Dask scheduler {self.address}"
         memory = "" if self.memory is None else f" of {self.memory}"
         return f"{count}local Dask worker processes{memory}"
+
+
+def require_dask() -> None:
+    """See that Dask is installed, without importing it.
+
+    Raises:
+        ComputeError: If it is not.
+    """
+    missing = [name for name in ("dask", "distributed") if find_spec(name) is None]
+    if missing:
+        raise ComputeError(
+            f"{COMPUTE_VARIABLE} asks for Dask, and {' and '.join(missing)} cannot be imported: "
+            "pip install 'geo-assets[dask]'"
+        )
 
 
 def compute_choice(where: str = "", workers: int = 0, memory: str = "") -> ComputeChoice:

@@ -10,6 +10,7 @@ import tempfile
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
+import distributed
 from distributed import Client, LocalCluster
 
 from geo_assets.compute import COMPUTE_VARIABLE
@@ -87,22 +88,22 @@ def _client(choice: ComputeChoice) -> Iterator[Client]:
 
 
 @contextmanager
-def connect(address: str, timeout_s: float = CONNECT_S) -> Iterator[Client]:
+def connect(address: str) -> Iterator[Client]:
     """Give a client of a scheduler that has a worker.
 
     Raises:
         ComputeError: If nothing answers there, or no worker is there.
     """
     try:
-        client = Client(address, timeout=timeout_s, set_as_default=False)
+        client = Client(address, timeout=CONNECT_S, set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
         raise ComputeError(
             f"{COMPUTE_VARIABLE}={address}: no Dask scheduler answers there within "
-            f"{timeout_s:.0f} s"
+            f"{CONNECT_S:.0f} s"
         ) from error
     with client:
         try:
-            client.wait_for_workers(1, timeout=timeout_s)
+            client.wait_for_workers(1, timeout=CONNECT_S)
         except TimeoutError:
             raise ComputeError(
                 f"{COMPUTE_VARIABLE}={address}: the scheduler has no worker; start some: "
@@ -119,6 +120,18 @@ def look_over(client: Client, agreement: Agreement) -> None:
     Raises:
         ComputeError: Naming the process and what differs.
     """
+    require_same_software(client)
+    for worker, breach in sorted(client.run(breach_of, agreement).items()):
+        if breach is not None:
+            raise ComputeError(f"worker {worker} {breach}")
+
+
+def require_same_software(client: Client) -> None:
+    """See that scheduler and workers have the versions of this process.
+
+    Raises:
+        ComputeError: Naming the process and what differs.
+    """
     differences = [
         f"{where} has {name} {theirs or 'not installed'}, here it is {ours or 'not installed'}"
         for where, name, theirs, ours in _differences(client)
@@ -128,9 +141,24 @@ def look_over(client: Client, agreement: Agreement) -> None:
             f"the cluster at {address_of(client)} would not make the same bytes: "
             f"{'; '.join(differences)}; install the same versions (constraints.txt) everywhere"
         )
-    for worker, breach in sorted(client.run(breach_of, agreement).items()):
-        if breach is not None:
-            raise ComputeError(f"worker {worker} {breach}")
+
+
+def examine_cluster(address: str) -> str:
+    """Return in a few words what a scheduler has to offer; no task is done, nothing written.
+
+    Raises:
+        ComputeError: If it does not answer, has no worker, or is other software.
+    """
+    with connect(address) as client:
+        require_same_software(client)
+        workers = client.scheduler_info()["workers"].values()
+        threads = sum(worker["nthreads"] for worker in workers)
+        limits = [worker["memory_limit"] for worker in workers]
+        least = f"{min(limits) / 1024**3:.1f} GiB" if all(limits) else "no limit"
+        return (
+            f"{len(limits)} workers with {threads} threads, least memory of a worker {least}, "
+            f"same versions (distributed {distributed.__version__})"
+        )
 
 
 def _differences(client: Client) -> Iterator[tuple[str, str, str | None, str | None]]:

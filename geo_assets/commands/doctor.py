@@ -18,6 +18,7 @@ from geo_assets.campaign_imagery import (
 )
 from geo_assets.campaign_values import ARCHIVE_PREFIX
 from geo_assets.commands.home import HOME_VARIABLE
+from geo_assets.compute import compute_choice, require_dask
 from geo_assets.errors import GeoAssetsError
 from geo_assets.storage.disk import RESERVE, free_bytes
 
@@ -46,7 +47,7 @@ class Finding:
 
 
 def examine(campaign: Campaign, layout: Layout) -> list[Finding]:
-    """Look at areas, imagery, results and the Dagster home, without writing or downloading."""
+    """Look at everything that a run needs, without writing or downloading."""
     return [
         Finding("ok", "campaign", f"{campaign.name}: {campaign.title or 'no title'}"),
         *_environment(),
@@ -54,6 +55,7 @@ def examine(campaign: Campaign, layout: Layout) -> list[Finding]:
         *_grid(campaign),
         *_imagery(campaign),
         *_results(layout),
+        _compute(),
         *_home(),
     ]
 
@@ -231,6 +233,22 @@ def _results(layout: Layout) -> Iterator[Finding]:
     free = free_bytes(layout.root)
     grade: Grade = "ok" if free > 10 * RESERVE else "warning"
     yield Finding(grade, "results", f"{layout.folder}, {free / 1024**3:.1f} GiB free")
+
+
+def _compute() -> Finding:
+    """Who would do the work; a scheduler is asked who is there, a local cluster is not started."""
+    try:
+        choice = compute_choice()
+        if choice.mode == "threads":
+            return Finding("ok", "compute", str(choice))
+        require_dask()
+        if choice.mode == "local":
+            return Finding("ok", "compute", f"{choice}, started for each asset")
+        from geo_assets.dask_cluster import examine_cluster
+
+        return Finding("ok", "compute", f"{choice}: {examine_cluster(choice.address)}")
+    except GeoAssetsError as error:
+        return Finding("error", "compute", str(error))
 
 
 def _home() -> Iterator[Finding]:

@@ -7,6 +7,7 @@ import pytest
 import rasterio
 
 from geo_assets.commands.home import HOME_VARIABLE
+from geo_assets.compute import COMPUTE_VARIABLE, WORKERS_VARIABLE
 from geo_assets.resources import DATA_VARIABLE
 from geo_assets.sources.earth_engine.credentials import (
     KEY_VARIABLE,
@@ -14,6 +15,7 @@ from geo_assets.sources.earth_engine.credentials import (
     URL_VARIABLE,
 )
 from geo_assets_tests.campaign_testing import ABSENT
+from geo_assets_tests.dask_processes import dask_processes
 from geo_assets_tests.small_world import write_world
 
 
@@ -48,7 +50,8 @@ def test_a_sound_campaign_is_ready(tmp_path, examined):
     assert lines[2] == "ok classes: 1 oat, 2 rye"
     assert lines[3] == "ok imagery: image.tif: 2 bands, 64 × 96, EPSG:32633"
     assert lines[4].startswith(f"ok results: {tmp_path / 'data/tiny'}, ")
-    assert lines[5] == f"ok Dagster home: {tmp_path / 'home'}"
+    assert lines[5] == "ok compute: threads of one process"
+    assert lines[6] == f"ok Dagster home: {tmp_path / 'home'}"
     assert not (tmp_path / "data").exists()
 
 
@@ -371,3 +374,51 @@ def test_the_packaged_campaigns_bring_their_areas(command, monkeypatch, name, po
     assert done.exit_code == 0
     assert f"areas: {polygons} polygons: all|all {polygons}" in done.output
     assert "STAC at https://" in done.output
+
+
+def _compute(lines):
+    (line,) = [line for line in lines if " compute: " in line]
+    return line
+
+
+def test_a_local_cluster_is_told_but_not_started(examined, monkeypatch):
+    monkeypatch.setenv(COMPUTE_VARIABLE, "local")
+    monkeypatch.setenv(WORKERS_VARIABLE, "3")
+    assert _compute(examined()[1]) == (
+        "ok compute: 3 local Dask worker processes, started for each asset"
+    )
+
+
+def test_a_cluster_says_who_is_there(tmp_path, examined, monkeypatch):
+    with dask_processes(tmp_path / "dask") as cluster:
+        monkeypatch.setenv(COMPUTE_VARIABLE, cluster.address)
+        code, lines, _ = examined()
+    assert code == 0
+    assert _compute(lines).startswith(
+        f"ok compute: Dask scheduler {cluster.address}: 2 workers with 2 threads, least memory of "
+        "a worker 2.0 GiB, same versions (distributed "
+    )
+
+
+def test_a_scheduler_that_is_not_there_is_an_error(examined, monkeypatch):
+    monkeypatch.setattr("geo_assets.dask_cluster.CONNECT_S", 1.0)
+    monkeypatch.setenv(COMPUTE_VARIABLE, "tcp://127.0.0.1:9")
+    code, lines, _ = examined()
+    assert code == 1
+    assert _errors(lines) == [
+        "compute: GEO_ASSETS_COMPUTE=tcp://127.0.0.1:9: no Dask scheduler answers there within 1 s"
+    ]
+
+
+def test_a_wrong_word_for_compute_is_an_error(examined, monkeypatch):
+    monkeypatch.setenv(COMPUTE_VARIABLE, "dask")
+    assert _errors(examined()[1])[0].startswith("compute: GEO_ASSETS_COMPUTE='dask': allowed are")
+
+
+def test_dask_that_is_not_installed_is_an_error_with_its_remedy(examined, monkeypatch):
+    monkeypatch.setattr("geo_assets.compute.find_spec", lambda _: None)
+    monkeypatch.setenv(COMPUTE_VARIABLE, "local")
+    assert "".join(_errors(examined()[1])) == (
+        "compute: GEO_ASSETS_COMPUTE asks for Dask, and dask and distributed cannot be imported: "
+        "pip install 'geo-assets[dask]'"
+    )
