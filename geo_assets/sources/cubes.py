@@ -1,70 +1,62 @@
-"""NDVI cubes of AOI clusters: every clear day on one pixel grid.
+"""Cubes of AOI clusters: every clear day on one pixel grid, each day made once.
 
-What an index, an outlier and a cloud are is in ``core``; how a cube lies on disk in ``storage``.
+What is read is decided by day: scenes that are new or changed cost their days, and no other. How a
+chunk of a day is read is in ``cube_days``, what a cube holds in ``cube_rules``, how it is published
+in ``storage``.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections import defaultdict
-from dataclasses import asdict, dataclass
+from collections import Counter, defaultdict
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from geo_assets.core.chips import recipe_digest
-from geo_assets.core.clouds import clear_share
-from geo_assets.core.indices import MISSING, normalized_difference, quantise_index
-from geo_assets.core.outliers import treat_outliers
+from geo_assets.core.workers import Threads
 from geo_assets.errors import StorageError
-from geo_assets.sources.observations import BLOCK, items_meeting, observe
+from geo_assets.sources.cube_days import DayChunk, see_chunk
+from geo_assets.sources.cube_making import DayInMaking
+from geo_assets.sources.cube_rules import NDVI, CubeRules
+from geo_assets.sources.observations import items_meeting
 from geo_assets.sources.recipes import grid_recipe, scene_pins
-from geo_assets.sources.scene_order import solar_day
-from geo_assets.sources.windows import FailedWindow, merge_windows, tiles_of
-from geo_assets.storage.cube import open_cube, write_cube
+from geo_assets.sources.reflectance_scale import reflectance_scale
+from geo_assets.sources.scene_order import observation_order, solar_day
+from geo_assets.sources.windows import FailedWindow, merge_windows
+from geo_assets.storage.cube import open_group
+from geo_assets.storage.cube_days import (
+    CubeHead,
+    StoredDay,
+    axes_agree,
+    days_of,
+    kept_days,
+    sound_days,
+)
+from geo_assets.storage.cube_publication import Changes, publish_changes, smoothed_digest
+from geo_assets.storage.cube_stage import Stage, staged
+from geo_assets.storage.icechunk_cube import is_repository, latest_snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
     from odc.geo.geobox import GeoBox
     from xarray import Dataset
 
-    from geo_assets.core.outliers import OutlierRule
-    from geo_assets.sources.observations import CloudRules
+    from geo_assets.core.workers import Workers
     from geo_assets.sources.protocol import Item, RasterSource
+    from geo_assets.storage.cube_format import Index3
+
+__all__ = ["CubeBuilder", "CubeFacts", "CubeRules", "failed_windows_of"]
 
 RECIPE_ATTRIBUTE = "geo_assets_recipe"
-CHECKSUM_ATTRIBUTE = "geo_assets_sha256"
 OUTLIERS_ATTRIBUTE = "outliers"
 FAILED_ATTRIBUTE = "failed_windows"
-
-
-@dataclass(frozen=True)
-class CubeRules:
-    """How observations become a cube.
-
-    Attributes:
-        red: Red band.
-        nir: Near-infrared band.
-        clouds: Which observations are clear.
-        min_clear: Least clear share of the area for a day to enter the cube, 0 to 1.
-        outliers: What happens to values far from their day's median.
-        n_sigma: How far that is, in robust sigmas.
-    """
-
-    red: str
-    nir: str
-    clouds: CloudRules
-    min_clear: float
-    outliers: OutlierRule
-    n_sigma: float
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the rules as JSON values, for recipes."""
-        return asdict(self) | {"clouds": self.clouds.to_dict()}
 
 
 @dataclass(frozen=True)
@@ -73,43 +65,32 @@ class CubeFacts:
 
     Attributes:
         days: Its days.
-        valid_share: For each day, the share of the area with a value.
-        outliers: For each day, the values that were treated as outliers.
+        valid_share: For each day, the share of the area with an NDVI.
+        outliers: For each day, the values of NDVI that were treated as outliers.
         failed: Windows that could not be read; their pixels are missing on that day.
+        left_out: Days that were looked at and are not clear enough.
+        outside: For each index, values beyond -3.2767 to 3.2767, which are missing.
+        snapshot: Id of the snapshot in an Icechunk repository.
     """
 
     days: tuple[str, ...]
     valid_share: tuple[float, ...]
     outliers: tuple[int, ...]
     failed: tuple[FailedWindow, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class _Day:
-    """One day of a cube."""
-
-    values: NDArray[np.int16]
-    """(y, x), NDVI / 1e-4, -32768 where missing."""
-    outliers: int
-
-
-@dataclass(frozen=True, eq=False)
-class _Known:
-    """A cube that lies on the disk."""
-
-    days: dict[np.datetime64, _Day]
-    failed: tuple[FailedWindow, ...]
+    left_out: tuple[str, ...] = ()
+    outside: tuple[tuple[str, int], ...] = ()
+    snapshot: str | None = None
 
 
 @dataclass(frozen=True)
 class CubeBuilder:
-    """Builds the NDVI cube of one cluster.
+    """Builds the cube of one cluster, or of one tile of it.
 
     Attributes:
         source: Where pixels come from.
-        items: The scenes.
-        geobox: The cluster's pixel grid.
-        area: (y, x) bool, the AOI; outside of it NDVI is missing.
+        items: The scenes; one that is there twice counts once.
+        geobox: The pixel grid.
+        area: (y, x) bool, the AOI; outside of it everything is missing.
         rules: How the cube is made.
         attrs: Title, attribution, licence.
     """
@@ -123,121 +104,227 @@ class CubeBuilder:
 
     def recipe(self) -> str:
         """Return the digest of everything that decides the cube."""
+        return self._recipe_of({day: self._pin(items) for day, items in self._by_day.items()})
+
+    def build(
+        self,
+        path: Path,
+        progress: Callable[[int, int], None] | None = None,
+        workers: Workers | None = None,
+    ) -> tuple[CubeFacts, str]:
+        """Make the cube what it should be, reading no more days than that needs.
+
+        Read are days that are new, whose scenes changed, of which a window could not be read, or
+        whose values are damaged. Days without a scene any more are taken away.
+
+        Args:
+            path: Where the cube lies or will lie: Icechunk by its suffix, else plain Zarr.
+            progress: Told (days done, days in all).
+            workers: Who reads; None: threads of this process.
+
+        Returns:
+            What it holds and what was done: ``built`` (there was none of these rules), ``extended``
+            (days were added, changed or taken away), ``healed`` (what failed or was damaged is
+            whole now), ``rewritten`` (attributes or smoothing changed) or ``kept``.
+        """
+        workers = workers or Threads()
+        known = self._known(path, workers)
+        asked = [day for day in self._by_day if known is None or self._is_due(day, known)]
+        gone = set(known.days) - set(self._by_day) if known else set()
+        changed = known is None or bool(gone)
+        with staged(path, len(asked), self.geobox.shape.yx) as stage:
+            days, slots = self._see(asked, stage, workers, progress)
+            news = {
+                day: said
+                for day, said in days.items()
+                if known is None or day in known.damaged or said != known.days.get(day)
+            }
+            snapshot = None
+            how = self._how(known, news, changed=changed)
+            if how != "kept":
+                slots = {day: slot for day, slot in slots.items() if day in news}
+                snapshot = publish_changes(path, self._head, Changes(news, slots, gone), stage)
+        if how == "kept" and is_repository(path):
+            snapshot = latest_snapshot(path)
+        stay = {day: said for day, said in known.days.items() if day not in gone} if known else {}
+        return replace(self._facts(dict(sorted((stay | days).items()))), snapshot=snapshot), how
+
+    @cached_property
+    def _by_day(self) -> dict[str, list[Item]]:
+        """The scenes of each day, in order, each once: of twins the one that takes precedence."""
+        unique: dict[str, Item] = {}
+        for item in observation_order(items_meeting(self.items, self.geobox)):
+            twin = unique.get(item["id"])
+            if twin is None or scene_pins([item]) > scene_pins([twin]):
+                unique[item["id"]] = item
+        by_day: defaultdict[str, list[Item]] = defaultdict(list)
+        for item in observation_order(unique.values()):
+            by_day[str(solar_day(item))].append(item)
+        return dict(sorted(by_day.items()))
+
+    @cached_property
+    def _rules_digest(self) -> str:
+        """Digest of what decides every day."""
         return recipe_digest(
             {
                 "source": self.source.describe(),
                 "rules": self.rules.to_dict(),
                 "grid": grid_recipe(self.geobox),
-                "scenes": scene_pins(items_meeting(self.items, self.geobox)),
                 "area": hashlib.sha256(np.packbits(self.area).tobytes()).hexdigest(),
-                "attributes": dict(self.attrs),
             }
         )
 
-    def build(
-        self, path: Path, progress: Callable[[int, int], None] | None = None
-    ) -> tuple[CubeFacts, str]:
-        """Make the cube what it should be, reading no more days than that needs.
-
-        Days do not depend on each other, so the days of a cube of the same recipe are kept, but
-        for those of which a window could not be read.
-
-        Args:
-            path: The Zarr store.
-            progress: Told (days done, days in all).
-
-        Returns:
-            What it holds and what was done: ``built``, ``healed`` (failed windows could be read
-            now) or ``kept`` (already as it should be, or what failed fails still).
-        """
-        recipe = self.recipe()
-        by_day: defaultdict[np.datetime64, list[Item]] = defaultdict(list)
-        for item in items_meeting(self.items, self.geobox):
-            by_day[solar_day(item)].append(item)
-        known = _read(path, recipe)
-        lost = {window.scene_id for window in known.failed} if known else set()
-        days = dict(known.days) if known else {}
-        asked = [
-            day
-            for day in sorted(by_day)
-            if known is None or any(item["id"] in lost for item in by_day[day])
-        ]
-        failed: list[FailedWindow] = []
-        for done, day in enumerate(asked, start=1):
-            made, windows = self._day(by_day[day])
-            failed += windows
-            days.pop(day, None)
-            if made is not None:
-                days[day] = made
-            if progress is not None:
-                progress(done, len(asked))
-        failed = merge_windows(failed)
-        if known is not None and tuple(failed) == known.failed:
-            return self._facts(known.days, failed), "kept"
-        self._write(path, days, failed, recipe)
-        return self._facts(days, failed), "built" if known is None else "healed"
-
-    def _day(self, items: Sequence[Item]) -> tuple[_Day | None, list[FailedWindow]]:
-        """Return a day's values, None if it is not clear enough, and what could not be read."""
-        ndvi = np.full(self.area.shape, np.nan)
-        clear = np.zeros(self.area.shape, bool)
-        failed: list[FailedWindow] = []
-        for block in tiles_of(self.area.shape, BLOCK):
-            area = self.area[block.slices]
-            if not area.any():
-                continue
-            seen = observe(
-                self.source,
-                items,
-                (self.rules.red, self.rules.nir),
-                self.geobox[block.slices],
-                self.rules.clouds,
-            )
-            failed += [window.moved(block.row, block.col) for window in seen.failed]
-            for (red, nir), valid in zip(seen.data, seen.valid, strict=True):
-                clear[block.slices] = valid & area
-                ndvi[block.slices] = normalized_difference(nir, red, valid & area)
-        if clear_share(clear, self.area) < self.rules.min_clear:
-            return None, failed
-        clean, outliers = treat_outliers(ndvi, self.rules.outliers, self.rules.n_sigma)
-        return _Day(quantise_index(clean), outliers), failed
-
-    def _write(
-        self,
-        path: Path,
-        days: Mapping[np.datetime64, _Day],
-        failed: Sequence[FailedWindow],
-        recipe: str,
-    ) -> None:
-        times = sorted(days)
-        values = np.full((len(times), *self.area.shape), MISSING, np.int16)
-        for number, day in enumerate(times):
-            values[number] = days[day].values
-        write_cube(
-            path,
-            {"ndvi": values},
-            np.array(times, "datetime64[ms]"),
+    @cached_property
+    def _head(self) -> CubeHead:
+        return CubeHead(
             self.geobox,
-            {
-                **self.attrs,
-                RECIPE_ATTRIBUTE: recipe,
-                CHECKSUM_ATTRIBUTE: _checksum(values),
-                OUTLIERS_ATTRIBUTE: [days[day].outliers for day in times],
-                FAILED_ATTRIBUTE: json.dumps([asdict(window) for window in failed]),
-            },
+            self._rules_digest,
+            self.rules.variables,
+            self._attributes_of,
+            self.rules.smoothing,
         )
 
-    def _facts(
-        self, days: Mapping[np.datetime64, _Day], failed: Sequence[FailedWindow]
-    ) -> CubeFacts:
-        inside = max(int(np.count_nonzero(self.area)), 1)
-        times = sorted(days)
-        return CubeFacts(
-            tuple(str(day) for day in times),
-            tuple(np.count_nonzero(days[day].values != MISSING) / inside for day in times),
-            tuple(days[day].outliers for day in times),
-            tuple(failed),
+    def _pin(self, items: Sequence[Item]) -> str:
+        """Return the digest of what decides one day beside the rules: its scenes, their scale."""
+        return recipe_digest({"scenes": scene_pins(items), "scales": self._scales(items)})
+
+    def _scales(self, items: Sequence[Item]) -> dict[str, float]:
+        return {
+            band: reflectance_scale(items, band, self.rules.scale)
+            for band in self.rules.scaled_bands
+        }
+
+    def _recipe_of(self, pins: Mapping[str, str]) -> str:
+        smoothing = self.rules.smoothing
+        return recipe_digest(
+            {
+                "rules": self._rules_digest,
+                "smoothing": None if smoothing is None else smoothing.to_dict(),
+                "attributes": dict(self.attrs),
+                "days": dict(pins),
+            }
         )
+
+    def _attributes_of(self, days: Mapping[str, StoredDay]) -> dict[str, Any]:
+        return {
+            **self.attrs,
+            RECIPE_ATTRIBUTE: self._recipe_of({d: s.facts["pin"] for d, s in days.items()}),
+            OUTLIERS_ATTRIBUTE: [
+                days[day].facts["outliers"].get(NDVI, 0) for day in kept_days(days)
+            ],
+            FAILED_ATTRIBUTE: json.dumps([asdict(window) for window in _failed(days.values())]),
+        }
+
+    def _known(self, path: Path, workers: Workers) -> _Known | None:
+        """Return what a published cube of these rules holds; None if it is another or damaged."""
+        if not path.is_dir():
+            return None
+        try:
+            group = open_group(path)
+            days = days_of(group, self._rules_digest)
+            if days is None:
+                return None
+            names = kept_days(days)
+            if not axes_agree(group, names, self.geobox):
+                return None
+            sound = sound_days(group, days, self._head.variables_of(days), workers)
+            whole = dict(group.attrs) == self._head.attributes_of(
+                days, smoothed_digest(group, self._head, days)
+            )
+        except (StorageError, RuntimeError, OSError, KeyError, ValueError, TypeError):
+            # However a store is damaged, another can be made.
+            return None
+        return _Known(days, frozenset(names) - sound, whole=whole)
+
+    def _is_due(self, day: str, known: _Known) -> bool:
+        """Whether a day has to be read."""
+        said = known.days.get(day)
+        return (
+            said is None
+            or day in known.damaged
+            or bool(said.facts["failed"])
+            or said.facts["pin"] != self._pin(self._by_day[day])
+        )
+
+    def _how(self, known: _Known | None, news: Mapping[str, StoredDay], *, changed: bool) -> str:
+        if known is None:
+            return "built"
+        if changed or any(
+            day not in known.days or said.facts["pin"] != known.days[day].facts["pin"]
+            for day, said in news.items()
+        ):
+            return "extended"
+        if news:
+            return "healed"
+        return "kept" if known.whole else "rewritten"
+
+    def _see(
+        self,
+        asked: Sequence[str],
+        stage: Stage,
+        workers: Workers,
+        progress: Callable[[int, int], None] | None,
+    ) -> tuple[dict[str, StoredDay], dict[str, int]]:
+        """Read days onto the stage; return what is known of each, and the slots of those kept."""
+        days: dict[str, StoredDay] = {}
+        slots: dict[str, int] = {}
+        chunks = stage.chunks()
+        inside = int(np.count_nonzero(self.area))
+        seen = workers.map(see_chunk, self._tasks(asked, chunks))
+        for slot, day in enumerate(asked):
+            made = DayInMaking(self.rules, inside, stage, slot)
+            for chunk in chunks:
+                made.add(chunk, next(seen))
+            days[day] = made.finished(self._pin(self._by_day[day]))
+            if days[day].kept:
+                slots[day] = slot
+            if progress is not None:
+                progress(slot + 1, len(asked))
+        return days, slots
+
+    def _tasks(self, asked: Sequence[str], chunks: Sequence[Index3]) -> Iterator[DayChunk]:
+        for day in asked:
+            items = self._by_day[day]
+            scales = self._scales(items)
+            for _, rows, cols in chunks:
+                area = self.area[rows, cols]
+                yield DayChunk(
+                    day,
+                    self.source,
+                    items,
+                    self.geobox[rows, cols],
+                    rows.start,
+                    cols.start,
+                    None if area.all() else area,
+                    self.rules,
+                    scales,
+                )
+
+    def _facts(self, days: Mapping[str, StoredDay]) -> CubeFacts:
+        inside = max(int(np.count_nonzero(self.area)), 1)
+        names = kept_days(days)
+        outside: Counter[str] = Counter()
+        for day in names:
+            outside.update(days[day].facts["outside"])
+        return CubeFacts(
+            tuple(names),
+            tuple(days[day].facts["valid"][NDVI] / inside for day in names),
+            tuple(_outliers(days)),
+            tuple(_failed(days.values())),
+            tuple(day for day, said in days.items() if not said.kept),
+            tuple(sorted((name, count) for name, count in outside.items() if count)),
+        )
+
+
+@dataclass(frozen=True)
+class _Known:
+    """A cube that lies on the disk."""
+
+    days: dict[str, StoredDay]
+    damaged: frozenset[str]
+    """Days whose values are not those that were written."""
+    whole: bool
+    """Whether attributes and smoothed copies are what they should be."""
 
 
 def failed_windows_of(cube: Dataset) -> tuple[FailedWindow, ...]:
@@ -245,33 +332,9 @@ def failed_windows_of(cube: Dataset) -> tuple[FailedWindow, ...]:
     return tuple(FailedWindow(**w) for w in json.loads(cube.attrs.get(FAILED_ATTRIBUTE, "[]")))
 
 
-def _read(path: Path, recipe: str) -> _Known | None:
-    """Return what a published cube of this recipe holds; None if it is another or damaged."""
-    if not path.is_dir():
-        return None
-    try:
-        with open_cube(path) as cube:
-            if cube.attrs.get(RECIPE_ATTRIBUTE) != recipe:
-                return None
-            times = cube["time"].values.astype("datetime64[D]")
-            outliers = cube.attrs[OUTLIERS_ATTRIBUTE]
-            # Day by day, for decoded they take four times the room. Quantised again they are
-            # what they were: half a step is far above the noise of decoding.
-            days = {
-                day: _Day(quantise_index(layer.values), count)
-                for day, layer, count in zip(times, cube["ndvi"], outliers, strict=True)
-            }
-            if cube.attrs.get(CHECKSUM_ATTRIBUTE) != _checksum(day.values for day in days.values()):
-                return None
-            return _Known(days, failed_windows_of(cube))
-    except (StorageError, RuntimeError, OSError, KeyError, ValueError, TypeError):
-        # However a store is damaged, another can be made.
-        return None
+def _outliers(days: Mapping[str, StoredDay]) -> list[int]:
+    return [days[day].facts["outliers"].get(NDVI, 0) for day in kept_days(days)]
 
 
-def _checksum(layers: Iterable[NDArray[np.int16]]) -> str:
-    """What tells a chunk that was lost, which reads as missing, from one that holds no value."""
-    digest = hashlib.sha256()
-    for layer in layers:
-        digest.update(layer.astype("<i2").tobytes())
-    return digest.hexdigest()
+def _failed(days: Iterable[StoredDay]) -> list[FailedWindow]:
+    return merge_windows(FailedWindow(**said) for day in days for said in day.facts["failed"])

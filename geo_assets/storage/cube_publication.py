@@ -185,7 +185,7 @@ def _fill(
                 else stage.array(variable.name)
             )
             _copy_day(source, move.position if move.slot is None else move.slot, array, position)
-    digest = _write_smoothed(group, head, variables, names, overwrite=True)
+    digest = _write_smoothed(group, head, variables, names)
     write_coordinates(group, times_of(names), head.geobox, overwrite=True)
     group.attrs.put(head.attributes_of(days, digest))
     return names
@@ -243,17 +243,15 @@ def _write_smoothed(
     head: CubeHead,
     variables: tuple[CubeVariable, ...],
     names: list[str],
-    *,
-    overwrite: bool = False,
 ) -> str | None:
     """Write the smoothed copy of each index, from its stored values; return their digest."""
     smoothed = head.smoothed_of(variables)
+    for name in [name for name in group if name.endswith(SMOOTHED)]:
+        del group[name]
     if not smoothed:
         return None
     digest = hashlib.sha256()
     for variable in smoothed:
-        if overwrite and variable.name in group:
-            del group[variable.name]
         source = array_of(group, variable.name.removesuffix(SMOOTHED))
         target = create_variable(group, variable, (len(names), *head.geobox.shape))
         chunks = chunk_slices((1, *source.shape[1:]), source.chunks)
@@ -261,6 +259,22 @@ def _write_smoothed(
         for found in Threads().map(one, chunks):
             digest.update(f"{variable.name} {found}\n".encode())
     return digest.hexdigest()
+
+
+def smoothed_digest(group: zarr.Group, head: CubeHead, days: Mapping[str, StoredDay]) -> str | None:
+    """Return the digest of the smoothed variables that a cube holds; None: it should hold none."""
+    smoothed = head.smoothed_of(head.variables_of(days))
+    digest = hashlib.sha256()
+    for variable in smoothed:
+        array = array_of(group, variable.name) if variable.name in group else None
+        chunks = [] if array is None else chunk_slices((1, *array.shape[1:]), array.chunks)
+        for found in Threads().map(partial(_chunk_series_digest, array), chunks):
+            digest.update(f"{variable.name} {found}\n".encode())
+    return digest.hexdigest() if smoothed else None
+
+
+def _chunk_series_digest(array: Any, chunk: Index3) -> str:
+    return chunk_digest(np.asarray(array[:, chunk[1], chunk[2]])) if len(array) else ""
 
 
 def _smooth_chunk(

@@ -39,14 +39,14 @@ class Stage:
         """
         self.folder = folder
         self._slots = slots
-        self._shape = shape
+        self.shape = shape
         self._group = zarr.create_group(folder, zarr_format=3)
         self._arrays: dict[str, zarr.Array[Any]] = {}
         self._digests: dict[int, dict[tuple[str, int, int], str]] = {}
 
     def chunks(self) -> list[Index3]:
         """Return the chunks of one day, in row-major order; the first slice says nothing."""
-        return chunk_slices((1, *self._shape), chunks_of(self._shape))
+        return chunk_slices((1, *self.shape), chunks_of(self.shape))
 
     def write(self, slot: int, variable: CubeVariable, chunk: Index3, values: NDArray[Any]) -> None:
         """Write one chunk (y, x) of one variable of the day in a slot.
@@ -56,7 +56,7 @@ class Stage:
         """
         array = self._arrays.get(variable.name)
         if array is None:
-            array = create_variable(self._group, variable, (self._slots, *self._shape))
+            array = create_variable(self._group, variable, (self._slots, *self.shape))
             self._arrays[variable.name] = array
         if array.dtype != np.dtype(variable.dtype):
             raise StorageError(

@@ -9,7 +9,7 @@ import xarray
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from geo_assets.sources import cubes
+from geo_assets.sources import cube_days
 from geo_assets.sources.cubes import CubeBuilder, CubeRules, failed_windows_of
 from geo_assets.sources.observations import CloudRules
 from geo_assets_tests.sources.memory_source import (
@@ -151,7 +151,7 @@ def test_outliers_are_treated_after_masks_and_before_quantisation_and_counted(tm
 def test_the_size_of_blocks_changes_nothing(tmp_path, monkeypatch, size):
     stores = []
     for number, block in enumerate((512, size)):
-        monkeypatch.setattr(cubes, "BLOCK", block)
+        monkeypatch.setattr(cube_days, "BLOCK", block)
         path = tmp_path / f"{number}.zarr"
         shutil.rmtree(path, ignore_errors=True)
         source = MemorySource.of(*scenes())
@@ -161,7 +161,7 @@ def test_the_size_of_blocks_changes_nothing(tmp_path, monkeypatch, size):
 
 
 def test_blocks_outside_of_the_area_are_not_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(cubes, "BLOCK", 30)
+    monkeypatch.setattr(cube_days, "BLOCK", 30)
     area = np.zeros((90, 110), bool)
     area[31:59, 31:59] = True
     source = MemorySource.of(*scenes())
@@ -184,9 +184,10 @@ def test_an_unchanged_cube_is_kept_and_nothing_is_read(tmp_path):
 @pytest.mark.parametrize(
     "damage", ["chunk gone", "chunk cut", "chunk of another day", "no metadata"]
 )
-def test_a_damaged_cube_is_built_anew(tmp_path, damage):
+def test_of_a_damaged_cube_the_damaged_days_are_read_again(tmp_path, damage):
     path = tmp_path / "c.zarr"
-    builder = builder_of(MemorySource.of(*scenes()))
+    source = MemorySource.of(*scenes())
+    builder = builder_of(source)
     builder.build(path)
     before = files_of(path)
     chunk, other = path / "ndvi/c/0/0/0", path / "ndvi/c/1/0/0"
@@ -199,7 +200,10 @@ def test_a_damaged_cube_is_built_anew(tmp_path, damage):
             chunk.write_bytes(other.read_bytes())
         case "no metadata":
             (path / "zarr.json").unlink()
-    assert builder.build(path)[1] == "built"
+    source.reads.clear()
+    assert builder.build(path)[1] == ("built" if damage == "no metadata" else "healed")
+    assert {name for name, _ in source.reads} >= {"C1"}
+    assert ("B1" in {name for name, _ in source.reads}) == (damage == "no metadata")
     assert files_of(path) == before
 
 
