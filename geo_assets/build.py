@@ -11,7 +11,8 @@ from geo_assets.assets.areas import aoi_clusters, labels
 from geo_assets.assets.chips import chip_catalog, chip_grid
 from geo_assets.assets.cubes import ndvi_cube
 from geo_assets.assets.imagery import composite_image, scenes
-from geo_assets.assets.label_rasters import ndvi_spatial_labels, ndvi_temporal_labels
+from geo_assets.assets.label_rasters import ndvi_temporal_labels
+from geo_assets.assets.spatial_labels import ndvi_spatial_labels
 from geo_assets.checks import build_checks
 from geo_assets.jobs import build_jobs
 from geo_assets.resources import Compute, ImagerySource, Results

@@ -8,10 +8,9 @@ import pytest
 import rasterio
 from affine import Affine
 from odc.geo.geobox import GeoBox
-from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score
 
-from geo_assets.assets.label_rasters import ndvi_spatial_labels, ndvi_temporal_labels
+from geo_assets.assets.label_rasters import ndvi_temporal_labels
 from geo_assets.assets.step import Partition
 from geo_assets.campaign_file import load_campaign
 from geo_assets.resources import ImagerySource
@@ -53,32 +52,6 @@ def _write(partition, values, cluster=0):
     write_cube(path, {"ndvi": values}, DAYS.astype("datetime64[ms]"), GRID)
 
 
-def test_each_clear_day_gets_the_labels_of_its_optimum(partition, caplog):
-    values, _ = _cube(np.random.default_rng(1))
-    _write(partition, values)
-
-    facts = ndvi_spatial_labels.make(partition)
-
-    assert facts["rasters"] == 3
-    assert "2021-06-05: no labels" in caplog.text
-    for number in (0, 1, 3):
-        path = partition.layout.ndvi_spatial_labels("north", "train", 0, str(DAYS[number]))
-        with rasterio.open(path) as raster:
-            labels = raster.read(1)
-            assert raster.nodata == 0
-            assert raster.transform == GRID.affine
-            assert raster.crs == rasterio.crs.CRS.from_epsg(32632)
-        known = values[number] != MISSING
-        assert ((labels > 0) == known).all()
-        model = json.loads(path.with_suffix(".json").read_text())
-        samples = values[number][known].astype(float)[:, None]
-        peer = KMeans(5, n_init=10, random_state=0).fit(samples)
-        assert model["inertia"] <= peer.inertia_ * (1 + 1e-9)
-        means = [samples[labels[known] == k].mean() for k in range(1, 6)]
-        assert means == sorted(means)
-        np.testing.assert_allclose(means, model["centers"])
-
-
 def test_series_are_told_apart_where_one_day_cannot(partition):
     values, kind = _cube(np.random.default_rng(2))
     _write(partition, values)
@@ -108,31 +81,6 @@ def test_series_are_told_apart_where_one_day_cannot(partition):
     assert model["steps"] == [str(day) for day in DAYS]
     assert model["filled_share"] == pytest.approx(0.25)  # the cloudy day, between two clear ones
     assert facts["rasters"] == 1
-
-
-def test_rasters_of_days_and_clusters_that_are_gone_are_removed(partition):
-    values, _ = _cube(np.random.default_rng(3))
-    _write(partition, values, cluster=0)
-    folder = partition.layout.ndvi_spatial_labels_folder("north", "train")
-    old_day = folder / "cluster-0" / "2020-01-01.tif"
-    old_cluster = folder / "cluster-7" / "2021-02-03.tif"
-    for stale in (old_day, old_cluster):
-        stale.parent.mkdir(parents=True, exist_ok=True)
-        stale.write_bytes(b"old")
-
-    ndvi_spatial_labels.make(partition)
-
-    assert not old_day.exists()
-    assert not old_cluster.parent.exists()
-    assert len(list(folder.rglob("*.tif"))) == 3
-    assert len(list(folder.rglob("*.json"))) == 3
-
-
-def test_a_partition_without_cubes_is_an_empty_success(partition):
-    for step in (ndvi_spatial_labels, ndvi_temporal_labels):
-        facts = step.make(partition)
-        assert facts["empty"]
-        assert facts["rasters"] == 0
 
 
 def test_an_axis_that_no_pixel_fills_says_what_to_change(partition, caplog):

@@ -1,0 +1,103 @@
+"""Which model labels an area: one fitted here, or the one of another partition.
+
+A borrowed model is the JSON that the other partition published. It must be of the same kind,
+features, units, scaling and K; where it is not, the field and both values are named.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+from geo_assets.errors import ClusteringError, StorageError
+from geo_assets.partitions import partition_key
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from geo_assets.assets.step import Partition
+    from geo_assets.campaign_labels import LabelRules
+
+_MODEL = re.compile(r"cluster-(?P<cluster>[0-9]+)(-[0-9A-Z]+)?\.json")
+
+
+def lending_key(rules: LabelRules | None) -> str | None:
+    """Return the key of the partition whose model labels all others; None if each has its own."""
+    lender = None if rules is None else rules.model_from
+    return None if lender is None else partition_key(lender.fold, lender.split)
+
+
+def borrows(partition: Partition, rules: LabelRules) -> bool:
+    """Whether this partition's areas are labelled by the model of another one."""
+    return lending_key(rules) not in {None, str(partition)}
+
+
+def borrowed_model(
+    partition: Partition, asset: str, rules: LabelRules, folder: Path
+) -> dict[str, Any]:
+    """Return the model that ``model_from`` names, as its JSON says.
+
+    Args:
+        partition: The partition that borrows.
+        asset: Name of the label asset.
+        rules: Its rules, with ``model_from``.
+        folder: Where the lending partition's rasters and models of this asset lie.
+
+    Raises:
+        StorageError: If it is not there.
+        ClusteringError: If there are several and none is named.
+    """
+    lender = rules.model_from
+    assert lender is not None  # noqa: S101  # asked of partitions that borrow alone
+    found = {
+        path.name.removesuffix(".json"): path
+        for path in sorted(folder.glob("cluster-*.json"))
+        if (match := _MODEL.fullmatch(path.name))
+        and lender.cluster in {None, int(match["cluster"])}
+    }
+    key = lending_key(rules)
+    if not found:
+        of_cluster = "" if lender.cluster is None else f" of cluster {lender.cluster}"
+        raise StorageError(
+            f"{folder}: no model{of_cluster}; materialize "
+            f"{partition.campaign.name}/{asset} of {key} first"
+        )
+    if len(found) > 1 and getattr(rules, "fit", None) != "partition":
+        raise ClusteringError(
+            f"model_from.cluster: missing; {key} has a model for each of {', '.join(found)}"
+        )
+    model: dict[str, Any] = json.loads(next(iter(found.values())).read_text(encoding="utf-8"))
+    return model
+
+
+def check_agreement(
+    partition: Partition,
+    area: str,
+    rules: LabelRules,
+    model: Mapping[str, Any],
+    wanted: Mapping[str, Any],
+) -> None:
+    """Refuse a borrowed model that was made for other features.
+
+    Args:
+        partition: The partition that borrows.
+        area: Name of the area to be labelled.
+        rules: The asset's rules.
+        model: The borrowed model.
+        wanted: What this area asks of it, by field; K is asked too, unless it is ``auto``.
+
+    Raises:
+        ClusteringError: It names the first field that differs, and both values.
+    """
+    fields = dict(wanted)
+    if rules.n_clusters != "auto":
+        fields["n_clusters"] = rules.n_clusters
+    for field, mine in fields.items():
+        theirs = model.get(field)
+        if theirs != mine:
+            raise ClusteringError(
+                f"model_from: {field} differ: the model of {lending_key(rules)} has {theirs}, "
+                f"{partition} {area} has {mine}"
+            )
