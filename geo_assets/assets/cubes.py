@@ -47,7 +47,9 @@ def ndvi_cube(partition: Partition) -> Facts:
     for cluster, builder in builders.items():
         path = layout.ndvi_cube(partition.fold, partition.split, cluster)
         made, how = builder.build(
-            path, logged(partition.log, f"cube {partition} cluster {cluster}: blocks")
+            path,
+            logged(partition.log, f"cube {partition} cluster {cluster}: blocks"),
+            partition.workers,
         )
         for error, windows in Counter(window.error for window in made.failed).items():
             partition.log.warning(f"{partition} cluster {cluster}: {error} ({windows} windows)")
