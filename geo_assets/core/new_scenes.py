@@ -1,0 +1,121 @@
+"""The decision of the new-scenes sensor: which partitions to request, and when again.
+
+Pure, so that it can be tested as a table; the sensor gathers the states, calls
+``partitions_with_new_scenes`` and keeps the cursor. How patient it is, is ``RequestPolicy`` of
+``redownload``.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypedDict
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from geo_assets.core.redownload import RequestPolicy
+
+SceneKey = tuple[int, str]
+"""An AOI cluster and the id of a scene that is used for it."""
+
+Ended = Literal["well", "badly", "unknown"]
+
+
+@dataclass(frozen=True)
+class SceneState:
+    """How one partition stands at this moment."""
+
+    new: frozenset[SceneKey]
+    """Scenes that were seen and are not yet used."""
+    in_flight: bool
+    """A run of the partition is queued or running."""
+    last_run: Ended = "unknown"
+    """How the run ended that was requested last, if one was."""
+
+
+class SceneCursor(TypedDict):
+    """What the cursor remembers of one partition; plain JSON."""
+
+    digest: str
+    """Of the new scenes that were requested."""
+    attempts: int
+    requested: str
+    """Time of the latest request, ISO 8601 with its zone."""
+
+
+@dataclass(frozen=True)
+class SceneRequest:
+    """One partition to run."""
+
+    key: str
+    run_key: str
+    """Names partition, new scenes and attempt: Dagster never runs the same run key twice."""
+    attempt: int
+    """Counted from 1 for each set of new scenes."""
+
+
+def partitions_with_new_scenes(
+    states: Mapping[str, SceneState],
+    cursor: Mapping[str, SceneCursor],
+    now: dt.datetime,
+    policy: RequestPolicy,
+) -> tuple[list[SceneRequest], dict[str, SceneCursor]]:
+    """Return the partitions to request now, in order of their keys, and the cursor to keep.
+
+    Each set of new scenes is requested once, at once. Where its run ended badly, or nothing is
+    known of it and the scenes are still new, it is requested again with a growing delay, a
+    bounded number of times. While a run is in flight nothing is decided.
+
+    Args:
+        states: Every partition's state, by partition key.
+        cursor: The cursor that the previous call returned.
+        now: The present, with its time zone.
+        policy: Delays and bounds.
+    """
+    requests: list[SceneRequest] = []
+    kept: dict[str, SceneCursor] = {}
+    for key, state in sorted(states.items()):
+        entry = cursor.get(key)
+        digest = digest_of(state.new) if state.new else None
+        if state.in_flight:
+            attempt = 0
+        elif digest is not None and (entry is None or entry["digest"] != digest):
+            attempt, entry = 1, SceneCursor(digest=digest, attempts=0, requested="")
+        elif entry is not None and _is_lost(state) and _is_due(entry, now, policy):
+            attempt = entry["attempts"] + 1
+        else:
+            attempt = 0
+            # Used up by a run, or withdrawn by the source: what comes next starts afresh.
+            entry = entry if digest is not None or state.last_run == "badly" else None
+        if entry is None:
+            continue
+        if attempt:
+            entry = SceneCursor(digest=entry["digest"], attempts=attempt, requested=now.isoformat())
+            requests.append(SceneRequest(key, run_key_of(key, entry), attempt))
+        kept[key] = entry
+    return requests, kept
+
+
+def run_key_of(key: str, entry: SceneCursor) -> str:
+    """Return the run key of the latest request for a partition."""
+    return f"{key}#{entry['digest']}#{entry['attempts']}"
+
+
+def digest_of(scenes: Collection[SceneKey]) -> str:
+    """Return a name of a set of scenes, whatever their order: 16 hexadecimal digits."""
+    text = json.dumps(sorted(scenes), separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _is_lost(state: SceneState) -> bool:
+    """Whether what was requested did not come about: a run may fail after it noted the scenes."""
+    return state.last_run == "badly" or (state.last_run == "unknown" and bool(state.new))
+
+
+def _is_due(entry: SceneCursor, now: dt.datetime, policy: RequestPolicy) -> bool:
+    attempts = entry["attempts"]
+    due = dt.datetime.fromisoformat(entry["requested"]) + policy.delay(attempts)
+    return attempts < policy.max_attempts and now >= due
