@@ -37,6 +37,7 @@ dev: $(VENV)/.ready $(DAGSTER_HOME)/dagster.yaml ## Open the Dagster UI on 127.0
 	$(BIN)/dagster dev -h 127.0.0.1 -p $(PORT) -w workspace.yaml
 
 bench: $(VENV)/.ready ## Measure ours, the old way and the best peer side by side
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	$(BIN)/python -m geo_assets_tests.benchmarks
 
 lint: $(VENV)/.ready ## Check style and types
