@@ -12,7 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 from pydantic import Field, StrictFloat, StrictInt, model_validator
 
 from geo_assets.campaign_cubes import Cube
-from geo_assets.campaign_imagery import EarthEngineImagery, Imagery, SimulatedImagery
+from geo_assets.campaign_imagery import (
+    EarthEngineImagery,
+    Imagery,
+    RasterImagery,
+    SimulatedImagery,
+)
 from geo_assets.campaign_labels import LandCoverLabels, SpatialLabels, TemporalLabels
 from geo_assets.campaign_values import (
     ARCHIVE_PREFIX,
@@ -26,11 +31,16 @@ from geo_assets.campaign_values import (
     Section,
 )
 
+from geo_assets.sources.band_keys import bands_of_ndvi
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 LABEL_BAND = "label"
 """Name of the band of labels that follows the image bands."""
+
+SERVER_REDUCERS = ("median", "mean", "min", "max")
+"""Reducers that are said to Earth Engine; the others are computed here."""
 
 
 class Areas(Section):
@@ -232,8 +242,10 @@ class Campaign(Section):
             *self._areas(),
             *self._dates(),
             *self._bands(),
+            *self._cube(),
             *self._label_tables(),
             *self._resampling(),
+            *self._server_reducers(),
         ]
         if problems:
             raise ValueError("\n".join(problems))
@@ -288,11 +300,24 @@ class Campaign(Section):
             if band not in bands:
                 yield f"chips.preview_bands: {band!r} is not among composite.bands {bands}"
 
+    def _cube(self) -> Iterator[str]:
+        if self.cube is not None:
+            offered = self.imagery.band_names if isinstance(self.imagery, RasterImagery) else None
+            yield from self.cube.problems(self.composite.bands, offered)
+
     def _resampling(self) -> Iterator[str]:
         if isinstance(self.imagery, EarthEngineImagery) and self.grid.resampling == "average":
             yield (
                 "grid.resampling: 'nearest', 'bilinear' or 'cubic' with imagery of the kind "
                 "'earth-engine' (got 'average')"
+            )
+
+    def _server_reducers(self) -> Iterator[str]:
+        reducer = self.composite.reducer
+        if isinstance(self.imagery, EarthEngineImagery) and reducer not in SERVER_REDUCERS:
+            yield (
+                f"composite.reducer: {', '.join(SERVER_REDUCERS)} with imagery of the kind "
+                f"'earth-engine' (got {reducer!r})"
             )
 
     def _label_tables(self) -> Iterator[str]:
@@ -316,9 +341,12 @@ class Campaign(Section):
 
     @property
     def bands(self) -> tuple[str, ...]:
-        """Every band the campaign reads: the composite's, then the cube's."""
-        cube = () if self.cube is None else (self.cube.red, self.cube.nir)
-        return tuple(dict.fromkeys((*self.composite.bands, *cube)))
+        """Every band the campaign reads: the composite's, its reducer's, then the cube's."""
+        chosen_by = (
+            bands_of_ndvi(self.composite.bands) if self.composite.reducer == "max-ndvi" else ()
+        )
+        cube = () if self.cube is None else self.cube.all_bands(self.composite.bands)
+        return tuple(dict.fromkeys((*self.composite.bands, *chosen_by, *cube)))
 
     @property
     def composite_dates(self) -> tuple[Day, Day]:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, StrictFloat, StrictInt, model_validator
 
 from geo_assets.campaign_values import Band, Section
+from geo_assets.core.index_catalogue import find_index, index_names, is_index, nearest
+from geo_assets.errors import GeoAssetsError
+from geo_assets.sources.band_keys import SENTINEL_2_NAMES, common_name, esa_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 Variable = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9]{0,31}$")]
 """Name of a spectral index of the catalogue (any case) or of a band."""
@@ -67,3 +73,92 @@ class Cube(Section):
     )
     outliers: Outliers = Outliers()
     smoothing: Smoothing | None = Field(None, description="Absent: values as observed, no more.")
+    scale: StrictFloat | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="Reflectance of one digital number, for indices whose formula holds constants, "
+        "where scenes do not say it.",
+    )
+    keep_snapshots_days: StrictFloat = Field(
+        1.0,
+        ge=1 / 24,
+        le=3650,
+        description="Icechunk: days after which an earlier state of a cube may be removed; longer "
+        "than the longest write.",
+    )
+
+    def indices(self, bands: Sequence[str]) -> tuple[str, ...]:
+        """Return the indices among the variables beside NDVI.
+
+        Args:
+            bands: Bands of the composite; the name of one of them is a band's.
+        """
+        return tuple(
+            name
+            for name in self.variables
+            if name not in bands and is_index(name) and name.casefold() != "ndvi"
+        )
+
+    def raw_bands(self, bands: Sequence[str]) -> tuple[str, ...]:
+        """Return the bands among the variables."""
+        return tuple(name for name in self.variables if name in bands or not is_index(name))
+
+    def band_of(self, common: str, bands: Sequence[str]) -> str:
+        """Return the campaign's name of the band of a common name.
+
+        A band of the composite, where one has that name by any service's, else the common name,
+        which sources understand.
+        """
+        own = {"red": self.red, "nir": self.nir}
+        if common in own:
+            return own[common]
+        names = (band for band in bands if common_name(band) == common_name(common))
+        return next(names, common)
+
+    def all_bands(self, bands: Sequence[str]) -> tuple[str, ...]:
+        """Return every band that the cubes are made of, in the campaign's names."""
+        needed = [
+            self.band_of(common, bands)
+            for name in self.indices(bands)
+            for common in find_index(name).bands.values()
+        ]
+        return tuple(dict.fromkeys((self.red, self.nir, *needed, *self.raw_bands(bands))))
+
+    def problems(self, bands: Sequence[str], offered: Sequence[str] | None) -> Iterator[str]:
+        """Yield what is wrong with the variables.
+
+        Args:
+            bands: Bands of the composite.
+            offered: Names of all bands of the imagery, where the campaign knows them.
+        """
+        small = [name.casefold() for name in self.variables]
+        twins = sorted({name for name in self.variables if small.count(name.casefold()) > 1})
+        if twins and len({_stored(name) for name in twins}) < len(twins):
+            yield f"cube.variables: names must differ (got {twins})"
+        known = {*bands, self.red, self.nir, *(offered or ())}
+        for name in self.raw_bands(bands):
+            if name not in known and esa_name(name) is None:
+                near = nearest(name, [*index_names(), *sorted(known), *SENTINEL_2_NAMES])
+                hint = f"; near are {', '.join(near)}" if near else ""
+                yield (
+                    f"cube.variables: {name!r} is neither an index of the catalogue nor a band "
+                    f"that the campaign knows{hint}"
+                )
+        for name in self.indices(bands):
+            try:
+                needed = find_index(name).bands.values()
+            except GeoAssetsError as error:
+                yield f"cube.variables: {error}"
+                continue
+            for common in needed:
+                band = self.band_of(common, bands)
+                if offered is not None and common_name(band) not in map(common_name, offered):
+                    yield (
+                        f"cube.variables: {name!r} needs the band {common!r}; the imagery has "
+                        f"{list(offered)}"
+                    )
+
+
+def _stored(name: str) -> str:
+    return find_index(name).variable if is_index(name) else name

@@ -90,9 +90,14 @@ class Layout:
         """Folder of the NDVI cubes of one partition."""
         return self._partition("ndvi_cube", fold, split)
 
-    def ndvi_cube(self, fold: str, split: str, cluster: int) -> Path:
-        """Zarr store of one cluster's NDVI cube."""
-        return self.ndvi_cubes(fold, split) / f"{_cluster(cluster)}.zarr"
+    def ndvi_cube(
+        self, fold: str, split: str, cluster: int, *, tile: str | None = None, store: str = "zarr"
+    ) -> Path:
+        """Store of one cluster's cube, or of one MGRS tile's (``33UUU``) within the cluster."""
+        name = (
+            _cluster(cluster) if tile is None else f"{_cluster(cluster)}-{_checked('tile', tile)}"
+        )
+        return self.ndvi_cubes(fold, split) / f"{name}.{_checked('store', store)}"
 
     def ndvi_spatial_labels_folder(self, fold: str, split: str) -> Path:
         """Folder of the spatial label rasters of one partition."""
@@ -142,6 +147,10 @@ class Layout:
     def chip_stamps(self, fold: str, split: str) -> Path:
         """JSON of the chip files' sizes and times when they were published."""
         return self._partition(".state/stamps", fold, split, ".json")
+
+    def seen_scenes(self, fold: str, split: str) -> Path:
+        """JSON of the scenes that the latest look at the source saw."""
+        return self._partition(".state/seen_scenes", fold, split, ".json")
 
     @property
     def locks(self) -> Path:
