@@ -9,11 +9,12 @@ from sklearn.metrics import adjusted_rand_score, pairwise_distances
 from sklearn.preprocessing import RobustScaler, StandardScaler
 from threadpoolctl import threadpool_limits
 
-from geo_assets.core import pixel_kmeans
+from geo_assets.core import pixel_assignment
 from geo_assets.core.pixel_kmeans import (
     PixelKMeans,
     assign,
     fit_pixels,
+    label_block,
     label_raster,
     spread_sample,
 )
@@ -163,17 +164,39 @@ def test_pixels_with_a_missing_feature_have_label_0():
     np.testing.assert_array_equal(np.where(valid, flat, 0), labels)
 
 
-def test_blocks_do_not_show(monkeypatch):
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.uint16])
+def test_blocks_do_not_show(monkeypatch, dtype):
     features, truth = landscape(noise=0.5)
+    features = (features * 1000 + 3000).astype(dtype)
     model = fit_pixels(rows_of(features), 4, scaling="standard", seed=1)
     valid = np.random.default_rng(0).random(truth.shape) < 0.7
     whole, inertia = label_raster(model, features, valid)
     flat = assign(model, rows_of(features))
-    monkeypatch.setattr(pixel_kmeans, "_BLOCK", 77)
+    monkeypatch.setattr(pixel_assignment, "BLOCK", 256)
     parts, inertia_of_parts = label_raster(model, features, valid)
     np.testing.assert_array_equal(parts, whole)
     np.testing.assert_array_equal(assign(model, rows_of(features)), flat)
-    assert inertia_of_parts == pytest.approx(inertia, rel=1e-12)
+    assert inertia_of_parts == inertia
+    strips = [label_block(model, features[:, y : y + 7], valid[y : y + 7]) for y in range(0, 60, 7)]
+    np.testing.assert_array_equal(np.concatenate([labels for labels, _ in strips]), whole)
+    assert sum(part for _, part in strips) == pytest.approx(inertia, rel=1e-12)
+
+
+@pytest.mark.parametrize("missing", ["fill", "ignore"])
+def test_the_number_of_threads_does_not_show(missing):
+    features, _ = landscape(seed=4, noise=0.5, shape=(600, 640))
+    if missing == "ignore":
+        features[np.random.default_rng(1).random(features.shape) < 0.2] = np.nan
+    valid = ~np.isnan(features).all(axis=0)
+    samples = rows_of(features)[valid.ravel()]
+    made = set()
+    for threads in (1, 2, 7):
+        model = fit_pixels(
+            samples, 5, scaling="robust", seed=7, missing=missing, n_init=4, threads=threads
+        )
+        labels, inertia = label_raster(model, features, valid, threads)
+        made.add((json.dumps(model.to_dict()), labels.tobytes(), inertia))
+    assert len(made) == 1
 
 
 def test_the_same_seed_gives_the_same_bytes_whatever_the_threads():

@@ -1,0 +1,68 @@
+"""Centres that a K-Means fit starts from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from geo_assets.core.kernels.jit import kernel
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@kernel
+def plus_plus(
+    scaled: NDArray[np.float32],
+    means: NDArray[np.float32],
+    draws: NDArray[np.float64],
+    centers: NDArray[np.float32],
+) -> None:
+    """Choose starting centres by greedy k-means++ (Arthur and Vassilvitskii 2007).
+
+    Of several pixels drawn with probabilities by squared distance, each next centre is the one that
+    leaves the least inertia, as in scikit-learn.
+
+    Args:
+        scaled: (feature, n), NaN where missing: it adds nothing to a distance.
+        means: (feature,), what a centre holds where its pixel is NaN.
+        draws: (K, trials), uniform in [0, 1).
+        centers: (K, feature), written.
+    """
+    features, n = scaled.shape
+    closest = np.full(n, np.inf, np.float32)
+    trial, best = np.empty(n, np.float32), np.empty(n, np.float32)
+    reached = np.empty(n)
+    candidate = np.empty(features, np.float32)
+    for center in range(centers.shape[0]):
+        least = np.inf
+        for draw in draws[center]:
+            if center == 0 or reached[n - 1] == 0:
+                pixel = int(draw * n)
+            else:
+                pixel = min(np.searchsorted(reached, draw * reached[n - 1], "right"), n - 1)
+            trial[:] = 0
+            for feature in range(features):
+                row, value = scaled[feature], scaled[feature, pixel]
+                value = means[feature] if np.isnan(value) else value
+                candidate[feature] = value
+                for i in range(n):
+                    difference = row[i] - value
+                    difference = np.float32(0) if np.isnan(difference) else difference
+                    trial[i] += difference * difference
+            total = 0.0
+            for i in range(n):
+                trial[i] = min(trial[i], closest[i])
+                total += np.float64(trial[i])
+            if total < least:
+                least = total
+                centers[center] = candidate
+                trial, best = best, trial
+            if center == 0:
+                break
+        closest, best = best, closest
+        total = 0.0
+        for i in range(n):
+            total += np.float64(closest[i])
+            reached[i] = total

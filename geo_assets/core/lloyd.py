@@ -1,0 +1,151 @@
+"""Lloyd's K-Means on a sample of scaled pixels, from several starts.
+
+Arrays in, centres out; scales, models and rasters are ``pixel_kmeans``'.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from geo_assets.core.kernels.assignment import STRIP, label_pixels
+from geo_assets.core.kernels.starting_centers import plus_plus
+from geo_assets.core.workers import Threads
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+SCREENED = 10_000
+"""Pixels on which starts are compared; the best of them go on with all."""
+
+FINALISTS = 3
+"""Starts that go on."""
+
+
+@dataclass(frozen=True, eq=False)
+class Centers:
+    """Where a fit ended.
+
+    Attributes:
+        values: (K, feature) float64.
+        inertia: Sum of squared distances over the known features: what the fit makes least.
+    """
+
+    values: NDArray[np.float64]
+    inertia: float
+
+
+def best_centers(
+    scaled: NDArray[np.float32],
+    n_clusters: int,
+    *,
+    seed: int,
+    n_init: int,
+    max_iter: int,
+    tol: float,
+    threads: int | None = None,
+) -> Centers:
+    """Return the centres of least inertia that greedy k-means++ starts lead to.
+
+    Each start has random numbers of its own and runs in one thread, so that the answer depends on
+    the seed alone. Starts run on ``SCREENED`` pixels spread over the sample; the best few go on
+    with all of it.
+
+    Args:
+        scaled: (feature, n) float32, NaN where a feature is to be ignored. Centres are the means
+            of what is known (k-POD, Chi et al. 2016, doi:10.1080/00031305.2015.1086685).
+        n_clusters: K, at most the number of distinct pixels.
+        seed: Seed of the starts.
+        n_init: Starts.
+        max_iter: Iterations of each at most.
+        tol: A fit ends when its centres moved by less than this share of the mean variance of
+            features (squared), as scikit-learn's, or when no label changed.
+        threads: None: as many as processors may be used.
+    """
+    known = ~np.isnan(scaled)
+    counts = known.sum(axis=1)
+    values = np.where(known, scaled, np.float32(0)).astype(np.float64)
+    means = values.sum(axis=1) / np.maximum(counts, 1)
+    squares = np.square(values - means[:, np.newaxis], where=known, out=np.zeros_like(values))
+    limit = tol * float((squares.sum(axis=1) / np.maximum(counts, 1)).mean())
+    n = scaled.shape[1]
+    few = scaled
+    if n >= 2 * SCREENED:
+        few = np.ascontiguousarray(scaled[:, np.arange(SCREENED) * n // SCREENED])
+
+    def start(number: int) -> Centers:
+        rng = np.random.default_rng([seed, number])
+        first = np.empty((n_clusters, len(few)), np.float32)
+        plus_plus(few, means.astype(np.float32), rng.random((n_clusters, trials)), first)
+        return _lloyd(few, first.astype(np.float64), max_iter, limit)
+
+    def finish(begun: Centers) -> Centers:
+        return _lloyd(scaled, begun.values, max_iter, limit)
+
+    trials = 2 + int(np.log(n_clusters))
+    pool = Threads(threads)
+    ends = sorted(pool.map(start, range(n_init)), key=lambda end: end.inertia)
+    if few is not scaled:
+        ends = list(pool.map(finish, ends[:FINALISTS]))
+    return min(ends, key=lambda end: end.inertia)
+
+
+def _lloyd(
+    scaled: NDArray[np.float32], centers: NDArray[np.float64], max_iter: int, limit: float
+) -> Centers:
+    """Move centres to the means of their pixels until they rest."""
+    features, n = scaled.shape
+    everywhere = np.ones(n, bool)
+    offsets, scales = np.zeros(features, np.float32), np.ones(features, np.float32)
+    labels, before = np.zeros(n, np.uint8), np.zeros(n, np.uint8)
+    inertias = np.empty((-(-n // STRIP), 2))
+
+    def label(sums: NDArray[np.float64], counts: NDArray[np.int64]) -> None:
+        label_pixels(
+            scaled,
+            everywhere,
+            offsets,
+            scales,
+            centers.astype(np.float32),
+            True,
+            0,
+            n,
+            labels,
+            inertias,
+            sums,
+            counts,
+        )
+
+    for _ in range(max_iter):
+        sums, counts = np.zeros(centers.shape), np.zeros(centers.shape, np.int64)
+        label(sums, counts)
+        moved = np.divide(sums, counts, out=centers.copy(), where=counts > 0)
+        _fill_empty(moved, scaled, labels, counts)
+        shift = float(np.square(moved - centers).sum())
+        resting = bool((labels == before).all())
+        centers = moved
+        if resting or shift <= limit:
+            break
+        labels, before = before, labels
+    label(np.zeros((0, 0)), np.zeros((0, 0), np.int64))
+    return Centers(centers, float(inertias[:, 0].sum()))
+
+
+def _fill_empty(
+    centers: NDArray[np.float64],
+    scaled: NDArray[np.float32],
+    labels: NDArray[np.uint8],
+    counts: NDArray[np.int64],
+) -> None:
+    """Move centres without pixels to those that are farthest from theirs, as scikit-learn does."""
+    empty = np.flatnonzero(~counts.any(axis=1))
+    if empty.size == 0:
+        return
+    difference = scaled.T - centers[labels.astype(np.intp) - 1]
+    distances = np.nansum(np.square(difference), axis=1)
+    distances[labels == 0] = -1
+    farthest = np.argsort(-distances, kind="stable")[: empty.size]
+    rows = scaled[:, farthest].T
+    centers[empty] = np.where(np.isnan(rows), centers[empty], rows)

@@ -1,0 +1,142 @@
+"""A fitted K-Means of pixels: its centres and scales, as values and as JSON."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from geo_assets.core.pixel_assignment import Assigned, assign_pixels
+from geo_assets.errors import ClusteringError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from geo_assets.core.feature_scaling import Scaling
+
+Missing = Literal["fill", "ignore"]
+"""What was done about missing features: gaps were filled before, and a pixel that still has one is
+0; or they are left out of distances, which are scaled to all features."""
+
+
+@dataclass(frozen=True, eq=False)
+class PixelKMeans:
+    """A fitted model; label k (from 1) is the k-th centre.
+
+    Attributes:
+        centers: (K, feature) float64 in units of the features. Ordered by their mean over the
+            features, rising; of equal means, by the first feature that differs.
+        scaled_centers: (K, feature) float32, what scaled pixels are compared with.
+        offsets: (feature,) float64, subtracted from a feature before its division by the scale.
+        scales: (feature,) float64.
+        scaling: How offsets and scales were found.
+        missing: What is done about missing features.
+        seed: Seed of the fit.
+        sample_size: Pixels the model was fitted on.
+        sample_inertia: Their sum of squared scaled distances to the nearest centre.
+    """
+
+    centers: NDArray[np.float64]
+    scaled_centers: NDArray[np.float32]
+    offsets: NDArray[np.float64]
+    scales: NDArray[np.float64]
+    scaling: Scaling
+    missing: Missing
+    seed: int
+    sample_size: int
+    sample_inertia: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the model as JSON values; ``from_dict`` gives back the very same model."""
+        return {
+            "centers": self.centers.tolist(),
+            "scaled_centers": self.scaled_centers.tolist(),
+            "offsets": self.offsets.tolist(),
+            "scales": self.scales.tolist(),
+            "scaling": self.scaling,
+            "missing": self.missing,
+            "seed": self.seed,
+            "sample_size": self.sample_size,
+            "sample_inertia": self.sample_inertia,
+        }
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> PixelKMeans:
+        """Return the model of a ``to_dict``."""
+        return cls(
+            centers=np.array(values["centers"], np.float64),
+            scaled_centers=np.array(values["scaled_centers"], np.float32),
+            offsets=np.array(values["offsets"], np.float64),
+            scales=np.array(values["scales"], np.float64),
+            scaling=values["scaling"],
+            missing=values.get("missing", "fill"),  # models of before there was a choice
+            seed=int(values["seed"]),
+            sample_size=int(values["sample_size"]),
+            sample_inertia=float(values["sample_inertia"]),
+        )
+
+    @classmethod
+    def of(
+        cls,
+        scaled_centers: NDArray[np.float64],
+        *,
+        offsets: NDArray[np.float64],
+        scales: NDArray[np.float64],
+        scaling: Scaling,
+        missing: Missing,
+        seed: int,
+        sample: NDArray[np.float32],
+        threads: int | None = None,
+    ) -> PixelKMeans:
+        """Return the model of scaled centres (K, feature) and of the sample (feature, n) behind."""
+        centers = scaled_centers * scales + offsets
+        order = np.lexsort((*centers.T[::-1], centers.mean(axis=1)))
+        small = scaled_centers[order].astype(np.float32)
+        on_sample = assign_pixels(
+            sample,
+            np.ones(sample.shape[1], bool),
+            offsets=offsets,
+            scales=scales,
+            centers=small,
+            ignore=missing == "ignore",
+            threads=threads,
+        )
+        return cls(
+            centers=centers[order],
+            scaled_centers=small,
+            offsets=offsets,
+            scales=scales,
+            scaling=scaling,
+            missing=missing,
+            seed=seed,
+            sample_size=sample.shape[1],
+            sample_inertia=on_sample.inertia,
+        )
+
+    def assign(
+        self,
+        features: NDArray[Any],
+        valid: NDArray[np.bool_],
+        threads: int | None = None,
+        *,
+        summed: bool = False,
+    ) -> Assigned:
+        """Label pixels (feature, n), see ``pixel_assignment.assign_pixels``.
+
+        Raises:
+            ClusteringError: If the number of features is another than the model's.
+        """
+        if len(features) != len(self.offsets):
+            msg = f"features: {len(features)} in shape {features.shape}; "
+            raise ClusteringError(f"{msg}the model has {len(self.offsets)}")
+        return assign_pixels(
+            features,
+            valid,
+            offsets=self.offsets,
+            scales=self.scales,
+            centers=self.scaled_centers,
+            ignore=self.missing == "ignore",
+            summed=summed,
+            threads=threads,
+        )
