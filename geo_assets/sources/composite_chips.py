@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
@@ -17,21 +16,20 @@ from geo_assets.errors import RETRYABLE, ReadError
 from geo_assets.sources.chip_specs import (
     ChipArea,
     chip_specs,
-    covered_part,
     encoding_recipe,
     geoboxes_of,
 )
 from geo_assets.sources.windows import Window
-from geo_assets.storage.cog import OpenRaster, Raster, open_raster
+from geo_assets.storage.raster_blocks import RasterBlocks
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
     from geopandas import GeoDataFrame
-    from odc.geo.geobox import GeoBox
+    from numpy.typing import NDArray
 
     from geo_assets.sources.composite_sidecar import Sidecar
     from geo_assets.sources.composites import CompositeBuilder, Labels
@@ -60,15 +58,12 @@ class CompositeChips:
     composites: Mapping[int, Composite]
     labels: Labels
     dates: tuple[dt.date, dt.date]
-    _opened: dict[Path, OpenRaster] = field(default_factory=dict)
+    _opened: dict[Path, RasterBlocks] = field(default_factory=dict)
     _files: ExitStack = field(default_factory=ExitStack)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __enter__(self) -> Self:
         for composite in self.composites.values():
-            # Opened and closed by the same thread: GDAL's environment belongs to a thread.
-            raster = open_raster(composite.image, asset="composite_image")
-            self._opened[composite.image] = self._files.enter_context(raster)
+            self._opened[composite.image] = self._files.enter_context(_blocks_of(composite.image))
         return self
 
     def __exit__(
@@ -78,8 +73,14 @@ class CompositeChips:
         trace: TracebackType | None,
     ) -> None:
         self._opened.clear()
-        # Told of the error, so that one of GDAL leaves as the StorageError that names the file.
         self._files.__exit__(kind, error, trace)
+
+    def expect(self, specs: Sequence[ChipSpec]) -> None:
+        """Tell which chips will be read, in their order: their blocks are decoded ahead."""
+        for cluster, composite in self.composites.items():
+            self._opened[composite.image].expect(
+                [spec.geobox for spec in specs if spec.cluster == cluster and spec.scene_ids]
+            )
 
     def specs(self, grid: GeoDataFrame, encoding: ChipEncoding) -> list[ChipSpec]:
         """Return what is wanted: a spec for each row of the chip grid, with its own recipe.
@@ -119,19 +120,21 @@ class CompositeChips:
             # What may pass comes first: as long as there is some, asking again helps.
             first = min(met, key=lambda window: window.kind not in RETRYABLE)
             raise ReadError(first.error, kind=first.kind, scene_id=first.scene_id)
-        raster = self._window(composite.image, spec.geobox)
-        raster.data[:-1, ~raster.valid] = fill_value(raster.data.dtype)
-        top, bottom, left, right = covered_part(composite.builder.geobox, spec.geobox)
-        beyond = np.ones(spec.geobox.shape, bool)
-        beyond[top:bottom, left:right] = False
-        raster.data[-1, beyond] = BACKGROUND
-        return ChipPixels(raster.data, raster.valid)
+        data, valid = self._opened[composite.image].window(spec.geobox)
+        return ChipPixels(data, valid)
 
-    def _window(self, image: Path, geobox: GeoBox) -> Raster:
-        """Read a window of a composite, which stays open: opening costs ten times a window."""
-        # A GDAL handle serves one thread at a time; encoding and writing go on beside it.
-        with self._lock:
-            return self._opened[image].window(geobox)
+
+def _blocks_of(image: Path) -> RasterBlocks:
+    """Open a composite: no-data holds the fill of its dtype, and background beyond its edge."""
+    asset = "composite_image"
+    blocks = RasterBlocks(image, clean=_fill_image_bands, asset=asset)
+    fill = fill_value(blocks.dtype)
+    blocks.outside = [*[fill] * (blocks.count - 1), BACKGROUND]
+    return blocks
+
+
+def _fill_image_bands(data: NDArray[np.generic], valid: NDArray[np.bool_]) -> None:
+    np.copyto(data[:-1], fill_value(data.dtype), where=~valid)
 
 
 def _shared_recipe(builder: CompositeBuilder, encoding: ChipEncoding) -> dict[str, Any]:

@@ -1,0 +1,233 @@
+"""Windows cut from the blocks of a raster, each block decoded once.
+
+Chips overlap, and several share a block: cutting them from decoded blocks costs a copy. Blocks are
+decoded side by side, ahead of need where it is known which windows will be asked for.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from concurrent.futures import Future, ThreadPoolExecutor
+from queue import Empty, LifoQueue
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+import numpy as np
+import rasterio
+import rasterio.errors
+from odc.geo.geobox import GeoBox
+from rasterio.windows import Window
+
+from geo_assets.core.grids import pixel_window
+from geo_assets.errors import StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+    from types import TracebackType
+
+    from numpy.typing import NDArray
+
+MOST_BYTES = 512 * 2**20
+"""Decoded blocks that are held at most, beside those under way."""
+_LEAST_BYTES = 64 * 2**20
+_AHEAD = 2
+"""Blocks decoded ahead, for each thread."""
+
+_Place = tuple[int, int]
+_Block = tuple["NDArray[Any]", "NDArray[np.bool_]"]
+
+
+class Clean(Protocol):
+    """Sets the pixels of a block right after it was decoded."""
+
+    def __call__(self, data: NDArray[Any], valid: NDArray[np.bool_]) -> None:
+        """Change ``data`` (band, y, x), of which ``valid`` (y, x) have a datum, in place."""
+
+
+class RasterBlocks:
+    """A raster of which many windows are cut, from many threads; use it as a context.
+
+    Two rows of blocks are held, for windows that come row by row, but never more than
+    ``MOST_BYTES``; of a raster so wide that this is too little, blocks are decoded again.
+
+    Args:
+        path: A GeoTIFF.
+        clean: See ``Clean``.
+        asset: Name of the asset that makes the file, for the message when it is absent.
+        threads: Blocks decoded at a time; None: one for each processor this process may use.
+
+    Raises:
+        StorageError: The file is absent, or damaged.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        clean: Clean | None = None,
+        asset: str | None = None,
+        threads: int | None = None,
+    ) -> None:
+        if not path.is_file():
+            advice = f"; materialize {asset} first" if asset else ""
+            raise StorageError(f"{path}: does not exist{advice}")
+        self._path = path
+        self._clean = clean
+        self._idle: LifoQueue[rasterio.DatasetReader] = LifoQueue()
+        self._opened: list[rasterio.DatasetReader] = []
+        self._lock = threading.Lock()
+        self._blocks: OrderedDict[_Place, Future[_Block]] = OrderedDict()
+        self._plan: list[_Place] = []
+        self._places: dict[_Place, int] = {}
+        self._planned = 0
+        self._threads = threads or len(os.sched_getaffinity(0))
+        dataset = self._handle()
+        self.geobox = GeoBox(dataset.shape, dataset.transform, dataset.crs)
+        self.dtype = np.dtype(dataset.dtypes[0])
+        self.count: int = dataset.count
+        self.outside: Sequence[float] = [0.0] * self.count
+        """What each band holds beyond the raster's edge."""
+        # Strips, which may be one row high, are taken many at a time.
+        rows, cols = dataset.block_shapes[0]
+        self._side = (max(rows, min(256, dataset.height)), max(cols, min(256, dataset.width)))
+        self._idle.put(dataset)
+        block_bytes = self._side[0] * self._side[1] * (self.count * self.dtype.itemsize + 1)
+        in_a_row = -(-dataset.width // self._side[1])
+        wanted = (2 * in_a_row + 2) * block_bytes
+        self._most = max(4, min(max(wanted, _LEAST_BYTES), MOST_BYTES) // block_bytes)
+        self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="block")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._pool.shutdown(cancel_futures=True)
+        for dataset in self._opened:
+            dataset.close()
+        self._blocks.clear()
+
+    def expect(self, geoboxes: Sequence[GeoBox]) -> None:
+        """Tell which windows will be asked for, in their order; wrong ones cost time alone."""
+        if not geoboxes:
+            return
+        height, width = self._side
+        affine = self.geobox.transform
+        corners = np.array([(box.transform.f, box.transform.c, *box.shape) for box in geoboxes])
+        top = np.rint((corners[:, 0] - affine.f) / affine.e).astype(int)
+        left = np.rint((corners[:, 1] - affine.c) / affine.a).astype(int)
+        rows, cols = self.geobox.shape
+        spans = np.stack(
+            [
+                np.clip(top, 0, rows - 1) // height,
+                np.clip(top + corners[:, 2].astype(int) - 1, 0, rows - 1) // height,
+                np.clip(left, 0, cols - 1) // width,
+                np.clip(left + corners[:, 3].astype(int) - 1, 0, cols - 1) // width,
+            ],
+            axis=1,
+        )
+        _, first = np.unique(spans, axis=0, return_index=True)
+        plan: dict[_Place, int] = {}
+        for r0, r1, c0, c1 in spans[np.sort(first)].tolist():
+            for row in range(r0, r1 + 1):
+                for col in range(c0, c1 + 1):
+                    plan.setdefault((row, col), len(plan))
+        with self._lock:
+            self._plan, self._places, self._planned = list(plan), plan, 0
+
+    def window(self, geobox: GeoBox) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Return pixels (band, y, x) and validity (y, x) of a window of the raster's lattice.
+
+        Beyond the raster's edge bands hold ``outside`` and nothing is valid. The arrays are the
+        caller's own.
+
+        Raises:
+            SourceError: The window is off the pixel lattice.
+            StorageError: The file is damaged.
+        """
+        rows, cols = pixel_window(self.geobox, geobox)
+        height, width = self.geobox.shape
+        inner_rows = range(max(rows.start, 0), min(rows.stop, height))
+        inner_cols = range(max(cols.start, 0), min(cols.stop, width))
+        shape = (rows.stop - rows.start, cols.stop - cols.start)
+        data = np.empty((self.count, *shape), self.dtype)
+        valid = np.empty(shape, bool)
+        if (len(inner_rows), len(inner_cols)) != shape:
+            data[:] = np.array(self.outside, self.dtype)[:, np.newaxis, np.newaxis]
+            valid[:] = False
+        if not inner_rows or not inner_cols:
+            return data, valid
+        side_y, side_x = self._side
+        for row in range(inner_rows[0] // side_y, inner_rows[-1] // side_y + 1):
+            top = max(row * side_y, inner_rows[0])
+            bottom = min((row + 1) * side_y, inner_rows[-1] + 1)
+            to_y = slice(top - rows.start, bottom - rows.start)
+            from_y = slice(top - row * side_y, bottom - row * side_y)
+            for col in range(inner_cols[0] // side_x, inner_cols[-1] // side_x + 1):
+                left = max(col * side_x, inner_cols[0])
+                right = min((col + 1) * side_x, inner_cols[-1] + 1)
+                to_x = slice(left - cols.start, right - cols.start)
+                from_x = slice(left - col * side_x, right - col * side_x)
+                block, block_valid = self._block((row, col))
+                data[:, to_y, to_x] = block[:, from_y, from_x]
+                valid[to_y, to_x] = block_valid[from_y, from_x]
+        return data, valid
+
+    def _block(self, place: _Place) -> _Block:
+        with self._lock:
+            found = self._request(place)
+            until = self._places.get(place, -1) + 1 + _AHEAD * self._threads
+            for coming in self._plan[self._planned : until]:
+                self._request(coming)
+            self._planned = max(self._planned, min(until, len(self._plan)))
+            self._blocks.move_to_end(place)
+            while len(self._blocks) > self._most + _AHEAD * self._threads:
+                self._blocks.popitem(last=False)
+        return found.result()
+
+    def _request(self, place: _Place) -> Future[_Block]:
+        found = self._blocks.get(place)
+        # What failed once, of a disk that was away for instance, is tried again.
+        if found is None or (found.done() and found.exception() is not None):
+            found = self._blocks[place] = self._pool.submit(self._decode, place)
+        return found
+
+    def _decode(self, place: _Place) -> _Block:
+        (row, col), (side_y, side_x) = place, self._side
+        window = Window(
+            col * side_x,
+            row * side_y,
+            min(side_x, self.geobox.shape.x - col * side_x),
+            min(side_y, self.geobox.shape.y - row * side_y),
+        )
+        dataset = self._handle()
+        try:
+            data = dataset.read(window=window)
+            valid = dataset.dataset_mask(window=window) > 0
+        except rasterio.errors.RasterioError as error:
+            raise StorageError(f"{self._path}: cannot be read as GeoTIFF: {error}") from error
+        finally:
+            self._idle.put(dataset)
+        if self._clean is not None:
+            self._clean(data, valid)
+        return data, valid
+
+    def _handle(self) -> rasterio.DatasetReader:
+        """Return a handle that no other thread uses; it must be put back."""
+        try:
+            return self._idle.get_nowait()
+        except Empty:
+            pass
+        try:
+            dataset = rasterio.open(self._path, driver="GTiff")
+        except rasterio.errors.RasterioError as error:
+            raise StorageError(f"{self._path}: cannot be read as GeoTIFF: {error}") from error
+        with self._lock:
+            self._opened.append(dataset)
+        return dataset
