@@ -9,9 +9,18 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from geo_assets.errors import StorageError
-from geo_assets.storage.chip_expectation import PICTURES, ChipEncoding, ChipExpectation, Stretch
+from geo_assets.storage.chip_expectation import (
+    PICTURES,
+    ChipEncoding,
+    ChipExpectation,
+    Stretch,
+    invalid,
+)
 from geo_assets.storage.chip_geotiff import (
+    check_geotiff,
     decode_geotiff,
     decode_zip,
     encode_geotiff,
@@ -47,6 +56,7 @@ MEDIA_TYPES = {
     "zip": "application/zip",
 }
 _IGNORED = 255
+_KEEP_VALIDITY = frozenset({"zip", "zarr"})
 
 
 @dataclass(frozen=True)
@@ -123,6 +133,40 @@ def check_payload(payload: bytes, expected: ChipExpectation) -> CheckedChip:
     )
 
 
+def check_made(
+    payload: bytes, pixels: ChipPixels, spec: ChipSpec, encoding: ChipEncoding
+) -> CheckedChip:
+    """Check that bytes that ``encode_chip`` has just made hold the pixels they were made of.
+
+    Every byte is decoded again, and pixels are compared one by one; pictures, which hold less than
+    the pixels, must be what ``check_payload`` asks. Fractions are those of the pixels: not every
+    format can say what they know.
+
+    Raises:
+        ReadError: (``invalid_payload``) Something differs.
+    """
+    if encoding.format == "tif":
+        check_geotiff(payload, pixels, spec, encoding)
+    else:
+        back = decode_chip(payload, encoding.expect(spec.geobox))
+        if encoding.format not in PICTURES and not _equal(back.data, pixels.data):
+            raise invalid("its pixels", "other", "what the chip was made of")
+        if encoding.format in _KEEP_VALIDITY and not _equal(back.valid, pixels.valid):
+            raise invalid("its validity", "another", "what the chip was made of")
+    return CheckedChip(
+        valid_fraction=float(pixels.valid.mean()),
+        label_fraction=label_fraction(pixels.data[-1]) if encoding.label_band else None,
+        sha256=hashlib.sha256(payload).hexdigest(),
+        size=len(payload),
+    )
+
+
 def label_fraction(label_band: npt.NDArray[Any]) -> float:
     """Return the share of pixels of a label band (y, x) that carry a class, 1 to 254."""
     return float(((label_band > 0) & (label_band < _IGNORED)).mean())
+
+
+def _equal(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> bool:
+    """Whether two arrays of one dtype hold the same bytes; NaN is no equal of itself."""
+    bits = f"u{one.dtype.itemsize}"
+    return np.array_equal(one.view(bits), other.view(bits))

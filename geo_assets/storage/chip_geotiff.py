@@ -10,20 +10,34 @@ import io
 import re
 import stat
 import zipfile
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import rasterio
+from affine import Affine
 from odc.geo.crs import CRS
+from odc.geo.geobox import GeoBox
 from rasterio.enums import MaskFlags
 from rasterio.io import MemoryFile
 
 from geo_assets.core.chips import ChipPixels
-from geo_assets.storage.chip_expectation import crs_of, decoding, invalid, valid_by_value
+from geo_assets.errors import StorageError
+from geo_assets.storage.chip_expectation import (
+    ChipExpectation,
+    crs_of,
+    decoding,
+    invalid,
+    valid_by_value,
+)
+from geo_assets.storage.geotiff_template import GeotiffTemplate, template_of
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from geo_assets.core.chips import ChipSpec
-    from geo_assets.storage.chip_expectation import ChipEncoding, ChipExpectation
+    from geo_assets.storage.chip_expectation import ChipEncoding
 
 _MAGIC = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 _SAFE_MEMBER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,254}\.tiff?", re.IGNORECASE)
@@ -32,18 +46,80 @@ _TRANSFORM_TOLERANCE_PX = 0.01
 
 
 def encode_geotiff(pixels: ChipPixels, spec: ChipSpec, encoding: ChipEncoding) -> bytes:
-    """Return the chip as a GeoTIFF: deflate with predictor, band names, internal mask."""
-    bands, rows, columns = pixels.data.shape
+    """Return the chip as a GeoTIFF: Zstandard with predictor, band names, internal mask."""
+    template = _template(_Kind.of(spec, encoding))
+    return template.pack(pixels.data, pixels.valid, spec.geobox.transform)
+
+
+def check_geotiff(
+    payload: bytes, pixels: ChipPixels, spec: ChipSpec, encoding: ChipEncoding
+) -> None:
+    """Check that a GeoTIFF that was just made holds the pixels, mask and place it was made of.
+
+    The header is compared with that of its kind, which GDAL has read in full before any chip is
+    written; every strip is unpacked again.
+
+    Raises:
+        ReadError: (``invalid_payload``) What differs, by name.
+    """
+    template = _template(_Kind.of(spec, encoding))
+    if wrong := template.check(payload, pixels.data, pixels.valid, spec.geobox.transform):
+        raise invalid(wrong, "another", "what the chip was made of")
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """What chips share that share a template."""
+
+    bands: tuple[str, ...]
+    dtype: str
+    shape: tuple[int, int]
+    crs: str
+    orientation: tuple[float, float, float, float]
+
+    @classmethod
+    def of(cls, spec: ChipSpec, encoding: ChipEncoding) -> Self:
+        rows, columns = spec.geobox.shape
+        a, b, _, d, e, _ = spec.geobox.transform[:6]
+        crs = str(crs_of(spec.geobox))
+        return cls(encoding.bands, encoding.dtype, (int(rows), int(columns)), crs, (a, b, d, e))
+
+
+@lru_cache(maxsize=64)
+def _template(kind: _Kind) -> GeotiffTemplate:
+    """Return the template of chips of a kind, after GDAL has read a chip made of it."""
+    a, b, d, e = kind.orientation
+    generator = np.random.default_rng(0)
+    shape = (len(kind.bands), *kind.shape)
+    data = generator.integers(0, 256, shape).astype(kind.dtype)
+    valid = generator.random(kind.shape) < 0.5
+    example = _written_by_gdal(data, valid, kind, Affine(a, b, 1, d, e, 2))
+    template = template_of(example)
+    elsewhere = Affine(a, b, 310_000.25, d, e, 5_900_000.5)
+    payload = template.pack(data, valid, elsewhere)
+    expected = ChipExpectation(
+        "tif", kind.bands, kind.dtype, GeoBox(kind.shape, elsewhere, kind.crs), label_band=False
+    )
+    back = decode_geotiff(payload, expected)
+    if not (np.array_equal(back.data, data) and np.array_equal(back.valid, valid)):
+        raise StorageError(f"GeoTIFF template of {kind}: GDAL reads other pixels than were packed")
+    return template
+
+
+def _written_by_gdal(
+    data: NDArray[Any], valid: NDArray[np.bool_], kind: _Kind, transform: Affine
+) -> bytes:
+    bands, rows, columns = data.shape
     profile = {
         "driver": "GTiff",
         "width": columns,
         "height": rows,
         "count": bands,
-        "dtype": encoding.dtype,
-        "crs": crs_of(spec.geobox).to_wkt(),
-        "transform": spec.geobox.transform,
-        "compress": "deflate",
-        "predictor": 3 if np.issubdtype(pixels.data.dtype, np.floating) else 2,
+        "dtype": kind.dtype,
+        "crs": CRS(kind.crs).to_wkt(),
+        "transform": transform,
+        "compress": "zstd",
+        "predictor": 3 if np.issubdtype(data.dtype, np.floating) else 2,
         "interleave": "band",
         "blockysize": rows,
         # Without these GDAL takes four uint8 bands for red, green, blue and alpha.
@@ -52,9 +128,9 @@ def encode_geotiff(pixels: ChipPixels, spec: ChipSpec, encoding: ChipEncoding) -
     }
     with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), MemoryFile() as memory:
         with memory.open(**profile) as dataset:
-            dataset.write(pixels.data)
-            dataset.write_mask(pixels.valid)
-            dataset.descriptions = encoding.bands
+            dataset.write(data)
+            dataset.write_mask(valid)
+            dataset.descriptions = kind.bands
         return bytes(memory.getbuffer())
 
 

@@ -94,7 +94,7 @@ def test_rasterio_reads_a_chip_with_its_names_its_mask_and_no_nodata_tag(bands):
         assert dataset.descriptions == bands
         assert dataset.nodata is None
         assert set(dataset.nodatavals) == {None}
-        assert dataset.compression == rasterio.enums.Compression.deflate
+        assert dataset.compression == rasterio.enums.Compression.zstd
         assert dataset.transform == GEOBOX.transform
         assert dataset.crs.to_epsg() == 32633
         np.testing.assert_array_equal(dataset.dataset_mask() > 0, pixels.valid)
