@@ -155,6 +155,7 @@ def chip_catalog(partition: Partition) -> Facts:
             chips.read,
             run_id=partition.run_id,
             workers=chip_threads(campaign),
+            expect=chips.expect,
             progress=lambda done, total, _: tell(done, total),
         )
     catalog = open_catalog(store.paths.catalog)
@@ -196,7 +197,6 @@ def _tiles(campaign: Campaign, store: ChipStore) -> list[ChipTile]:
     from geo_assets.previews.chips import ChipTile, sample_rows
     from geo_assets.storage.catalog import read_rows
     from geo_assets.storage.chip_expectation import PICTURES
-    from geo_assets.storage.chip_files import decode_chip
 
     rows = read_rows(store.paths.catalog)
     tiles = []
@@ -208,8 +208,7 @@ def _tiles(campaign: Campaign, store: ChipStore) -> list[ChipTile]:
             kind = row.outcome.error_kind
             tiles.append(ChipTile(name, row.outcome.status, error_kind=kind))
             continue
-        payload = store.paths.file(row.href).read_bytes()
-        chip = decode_chip(payload, store.encoding.expect(row.spec.geobox))
+        chip = store.read(row)
         picture = store.encoding.format in PICTURES
         bands = [0, 1, 2] if picture else rgb_indices(campaign)
         labels = None if picture else chip.data[-1].astype("uint8")

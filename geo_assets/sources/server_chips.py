@@ -99,6 +99,9 @@ class ServerChips:
     ) -> None:
         self._labels_by_crs.clear()
 
+    def expect(self, specs: Sequence[ChipSpec]) -> None:
+        """Do nothing: each chip is a request of its own."""
+
     def specs(self, grid: GeoDataFrame, encoding: ChipEncoding) -> list[ChipSpec]:
         """Return what is wanted: a spec for each row of the chip grid, with its own recipe.
 

@@ -1,48 +1,126 @@
-"""Many chips at a time, but never many in memory."""
+"""Many chips at a time, but never many in memory.
+
+Threads read, encode and check; one more puts what they made where it stays, many chips at a time,
+while they go on. A chip counts as done once that has happened.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
-    from geo_assets.core.chips import ChipSpec
-    from geo_assets.storage.chip_memory import Remembered
+    from geo_assets.core.chips import ChipOutcome, ChipSpec
 
 Progress = Callable[[int, int, Mapping[str, int]], None]
 """Called after each chip with the number done, the number asked, and the outcomes by status."""
 
+_MOST_WAITING_BYTES = 64 * 2**20
+"""Chips that wait while others are put: above, no more are asked until those are."""
 
-def in_bounded_flight(
-    ask: Sequence[ChipSpec],
-    work: Callable[[ChipSpec], Remembered],
-    workers: int,
-    progress: Progress | None,
-) -> dict[str, Remembered]:
-    """Run ``work`` in threads, with no more than two chips a thread under way or waiting."""
-    answers: dict[str, Remembered] = {}
-    counters: Counter[str] = Counter(ok=0, no_imagery=0, failed=0)
-    waiting = iter(ask)
-    flight: dict[Future[Remembered], ChipSpec] = {}
-    with ThreadPoolExecutor(workers, thread_name_prefix="chip") as pool:
-        try:
-            while True:
-                for spec in islice(waiting, 2 * workers - len(flight)):
-                    flight[pool.submit(work, spec)] = spec
-                if not flight:
-                    return answers
-                landed, _ = wait(flight, return_when=FIRST_COMPLETED)
-                for future in landed:
-                    answer = answers[flight.pop(future).chip_id] = future.result()
-                    counters[answer.outcome.status] += 1
-                    if progress is not None:
-                        progress(len(answers), len(ask), counters)
-        except BaseException:
-            # Chips that are being written end up in the journal; those that wait are not begun.
-            pool.shutdown(cancel_futures=True)
-            raise
+
+@dataclass(frozen=True)
+class LandedChip:
+    """A chip that was answered and is not yet put where it stays."""
+
+    spec: ChipSpec
+    outcome: ChipOutcome
+    payload: bytes | None
+    """None unless ``ok``."""
+
+
+@dataclass
+class ChipFlight:
+    """The chips of one run on their way.
+
+    Attributes:
+        ask: The chips, in the order in which they are asked.
+        work: Gets one chip; called from many threads.
+        put: Makes a batch last; called from one thread.
+        batch: Chooses the ids to put next among those that wait (``Shelf.batch``).
+        workers: Chips that are worked on at a time.
+        progress: See ``Progress``.
+    """
+
+    ask: Sequence[ChipSpec]
+    work: Callable[[ChipSpec], LandedChip]
+    put: Callable[[Sequence[LandedChip]], None]
+    batch: Callable[..., Collection[str]]
+    workers: int
+    progress: Progress | None
+    _done: Counter[str] = field(default_factory=lambda: Counter(ok=0, no_imagery=0, failed=0))
+    _waiting: dict[str, LandedChip] = field(default_factory=dict)
+    _putting: tuple[Future[None], list[LandedChip]] | None = None
+    _flying: set[Future[LandedChip]] = field(default_factory=set)
+
+    def run(self) -> None:
+        """Get and put every chip.
+
+        An error of ``work``, ``put`` or ``progress`` ends the flight. What was under way then is
+        put where it stays all the same, unless it was putting that failed.
+        """
+        to_come = iter(self.ask)
+        with (
+            ThreadPoolExecutor(self.workers, thread_name_prefix="chip") as pool,
+            ThreadPoolExecutor(1, thread_name_prefix="put") as putter,
+        ):
+            try:
+                while self._fly(to_come, pool, putter):
+                    pass
+            except BaseException:
+                # Chips that are under way end up in the journal; those that wait are not begun.
+                pool.shutdown(cancel_futures=True)
+                self._land_what_flew()
+                raise
+
+    def _fly(
+        self, to_come: Iterator[ChipSpec], pool: ThreadPoolExecutor, putter: ThreadPoolExecutor
+    ) -> bool:
+        if self._putting is None or self._bytes_to_put() < _MOST_WAITING_BYTES:
+            for spec in islice(to_come, 2 * self.workers - len(self._flying)):
+                self._flying.add(pool.submit(self.work, spec))
+        if self._putting is None and (batch := self._next_batch(end=not self._flying)):
+            self._putting = (putter.submit(self.put, batch), batch)
+        under_way: set[Future[Any]] = {*self._flying}
+        if self._putting is not None:
+            under_way.add(self._putting[0])
+        if not under_way:
+            return False
+        wait(under_way, return_when=FIRST_COMPLETED)
+        for future in [each for each in self._flying if each.done()]:
+            self._flying.remove(future)
+            chip = future.result()
+            self._waiting[chip.spec.chip_id] = chip
+        if self._putting is not None and self._putting[0].done():
+            future_put, batch = self._putting
+            future_put.result()
+            self._putting = None
+            for chip in batch:
+                self._done[chip.outcome.status] += 1
+                if self.progress is not None:
+                    self.progress(self._done.total(), len(self.ask), dict(self._done))
+        return True
+
+    def _next_batch(self, *, end: bool) -> list[LandedChip]:
+        chosen = self.batch(self._waiting, end=end) if self._waiting else ()
+        return [self._waiting.pop(chip_id) for chip_id in chosen]
+
+    def _bytes_to_put(self) -> int:
+        under_way = self._putting[1] if self._putting is not None else []
+        return sum(len(chip.payload or b"") for chip in (*under_way, *self._waiting.values()))
+
+    def _land_what_flew(self) -> None:
+        if self._putting is not None:
+            self._putting[0].result()
+        for future in self._flying:
+            if future.done() and not future.cancelled() and future.exception() is None:
+                chip = future.result()
+                self._waiting[chip.spec.chip_id] = chip
+        while batch := self._next_batch(end=True):
+            self.put(batch)

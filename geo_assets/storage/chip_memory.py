@@ -5,22 +5,23 @@ Only facts are gathered here; what follows from them is decided in ``core/conver
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from geo_assets.core.convergence import KnownChip
-from geo_assets.storage.atomic import sha256_of
 from geo_assets.storage.catalog import read_rows
-from geo_assets.storage.chip_stamps import RecordedStamp, read_stamps, stamp_of
+from geo_assets.storage.chip_stamps import RecordedStamp, read_stamps
 from geo_assets.storage.journal import JournalRecord, pending_journals, read_journal
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from geo_assets.core.chips import ChipFormat, ChipOutcome, ChipSpec
+    from geo_assets.core.chips import ChipOutcome, ChipSpec
     from geo_assets.core.convergence import FileStamp
     from geo_assets.storage.chip_paths import ChipPaths
+    from geo_assets.storage.chip_shelf import Shelf
 
 
 @dataclass
@@ -37,70 +38,70 @@ class Remembered:
         return KnownChip(chip_id, self.outcome.status, self.recipe, self.href, self.stamp)
 
 
-def remember(
-    paths: ChipPaths, wanted: Sequence[ChipSpec], chip_format: ChipFormat
-) -> dict[str, Remembered]:
+def remember(paths: ChipPaths, shelf: Shelf, wanted: Sequence[ChipSpec]) -> dict[str, Remembered]:
     """Return what is known of a partition's chips, by id: the catalog and, after it, dead runs.
 
-    An ``ok`` of a dead run counts when its file has the checksum that its journal states. A file
-    of the catalog whose time is not the recorded one (results that were copied, a lost state
-    folder) is hashed: the same content needs no asking, and must not be lost to a source that
-    happens to be away.
+    An ``ok`` of a dead run counts when its payload has the checksum that its journal states. One
+    of the catalog whose stamp is not the recorded one (results that were copied, a lost state
+    folder, a Zarr shard whose other chips were replaced) is hashed: the same content needs no
+    asking, and must not be lost to a source that happens to be away.
     """
-    memory = _from_catalog(paths)
+    memory = _from_catalog(paths, shelf)
     recipes = {spec.chip_id: spec.recipe for spec in wanted}
     records: defaultdict[str, list[JournalRecord]] = defaultdict(list)
     for journal in pending_journals(paths.journals):
         for record in read_journal(journal):
             if recipes.get(record.chip_id) == record.recipe:
                 records[record.chip_id].append(record)
+    latest: dict[str, JournalRecord] = {}
     for chip_id, candidates in records.items():
-        latest = max(candidates, key=lambda record: record.outcome.attempts)
+        record = max(candidates, key=lambda record: record.outcome.attempts)
         before = memory.get(chip_id)
         # A run that died between its publication and the end leaves nothing new.
         if (
-            before is not None
-            and before.recipe == latest.recipe
-            and before.outcome.attempts >= latest.outcome.attempts
+            before is None
+            or before.recipe != record.recipe
+            or before.outcome.attempts < record.outcome.attempts
         ):
-            continue
-        href = paths.href(f"{chip_id}.{chip_format}") if latest.outcome.status == "ok" else None
-        memory[chip_id] = Remembered(
-            recipe=latest.recipe,
-            outcome=latest.outcome,
-            href=href,
-            stamp=_stamp_if_unchanged(paths, href, latest.outcome),
-        )
+            latest[chip_id] = record
+    stamps = shelf.stamps(record.href for record in latest.values() if record.href is not None)
+    for chip_id, record in latest.items():
+        stamp = _stamp_if_unchanged(shelf, record.href, record.outcome, stamps)
+        memory[chip_id] = Remembered(record.recipe, record.outcome, record.href, stamp)
     return memory
 
 
-def _from_catalog(paths: ChipPaths) -> dict[str, Remembered]:
+def _from_catalog(paths: ChipPaths, shelf: Shelf) -> dict[str, Remembered]:
     if not paths.catalog.exists():
         return {}
-    stamps = read_stamps(paths.stamps)
+    recorded = read_stamps(paths.stamps)
+    rows = read_rows(paths.catalog)
+    stamps = shelf.stamps(row.href for row in rows if row.href is not None)
     memory = {}
-    for row in read_rows(paths.catalog):
-        stamp = _stamp_if_unchanged(paths, row.href, row.outcome, stamps.get(row.spec.chip_id))
-        memory[row.spec.chip_id] = Remembered(row.spec.recipe, row.outcome, row.href, stamp)
+    for row in rows:
+        chip_id = row.spec.chip_id
+        stamp = _stamp_if_unchanged(shelf, row.href, row.outcome, stamps, recorded.get(chip_id))
+        memory[chip_id] = Remembered(row.spec.recipe, row.outcome, row.href, stamp)
     return memory
 
 
 def _stamp_if_unchanged(
-    paths: ChipPaths,
+    shelf: Shelf,
     href: str | None,
     outcome: ChipOutcome,
+    stamps: Mapping[str, FileStamp],
     recorded: RecordedStamp | None = None,
 ) -> FileStamp | None:
-    """Return a file's stamp when it holds what was published, None when it is gone or another."""
-    if href is None:
-        return None
-    file = paths.file(href)
-    stamp = stamp_of(file)
-    if stamp is None or stamp.size != outcome.size:
+    """Return a payload's stamp when it is what was published, None when it is gone or another."""
+    stamp = None if href is None else stamps.get(href)
+    if href is None or stamp is None:
         return None
     if recorded == RecordedStamp(outcome.sha256 or "", stamp):
         return stamp
-    return stamp if sha256_of(file) == outcome.sha256 else None
+    payload = shelf.read(href)
+    if payload is None or len(payload) != outcome.size:
+        return None
+    return stamp if hashlib.sha256(payload).hexdigest() == outcome.sha256 else None
 
 
 def stamps_of(memory: dict[str, Remembered]) -> dict[str, RecordedStamp]:

@@ -14,13 +14,14 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from geo_assets.core.chips import CHIP_FORMATS, ChipOutcome, ChipPixels, ChipSpec, NoImagery
-from geo_assets.core.convergence import FileStamp, plan_chips
-from geo_assets.errors import ReadError
-from geo_assets.storage.atomic import publish_bytes, sweep_temporaries, sweep_temporaries_of
+from geo_assets.core.chips import ChipOutcome, ChipPixels, ChipSpec, NoImagery
+from geo_assets.core.convergence import plan_chips
+from geo_assets.errors import ReadError, StorageError
+from geo_assets.storage.atomic import sweep_temporaries_of
 from geo_assets.storage.catalog import CatalogRow, ChipCollection, read_rows, write_catalog
-from geo_assets.storage.chip_files import check_payload, encode_chip, label_fraction
-from geo_assets.storage.chip_flight import Progress, in_bounded_flight
+from geo_assets.storage.chip_files import check_made, check_payload, decode_chip, encode_chip
+from geo_assets.storage.chip_flight import ChipFlight, LandedChip, Progress
+from geo_assets.storage.chip_folder import ChipFolder
 from geo_assets.storage.chip_memory import Remembered, remember, stamps_of
 from geo_assets.storage.chip_messages import publishable
 from geo_assets.storage.chip_reports import (
@@ -29,21 +30,24 @@ from geo_assets.storage.chip_reports import (
     VerifyReport,
     report,
 )
-from geo_assets.storage.chip_stamps import RecordedStamp, read_stamps, stamp_of, write_stamps
+from geo_assets.storage.chip_stamps import RecordedStamp, read_stamps, write_stamps
 from geo_assets.storage.disk_errors import writing
 from geo_assets.storage.journal import Journal, JournalRecord, pending_journals, read_journal
 from geo_assets.storage.partition_lock import partition_lock
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from geo_assets.core.convergence import FileStamp
     from geo_assets.storage.chip_expectation import ChipEncoding
     from geo_assets.storage.chip_paths import ChipPaths
+    from geo_assets.storage.chip_shelf import Shelf
 
 Read = Callable[[ChipSpec], ChipPixels | bytes | NoImagery]
 """Gets one chip, from many threads at once: pixels, or a file's bytes as a server sent them, or
 the answer that there is nothing. A ``ReadError`` makes the chip ``failed``; anything else that it
 raises ends the run."""
+
+Expect = Callable[[Sequence[ChipSpec]], None]
+"""Is told which chips will be read, in their order, before the first is."""
 
 
 def utc_now() -> dt.datetime:
@@ -66,6 +70,7 @@ class ChipStore:
         *,
         run_id: str,
         workers: int = 2,
+        expect: Expect | None = None,
         progress: Progress | None = None,
         clock: Callable[[], dt.datetime] = utc_now,
     ) -> ConvergenceReport:
@@ -79,16 +84,27 @@ class ChipStore:
             StorageError: A chip or the catalog cannot be written, on a full disk for instance.
         """
         with partition_lock(self.paths.lock, run_id=run_id):
-            self._sweep()
-            memory = remember(self.paths, wanted, self.encoding.format)
+            shelf = self.shelf()
+            self._sweep(shelf)
+            memory = remember(self.paths, shelf, wanted)
             known = {chip_id: chip.known(chip_id) for chip_id, chip in memory.items()}
-            plan = plan_chips(wanted, known, self._on_disk())
+            plan = plan_chips(wanted, known, _stamps_of_kept(memory))
             if plan.ask:
+                shelf.prepare(wanted, {chip_id: chip.href for chip_id, chip in memory.items()})
+                ask = shelf.in_order(plan.ask)
+                if expect is not None:
+                    expect(ask)
                 with Journal(self.paths.journals, run_id) as journal:
-                    ask = partial(self._ask, read=read, clock=clock, journal=journal, memory=memory)
-                    memory |= in_bounded_flight(plan.ask, ask, workers, progress)
+                    ChipFlight(
+                        ask,
+                        partial(self._ask, read=read, clock=clock, memory=dict(memory)),
+                        partial(self._put, shelf=shelf, journal=journal, memory=memory),
+                        shelf.batch,
+                        workers,
+                        progress,
+                    ).run()
             answers = {spec.chip_id: memory[spec.chip_id] for spec in wanted}
-            rows = self._publish(wanted, answers, clock)
+            rows = self._publish(shelf, wanted, answers, clock)
         return report(rows, asked=len(plan.ask), kept=len(plan.keep), removed=len(plan.remove))
 
     def verify(
@@ -106,15 +122,18 @@ class ChipStore:
                 return VerifyReport(checked=0, corrupt=())
             rows = read_rows(self.paths.catalog)
             unpublished = self._unpublished_checksums()
-            stamps = read_stamps(self.paths.stamps)
+            shelf = self.shelf()
+            recorded = read_stamps(self.paths.stamps)
+            stamps = shelf.stamps(row.href for row in rows if row.href is not None)
             corrupt: list[ChipFailure] = []
             for position, row in enumerate(rows):
                 if row.href is None:
                     continue
                 chip_id = row.spec.chip_id
-                stamp, sha256, damage = self._examine(row)
+                sha256, damage = self._examine(row, shelf)
+                stamp = stamps.get(row.href)
                 if damage is None and stamp is not None and sha256 is not None:
-                    stamps[chip_id] = RecordedStamp(sha256, stamp)
+                    recorded[chip_id] = RecordedStamp(sha256, stamp)
                 elif damage is not None and (chip_id, sha256) not in unpublished:
                     corrupt.append(ChipFailure(chip_id, "corrupt", damage))
                     rows[position] = CatalogRow(
@@ -122,24 +141,31 @@ class ChipStore:
                     )
             checked = sum(row.href is not None for row in rows) + len(corrupt)
             with writing(self.paths.catalog):
-                write_stamps(self.paths.stamps, stamps)
+                write_stamps(self.paths.stamps, recorded)
                 if corrupt:
                     write_catalog(self.paths.catalog, rows, self.collection)
         return VerifyReport(checked=checked, corrupt=tuple(corrupt))
 
-    def _sweep(self) -> None:
-        sweep_temporaries(self.paths.chips)
+    def read(self, row: CatalogRow) -> ChipPixels:
+        """Return the pixels of an ``ok`` chip of the catalog.
+
+        Raises:
+            StorageError: The chip has no payload, or it is gone.
+            ReadError: (``invalid_payload``) It is damaged.
+        """
+        payload = None if row.href is None else self.shelf().read(row.href)
+        if payload is None:
+            raise StorageError(f"chip {row.spec.chip_id}: its payload is missing")
+        return decode_chip(payload, self.encoding.expect(row.spec.geobox))
+
+    def shelf(self) -> Shelf:
+        """Return where the payloads lie."""
+        return ChipFolder(self.paths, self.encoding.format)
+
+    def _sweep(self, shelf: Shelf) -> None:
+        shelf.sweep()
         sweep_temporaries_of(self.paths.catalog)
         sweep_temporaries_of(self.paths.stamps)
-
-    def _file(self, spec: ChipSpec) -> Path:
-        return self.paths.chips / f"{spec.chip_id}.{self.encoding.format}"
-
-    def _on_disk(self) -> dict[str, FileStamp]:
-        """Return the chip files of this format that exist now, by href."""
-        files = self.paths.chips.glob(f"*.{self.encoding.format}")
-        stamps = ((file, stamp_of(file)) for file in files)
-        return {self.paths.href(file.name): stamp for file, stamp in stamps if stamp is not None}
 
     def _ask(
         self,
@@ -147,13 +173,14 @@ class ChipStore:
         *,
         read: Read,
         clock: Callable[[], dt.datetime],
-        journal: Journal,
         memory: Mapping[str, Remembered],
-    ) -> Remembered:
+    ) -> LandedChip:
+        """Get one chip and make it ready to be put: encoded, checked and hashed."""
         before = memory.get(spec.chip_id)
         asked_before = before.outcome.attempts if before and before.recipe == spec.recipe else 0
+        payload = None
         try:
-            found = self._get(spec, read(spec), clock)
+            found, payload = self._get(spec, read(spec), clock)
         except ReadError as error:
             found = ChipOutcome(
                 status="failed",
@@ -162,30 +189,50 @@ class ChipStore:
                 error_kind=error.kind,
                 error=publishable(str(error)),
             )
-        outcome = replace(found, attempts=asked_before + 1)
-        journal.append(JournalRecord(spec.chip_id, spec.recipe, outcome))
-        if outcome.status != "ok":
-            return Remembered(spec.recipe, outcome, href=None, stamp=None)
-        file = self._file(spec)
-        return Remembered(spec.recipe, outcome, self.paths.href(file.name), stamp_of(file))
+        return LandedChip(spec, replace(found, attempts=asked_before + 1), payload)
+
+    def _put(
+        self,
+        batch: Sequence[LandedChip],
+        *,
+        shelf: Shelf,
+        journal: Journal,
+        memory: dict[str, Remembered],
+    ) -> None:
+        """Make a batch of chips last: payloads first, then their lines in the journal."""
+        by_href = {chip.href: chip for chip in memory.values() if chip.stamp is not None}
+        payloads = {chip.spec.chip_id: chip.payload for chip in batch if chip.payload is not None}
+        hrefs, stamps = shelf.put(payloads, by_href.__contains__) if payloads else ({}, {})
+        for href in stamps.keys() & by_href.keys():
+            by_href[href].stamp = stamps[href]
+        records = [
+            JournalRecord(spec.chip_id, spec.recipe, chip.outcome, hrefs.get(spec.chip_id))
+            for chip in batch
+            for spec in [chip.spec]
+        ]
+        journal.append(*records)
+        for record in records:
+            stamp = None if record.href is None else stamps[record.href]
+            memory[record.chip_id] = Remembered(record.recipe, record.outcome, record.href, stamp)
 
     def _get(
         self,
         spec: ChipSpec,
         answer: ChipPixels | bytes | NoImagery,
         clock: Callable[[], dt.datetime],
-    ) -> ChipOutcome:
+    ) -> tuple[ChipOutcome, bytes | None]:
         if isinstance(answer, NoImagery):
-            return _no_imagery(answer.reason, clock)
-        pixels = answer if isinstance(answer, ChipPixels) else None
-        if pixels is not None and not pixels.valid.any():
-            return _no_imagery("nothing but no-data", clock)
-        payload = answer if isinstance(answer, bytes) else encode_chip(answer, spec, self.encoding)
-        chip = check_payload(payload, self.encoding.expect(spec.geobox))
-        if pixels is None and chip.valid_fraction == 0:
-            return _no_imagery("nothing but no-data", clock)
-        with writing(self._file(spec)):
-            publish_bytes(self._file(spec), payload)
+            return _no_imagery(answer.reason, clock), None
+        if isinstance(answer, ChipPixels) and not answer.valid.any():
+            return _no_imagery("nothing but no-data", clock), None
+        if isinstance(answer, bytes):
+            payload = answer
+            chip = check_payload(payload, self.encoding.expect(spec.geobox))
+            if chip.valid_fraction == 0:
+                return _no_imagery("nothing but no-data", clock), None
+        else:
+            payload = encode_chip(answer, spec, self.encoding)
+            chip = check_made(payload, answer, spec, self.encoding)
         outcome = ChipOutcome(
             status="ok",
             attempts=0,
@@ -195,22 +242,16 @@ class ChipStore:
             valid_fraction=chip.valid_fraction,
             label_fraction=chip.label_fraction,
         )
-        if pixels is None:
-            return outcome
-        # Formats without a mask or a label band cannot say what the pixels themselves know.
-        return replace(
-            outcome,
-            valid_fraction=float(pixels.valid.mean()),
-            label_fraction=label_fraction(pixels.data[-1]) if self.encoding.label_band else None,
-        )
+        return outcome, payload
 
     def _publish(
         self,
+        shelf: Shelf,
         wanted: Sequence[ChipSpec],
         answers: dict[str, Remembered],
         clock: Callable[[], dt.datetime],
     ) -> list[CatalogRow]:
-        on_disk = self._on_disk()
+        on_disk = shelf.stamps(chip.href for chip in answers.values() if chip.href is not None)
         for chip in answers.values():
             if chip.href is not None and on_disk.get(chip.href) != chip.stamp:
                 chip.outcome = _corrupt(chip.outcome, "changed during the run", clock)
@@ -222,11 +263,13 @@ class ChipStore:
         with writing(self.paths.catalog):
             write_stamps(self.paths.stamps, stamps_of(answers))
             write_catalog(self.paths.catalog, rows, self.collection)
-        published = {self.paths.file(row.href) for row in rows if row.href is not None}
-        for chip_format in CHIP_FORMATS:
-            for file in self.paths.chips.glob(f"*.{chip_format}"):
-                if file not in published:
-                    file.unlink()
+        with writing(self.paths.chips):
+            if shelf.settle(rows):
+                stamps = shelf.stamps(row.href for row in rows if row.href is not None)
+                for chip in answers.values():
+                    if chip.href is not None:
+                        chip.stamp = stamps.get(chip.href)
+                write_stamps(self.paths.stamps, stamps_of(answers))
         for journal in pending_journals(self.paths.journals):
             journal.unlink()
         return rows
@@ -240,23 +283,29 @@ class ChipStore:
             if record.outcome.status == "ok"
         }
 
-    def _examine(self, row: CatalogRow) -> tuple[FileStamp | None, str | None, str | None]:
-        """Return a file's stamp, its checksum and what is wrong with it, if anything is."""
-        file = self._file(row.spec)
-        stamp = stamp_of(file)
-        if stamp is None:
-            return None, None, "its file is missing"
-        payload = file.read_bytes()
+    def _examine(self, row: CatalogRow, shelf: Shelf) -> tuple[str | None, str | None]:
+        """Return the checksum of a payload and what is wrong with it, if anything is."""
+        payload = None if row.href is None else shelf.read(row.href)
+        if payload is None:
+            return None, "its file is missing"
         sha256 = hashlib.sha256(payload).hexdigest()
         if len(payload) != row.outcome.size:
-            return stamp, sha256, f"its file has {len(payload)} bytes instead of {row.outcome.size}"
+            return sha256, f"its file has {len(payload)} bytes instead of {row.outcome.size}"
         if sha256 != row.outcome.sha256:
-            return stamp, sha256, "its file has another checksum"
+            return sha256, "its file has another checksum"
         try:
             check_payload(payload, self.encoding.expect(row.spec.geobox))
         except ReadError as error:
-            return stamp, sha256, publishable(str(error))
-        return stamp, sha256, None
+            return sha256, publishable(str(error))
+        return sha256, None
+
+
+def _stamps_of_kept(memory: Mapping[str, Remembered]) -> dict[str, FileStamp]:
+    return {
+        chip.href: chip.stamp
+        for chip in memory.values()
+        if chip.href is not None and chip.stamp is not None
+    }
 
 
 def _no_imagery(reason: str, clock: Callable[[], dt.datetime]) -> ChipOutcome:

@@ -13,7 +13,7 @@ import logging
 import os
 import re
 import threading
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from geo_assets.core.chips import ChipOutcome
@@ -35,6 +35,8 @@ class JournalRecord:
     chip_id: str
     recipe: str
     outcome: ChipOutcome
+    href: str | None = None
+    """Where its payload lies, relative to the catalog's folder; None unless ``ok``."""
 
 
 class Journal:
@@ -62,16 +64,16 @@ class Journal:
         # Whatever an earlier life of the same run tore off must not swallow the next line.
         self._at_line_start = os.fstat(self._file.fileno()).st_size == 0
 
-    def append(self, record: JournalRecord) -> None:
-        """Add one outcome; when this returns, a kill cannot lose it."""
-        line = json.dumps(asdict(record), default=_as_iso, separators=(",", ":")).encode() + b"\n"
+    def append(self, *records: JournalRecord) -> None:
+        """Add outcomes; when this returns, a kill cannot lose them."""
+        lines = b"".join(map(_line, records))
         with self._lock:
             if not self._at_line_start:
-                line = b"\n" + line
+                lines = b"\n" + lines
             self._at_line_start = False
             with writing(self.path):
-                written = self._file.write(line)
-            if written != len(line):
+                written = self._file.write(lines)
+            if written != len(lines):
                 raise StorageError(f"{self.path}: cannot be written: the disk is full")
             self._at_line_start = True
 
@@ -112,10 +114,18 @@ def read_journal(path: Path) -> list[JournalRecord]:
     return records
 
 
+def _line(record: JournalRecord) -> bytes:
+    # Not ``asdict``, which copies in depth: a run writes a line for each of a million chips.
+    fields = {**vars(record), "outcome": vars(record.outcome)}
+    return json.dumps(fields, default=_as_iso, separators=(",", ":")).encode() + b"\n"
+
+
 def _record(fields: dict[str, Any]) -> JournalRecord:
     outcome = dict(fields["outcome"])
     outcome["updated"] = dt.datetime.fromisoformat(outcome["updated"])
-    return JournalRecord(fields["chip_id"], fields["recipe"], ChipOutcome(**outcome))
+    return JournalRecord(
+        fields["chip_id"], fields["recipe"], ChipOutcome(**outcome), fields.get("href")
+    )
 
 
 def _as_iso(value: object) -> str:

@@ -6,7 +6,6 @@ Bands are four of reflectance and the label band, as a composite has them.
 from __future__ import annotations
 
 import datetime as dt
-import threading
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,8 +17,9 @@ from geo_assets.storage.catalog import ChipCollection
 from geo_assets.storage.chip_expectation import ChipEncoding
 from geo_assets.storage.chip_paths import ChipPaths
 from geo_assets.storage.chip_store import ChipStore
-from geo_assets.storage.cog import open_raster, write_cog
+from geo_assets.storage.cog import write_cog
 from geo_assets.storage.layout import Layout
+from geo_assets.storage.raster_blocks import RasterBlocks
 from geo_assets_tests.benchmarks.model import Disagreement
 from geo_assets_tests.benchmarks.synthetic import grid, parcels, reflectance_images
 
@@ -100,19 +100,21 @@ def store_in(folder: Path) -> ChipStore:
 
 
 def converge(image: Path, wanted: list[ChipSpec], folder: Path) -> ConvergenceReport:
-    """Cut chips as the product does: one open file, two threads, the catalog at the end.
+    """Cut chips as the product does: blocks decoded once, two threads, the catalog at the end.
 
     The few lines around the store are those of ``geo_assets/sources/composite_chips.py``.
     """
-    lock = threading.Lock()
-    with open_raster(image) as raster:
+    with RasterBlocks(image) as blocks:
 
         def read(spec: ChipSpec) -> ChipPixels:
-            with lock:
-                window = raster.window(spec.geobox)
-            return ChipPixels(window.data, window.valid)
+            return ChipPixels(*blocks.window(spec.geobox))
 
-        return store_in(folder).converge(wanted, read, run_id="benchmark")
+        return store_in(folder).converge(
+            wanted,
+            read,
+            run_id="benchmark",
+            expect=lambda specs: blocks.expect([spec.geobox for spec in specs]),
+        )
 
 
 def cut_one_by_one(image: Path, wanted: list[Window], folder: Path) -> None:

@@ -1,0 +1,66 @@
+"""Atomic publication of many files at a time: each whole or not at all, synced side by side.
+
+What ``atomic.py`` does for one file, in the same order for a batch: all are written under temporary
+names, all synced, all renamed, and then their folders synced. A folder is synced once a batch
+instead of once a file.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+
+def publish_many(files: Mapping[Path, bytes]) -> None:
+    """Publish each content as the whole content of its path; renamed in the order given.
+
+    When this returns, all of it is on the disk. Folders are made where they are missing. On any
+    exception, a full disk among them, temporaries are removed; files that had their name already
+    keep it, and are whole.
+    """
+    folders = {path.parent: None for path in files}
+    for folder in folders:
+        if not folder.is_dir():
+            folder.mkdir(parents=True)
+    temporaries: dict[Path, Path] = {}
+    try:
+        with ExitStack() as stack:
+            descriptors = []
+            for path, data in files.items():
+                temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+                temporaries[path] = temporary
+                file = stack.enter_context(temporary.open("xb", buffering=0))
+                _write_all(file.fileno(), data)
+                descriptors.append(file.fileno())
+            # After all are written: the first sync takes most of the others with it.
+            for descriptor in descriptors:
+                os.fsync(descriptor)
+        for path, temporary in temporaries.items():
+            temporary.rename(path)
+    except BaseException:
+        for temporary in temporaries.values():
+            temporary.unlink(missing_ok=True)
+        raise
+    for folder in folders:
+        _sync_folder(folder)
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        # A full disk may take a part, and refuse the next.
+        rest = rest[os.write(descriptor, rest) :]
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
