@@ -30,7 +30,6 @@ from geo_assets.campaign_values import (
     Owner,
     Section,
 )
-
 from geo_assets.sources.band_keys import bands_of_ndvi
 
 if TYPE_CHECKING:

@@ -207,6 +207,14 @@ WRONG = {
         {"imagery": EARTH_ENGINE, "grid.resampling": "average"},
         "grid.resampling: 'nearest', 'bilinear' or 'cubic' with imagery of the kind 'earth-e",
     ),
+    "a reducer it has not": (
+        {"imagery": EARTH_ENGINE, "composite.reducer": "medoid"},
+        "composite.reducer: median, mean, min, max with imagery of the kind 'earth-engine' (got 'm",
+    ),
+    "a percentile without its number": (
+        {"composite.reducer": "percentile"},
+        "composite: 'percentile' goes with the reducer 'percentile', which needs it",
+    ),
     "order of features without order": (
         {
             "imagery": EARTH_ENGINE,
@@ -303,6 +311,13 @@ def test_every_band_is_read_once(tmp_path):
     changes = {"cube": {"red": "B04", "nir": "B8A"}}
     assert a_campaign(tmp_path, changes).bands == ("B04", "B08", "B8A")
     assert a_campaign(tmp_path).bands == ("B04", "B08")
+
+
+def test_the_bands_that_choose_observations_are_read_too(tmp_path):
+    changes = {"composite": {"bands": ["B02", "B8A"], "reducer": "max-ndvi"}}
+    assert a_campaign(tmp_path, changes).bands == ("B02", "B8A", "red", "nir")
+    changes["composite"]["bands"] = ["B08", "B02", "B04"]
+    assert a_campaign(tmp_path, changes).bands == ("B08", "B02", "B04")
 
 
 def test_the_composites_days_are_the_campaigns_unless_stated(tmp_path):

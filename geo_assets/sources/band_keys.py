@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from geo_assets.errors import SourceError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from geo_assets.sources.protocol import Item
 
@@ -78,6 +78,12 @@ def common_name(band: str) -> str:
         return _SHORT_NAMES[name]
     esa = esa_name(band)
     return band if esa is None else SENTINEL_2_NAMES[esa][0]
+
+
+def bands_of_ndvi(bands: Sequence[str]) -> tuple[str, str]:
+    """Return which of some bands are red and near infrared, or their common names if none is."""
+    named = {common_name(band): band for band in reversed(bands)}
+    return named.get("red", "red"), named.get("nir", "nir")
 
 
 def is_sentinel_2(item: Item) -> bool:

@@ -15,7 +15,10 @@ import numpy as np
 from geo_assets.core.chips import recipe_digest
 from geo_assets.core.compositing import fill_value, reduce_stack
 from geo_assets.core.label_band import Overlap, burn_labels, label_digest
-from geo_assets.errors import ReadError, StorageError
+from geo_assets.core.observation_choice import MaxNdvi
+from geo_assets.core.reducers import Percentile
+from geo_assets.errors import GeoAssetsError, ReadError, StorageError
+from geo_assets.sources.band_keys import bands_of_ndvi
 from geo_assets.sources.canvas import Canvas
 from geo_assets.sources.composite_sidecar import DTYPE_WITHOUT_PIXELS, Sidecar
 from geo_assets.sources.observations import (
@@ -45,6 +48,7 @@ if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
     from pyproj import CRS
 
+    from geo_assets.core.reducers import Reducer
     from geo_assets.sources.protocol import Item, RasterSource
 
 
@@ -59,6 +63,7 @@ class CompositeRules:
         clouds: Which observations count.
         all_touched: Whether every pixel that a label polygon touches is burned.
         overlap: Which class wins where polygons overlap.
+        percentile: Which one, for the reducer ``percentile``.
     """
 
     bands: tuple[str, ...]
@@ -67,10 +72,35 @@ class CompositeRules:
     clouds: CloudRules
     all_touched: bool
     overlap: Overlap
+    percentile: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the rules as JSON values, for recipes."""
-        return asdict(self) | {"bands": list(self.bands), "clouds": self.clouds.to_dict()}
+        rules = asdict(self) | {"bands": list(self.bands), "clouds": self.clouds.to_dict()}
+        if self.percentile is None:
+            del rules["percentile"]  # recipes stay those of composites that are published
+        return rules
+
+    @property
+    def bands_read(self) -> tuple[str, ...]:
+        """The image bands, and then those that only the reducer looks at."""
+        chosen_by = bands_of_ndvi(self.bands) if self.reducer == "max-ndvi" else ()
+        return tuple(dict.fromkeys((*self.bands, *chosen_by)))
+
+    def reduction(self) -> str | Reducer:
+        """Return the reducer of stacks of ``bands_read``, as ``reduce_stack`` takes it.
+
+        Raises:
+            GeoAssetsError: If the percentile is not stated.
+        """
+        if self.reducer == "percentile":
+            if self.percentile is None:
+                raise GeoAssetsError("percentile: not stated; allowed: 0 to 100")
+            return Percentile(self.percentile)
+        if self.reducer == "max-ndvi":
+            red, nir = (self.bands_read.index(band) for band in bands_of_ndvi(self.bands))
+            return MaxNdvi(red, nir)
+        return self.reducer
 
 
 @dataclass(frozen=True)
@@ -220,7 +250,7 @@ class CompositeBuilder:
         item = next(item for item in self.items if item["id"] == window.scene_id)
         geobox = self.geobox[window.slices]
         try:
-            self.source.read(item, self.rules.bands, geobox, scl_band=self.rules.clouds.band)
+            self.source.read(item, self.rules.bands_read, geobox, scl_band=self.rules.clouds.band)
         except ReadError as error:
             return failed_window(window, item, error)
         return None
@@ -230,7 +260,7 @@ class CompositeBuilder:
         seen = observe(
             self.source,
             self.items,
-            self.rules.bands,
+            self.rules.bands_read,
             self.geobox[block.slices],
             self.rules.clouds,
         )
@@ -238,8 +268,9 @@ class CompositeBuilder:
         if not len(seen.days):
             return
         pixels, valid, _ = reduce_stack(
-            seen.data, seen.valid, reducer=self.rules.reducer, dtype=self.rules.dtype
+            seen.data, seen.valid, self.rules.reduction(), self.rules.dtype
         )
+        pixels = pixels[: len(self.rules.bands)]
         for window in seen.failed:
             # A median over the dates that happened to be readable would look right and be another.
             valid[window.slices] = False

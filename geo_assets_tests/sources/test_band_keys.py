@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from geo_assets.sources.band_keys import BandAsset, BandError, common_name, find_band
+from geo_assets.sources.band_keys import BandAsset, BandError, bands_of_ndvi, common_name, find_band
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -114,3 +114,18 @@ def test_bands_are_understood_as_stac_1_1_says_them() -> None:
 )
 def test_common_names_are_known_for_sentinel_2_and_planet(band: str, name: str) -> None:
     assert common_name(band) == name
+
+
+@pytest.mark.parametrize(
+    ("bands", "expected"),
+    [
+        (("B04", "B08"), ("B04", "B08")),
+        (("N", "G", "R"), ("R", "N")),
+        (("B02", "B8A"), ("red", "nir")),
+        (("nir", "B08", "B02"), ("red", "nir")),
+    ],
+)
+def test_the_bands_of_ndvi_are_among_those_read_or_called_by_their_common_names(
+    bands: tuple[str, ...], expected: tuple[str, str]
+) -> None:
+    assert bands_of_ndvi(bands) == expected

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import warnings
 from dataclasses import replace
 
 import geopandas
@@ -110,6 +111,48 @@ def test_a_composite_is_the_median_of_clear_days_and_the_label_band(paths, dtype
     assert made.valid_fraction == pytest.approx(valid.mean(), abs=1e-6)
     assert made.days == ("2021-04-11", "2021-05-01", "2021-05-11", "2021-06-11")
     assert made.scene_ids == ("A1", "A2", "B1", "C1", "D1")
+
+
+@pytest.mark.parametrize("percentile", [0.0, 30.0, 100.0])
+def test_a_percentile_is_the_one_asked_for(paths, percentile):
+    source = MemorySource.of(*scenes())
+    builder_of(source, reducer="percentile", percentile=percentile).build(*paths)
+    stack = np.stack(list(days_by_hand(scenes(), AREA).values()))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        expected = np.nan_to_num(np.rint(np.nanpercentile(stack, percentile, axis=0)))
+    np.testing.assert_array_equal(read(paths[0])[0][:-1], expected)
+
+
+def test_the_greenest_observation_is_chosen_by_bands_that_the_composite_need_not_hold(paths):
+    bands = ("B02", "B04", "B08")
+    given_scenes = [
+        random_scene(seed, f"S{seed}", f"2021-05-{seed:02d}", grid(220, 220), bands=bands)
+        for seed in range(1, 6)
+    ]
+    source = MemorySource.of(*given_scenes)
+    named = [replace(scene, bands=("B02", "red", "nir")) for scene in given_scenes]
+    builder_of(MemorySource.of(*named), bands=("B02",), reducer="max-ndvi").build(*paths)
+    alone, _ = read(paths[0])
+    builder_of(source, bands=bands, reducer="max-ndvi").build(*paths)
+    together, _ = read(paths[0])
+    np.testing.assert_array_equal(alone[0], together[0])
+    stack = np.stack(list(days_by_hand(given_scenes, AREA).values()))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ndvi = (stack[:, 2] - stack[:, 1]) / (stack[:, 2] + stack[:, 1])
+    chosen = np.nan_to_num(ndvi, nan=-2).argmax(axis=0)
+    seen = ~np.isnan(stack[:, 0]).all(axis=0)
+    picked = np.take_along_axis(stack, chosen[np.newaxis, np.newaxis], axis=0)[0]
+    clear = seen & ~np.isnan(picked).any(axis=0)
+    np.testing.assert_array_equal(together[:-1][:, clear], picked[:, clear])
+
+
+def test_a_medoid_takes_a_pixel_from_one_day(paths):
+    source = MemorySource.of(*scenes())
+    builder_of(source, reducer="medoid").build(*paths)
+    data, mask = read(paths[0])
+    stack = np.stack(list(days_by_hand(scenes(), AREA).values()))
+    assert (stack == data[:-1]).all(axis=1).any(axis=0)[mask].all()
 
 
 def test_label_rules_and_dtype_are_those_asked(paths):
