@@ -211,6 +211,7 @@ def composite_rules(campaign: Campaign) -> CompositeRules:
         clouds=cloud_rules(campaign),
         all_touched=campaign.labels.all_touched,
         overlap=campaign.labels.overlap,
+        percentile=campaign.composite.percentile,
     )
 
 
