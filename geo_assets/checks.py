@@ -189,12 +189,12 @@ def _damaged_expressions(layout: Layout, fold: str, split: str) -> Problems:
 
 def _cube_windows(layout: Layout, fold: str, split: str) -> Problems:
     from geo_assets.sources.cubes import failed_windows_of
-    from geo_assets.storage.cube import open_cube
+    from geo_assets.storage.cube import open_cube, published_cubes
 
     problems: Problems = []
-    for path in sorted(layout.ndvi_cubes(fold, split).glob("cluster-*.zarr")):
+    for name, path in published_cubes(layout, fold, split).items():
         with open_cube(path) as cube:
-            problems += [_window_row(path.stem, window) for window in failed_windows_of(cube)]
+            problems += [_window_row(name, window) for window in failed_windows_of(cube)]
     return problems
 
 

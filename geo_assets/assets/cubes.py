@@ -1,7 +1,8 @@
-"""Cubes: NDVI of every clear day, one Zarr store for each AOI cluster."""
+"""Cubes: indices and bands of every clear day, one store for each AOI cluster or MGRS tile."""
 
 from __future__ import annotations
 
+import datetime as dt
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,17 @@ from geo_assets.assets.step import Facts, Partition, asset_step, table_of
 from geo_assets.progress import logged
 
 if TYPE_CHECKING:
-    from geo_assets.sources.cubes import CubeBuilder
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+    from odc.geo.geobox import GeoBox
+
+    from geo_assets.core.areas import ClusterBox
+    from geo_assets.sources.cube_rules import CubeRules
+    from geo_assets.sources.cubes import CubeBuilder, CubeFacts
+    from geo_assets.sources.protocol import Item
 
 
 @asset_step(
@@ -22,103 +33,96 @@ if TYPE_CHECKING:
     metadata={"variable": "ndvi (time, y, x), int16 × 1e-4, -32768 is missing"},
 )
 def ndvi_cube(partition: Partition) -> Facts:
-    """NDVI of every clear day, one Zarr cube for each AOI cluster.
+    """NDVI, further indices and bands of every clear day, one cube for each AOI cluster or tile.
 
     Missing outside the area, under cloud, where NIR + red is not positive and where |NDVI| > 1.
-    Opened by ``xarray.open_zarr(path)``; published whole.
+    Only days with new or changed scenes are read. Opened by ``geo_assets.open_cube(path)``, plain
+    Zarr by ``xarray.open_zarr(path)`` too; published whole, or as one transaction of Icechunk.
     """
     import numpy as np
 
-    from geo_assets.previews.cubes import ndvi_map, valid_share
-    from geo_assets.previews.png import markdown_image
-    from geo_assets.storage.cube import open_cube
     from geo_assets.storage.disk import require_room
+    from geo_assets.storage.icechunk_cube import collect_garbage, lock_of
     from geo_assets.storage.leftovers import remove_all_but
+    from geo_assets.storage.time_major import time_major_of
 
-    layout = partition.layout
-    folder = layout.ndvi_cubes(partition.fold, partition.split)
+    choice = partition.campaign.cube
+    assert choice is not None  # noqa: S101  # without it the asset is not in the graph
+    folder = partition.layout.ndvi_cubes(partition.fold, partition.split)
     builders = cube_builders(partition)
-    sizes = [b.geobox.shape[0] * b.geobox.shape[1] * 2 * len(b.items) for b in builders.values()]
+    sizes = [_bytes_of(builder) for builder in builders.values()]
     require_room(folder, sum(sizes), f"ndvi_cube {partition}", at_once=max(sizes, default=0))
     rows: list[dict[str, Any]] = []
     days: set[str] = set()
-    published = []
-    previews: dict[str, Any] = {}
-    for cluster, builder in builders.items():
-        path = layout.ndvi_cube(partition.fold, partition.split, cluster)
+    published: list[Path] = []
+    facts: dict[str, CubeFacts] = {}
+    for path, builder in builders.items():
+        name = path.stem
         made, how = builder.build(
-            path,
-            logged(partition.log, f"cube {partition} cluster {cluster}: blocks"),
-            partition.workers,
+            path, logged(partition.log, f"cube {partition} {name}: days"), partition.workers
         )
         for error, windows in Counter(window.error for window in made.failed).items():
-            partition.log.warning(f"{partition} cluster {cluster}: {error} ({windows} windows)")
-        published.append(path)
+            partition.log.warning(f"{partition} {name}: {error} ({windows} windows)")
+        for index, count in made.outside:
+            partition.log.warning(
+                f"{partition} {name}: {count} values of {index} beyond ±3.2767 are missing"
+            )
+        if not made.days:
+            partition.log.warning(
+                f"{partition} {name}: no day of {len(made.left_out)} is clear enough, no date "
+                f"(clouds.min_clear: {partition.campaign.clouds.min_clear})"
+            )
+        if made.snapshot and how != "kept":
+            collect_garbage(path, dt.timedelta(days=choice.keep_snapshots_days))
+        facts[name] = made
+        published += [path, lock_of(path), time_major_of(path)]
         days |= set(made.days)
         rows.append(
             {
-                "cluster": cluster,
+                "cube": name,
                 "done": how,
                 "rows": builder.geobox.shape[0],
                 "cols": builder.geobox.shape[1],
                 "crs": str(builder.geobox.crs),
                 "days": len(made.days),
+                "days_left_out": len(made.left_out),
                 "mean_valid_share": round(float(np.mean(made.valid_share or [0])), 4),
                 "outliers": sum(made.outliers),
                 "failed_windows": len(made.failed),
+                "snapshot": made.snapshot or "",
             }
         )
-        if not previews and made.days:
-            clearest = int(np.argmax(made.valid_share))
-            with open_cube(path) as cube:
-                picture = ndvi_map(
-                    cube["ndvi"].isel(time=clearest).values,
-                    subtitle=f"{made.days[clearest]}, cluster {cluster}",
-                )
-            previews["preview"] = dg.MetadataValue.md(
-                markdown_image(picture, f"NDVI of cluster {cluster} on {made.days[clearest]}")
-            )
-            previews["valid_share"] = dg.MetadataValue.md(
-                markdown_image(valid_share(made.valid_share, made.days), "Valid share by day")
-            )
     if partition.campaign.clusters.only is None:
         remove_all_but(folder, published)
+    snapshots = {name: made.snapshot for name, made in facts.items() if made.snapshot}
     return {
         "empty": not builders,
         "path": dg.MetadataValue.path(str(folder)),
         "cubes": len(builders),
+        "variables": ", ".join(_variables(builders)),
         "dates": len(days),
         "first_day": min(days, default="none"),
         "last_day": max(days, default="none"),
         "failed_windows": sum(row["failed_windows"] for row in rows),
-        **previews,
+        **({"snapshots": snapshots} if snapshots else {}),
+        **_previews(builders, facts),
         "table": table_of(rows),
     }
 
 
-def cube_builders(partition: Partition) -> dict[int, CubeBuilder]:
-    """Return, for each cluster with a pixel grid, what builds its cube.
+def cube_builders(partition: Partition) -> dict[Path, CubeBuilder]:
+    """Return, by the place of each cube, what builds it.
 
     Raises:
         StorageError: If an upstream table is not materialized.
+        SourceError: If cubes are by tile and a scene names none.
     """
-    import numpy as np
-
-    from geo_assets.sources.area_grid import grid_of_area, mask_of_polygons
-    from geo_assets.sources.cubes import CubeBuilder, CubeRules
+    from geo_assets.sources.cubes import CubeBuilder
     from geo_assets.storage.geoparquet import read_table
 
     campaign, layout = partition.campaign, partition.layout
     choice = campaign.cube
     assert choice is not None  # noqa: S101  # without it the asset is not in the graph
-    rules = CubeRules(
-        choice.red,
-        choice.nir,
-        cloud_rules(campaign),
-        campaign.clouds.min_clear,
-        choice.outliers.rule,
-        choice.outliers.n_sigma,
-    )
     polygons = read_table(
         layout.aoi_clusters(partition.fold, partition.split), asset="aoi_clusters"
     )
@@ -128,16 +132,119 @@ def cube_builders(partition: Partition) -> dict[int, CubeBuilder]:
         "license": campaign.licence,
     }
     builders = {}
-    for box, items in scenes_of_boxes(partition):
-        grid = grid_of_area(partition.raster_source, box, items, campaign.bands, campaign.grid)
-        if grid is None or not items:
-            partition.log.warning(f"{partition} cluster {box.cluster}: no scene, no cube")
-            continue
-        if choice.area == "box":
-            area = np.ones(grid.shape.yx, bool)
-        else:
-            area = mask_of_polygons(polygons[polygons["cluster"] == box.cluster], grid)
-        builders[box.cluster] = CubeBuilder(
-            partition.raster_source, items, grid, area, rules, {k: v for k, v in attrs.items() if v}
+    for box, tile, items, grid in _areas(partition):
+        path = layout.ndvi_cube(
+            partition.fold, partition.split, box.cluster, tile=tile, store=choice.store
+        )
+        area = _area(choice.area, polygons[polygons["cluster"] == box.cluster], grid)
+        builders[path] = CubeBuilder(
+            partition.raster_source,
+            items,
+            grid,
+            area,
+            cube_rules(partition),
+            {key: value for key, value in attrs.items() if value},
         )
     return builders
+
+
+def cube_rules(partition: Partition) -> CubeRules:
+    """Return how the campaign's observations become cubes."""
+    from geo_assets.core.index_catalogue import find_index
+    from geo_assets.core.smoothing import SmoothingRules
+    from geo_assets.sources.cube_rules import CubeRules, IndexRule
+
+    campaign = partition.campaign
+    choice, bands = campaign.cube, campaign.composite.bands
+    assert choice is not None  # noqa: S101  # without it the asset is not in the graph
+    smoothing = choice.smoothing
+    return CubeRules(
+        choice.red,
+        choice.nir,
+        cloud_rules(campaign),
+        campaign.clouds.min_clear,
+        choice.outliers.rule,
+        choice.outliers.n_sigma,
+        indices=tuple(
+            IndexRule(
+                name,
+                tuple((c, choice.band_of(c, bands)) for c in find_index(name).bands.values()),
+            )
+            for name in choice.indices(bands)
+        ),
+        raw_bands=choice.raw_bands(bands),
+        scale=choice.scale,
+        smoothing=None if smoothing is None else SmoothingRules(**smoothing.model_dump()),
+    )
+
+
+def _areas(partition: Partition) -> Iterator[tuple[ClusterBox, str | None, list[Item], GeoBox]]:
+    """Yield cluster, tile, scenes and pixel grid of each cube there can be."""
+    from geo_assets.sources.area_grid import grid_of_area
+    from geo_assets.sources.cube_tiles import grid_of_tile, items_by_tile
+
+    campaign, source = partition.campaign, partition.raster_source
+    by_tile = campaign.cube is not None and campaign.cube.cube_by == "tile"
+    for box, items in scenes_of_boxes(partition):
+        if not items:
+            partition.log.warning(f"{partition} cluster {box.cluster}: no scene, no cube")
+            continue
+        if not by_tile:
+            grid = grid_of_area(source, box, items, campaign.bands, campaign.grid)
+            if grid is not None:
+                yield box, None, items, grid
+            continue
+        for tile, of_tile in items_by_tile(items).items():
+            grid = grid_of_tile(source, box, of_tile, campaign.bands, campaign.grid)
+            if grid is None:
+                partition.log.info(f"{partition} cluster {box.cluster}: tile {tile} lies beside it")
+            else:
+                yield box, tile, of_tile, grid
+
+
+def _area(rule: str, polygons: Any, grid: GeoBox) -> NDArray[np.bool_]:
+    import numpy as np
+
+    from geo_assets.sources.area_grid import mask_of_polygons
+
+    return np.ones(grid.shape.yx, bool) if rule == "box" else mask_of_polygons(polygons, grid)
+
+
+def _variables(builders: dict[Path, CubeBuilder]) -> list[str]:
+    """Names of the variables of the cubes, which are the same for all."""
+    for builder in builders.values():
+        variables = builder.rules.variables({})
+        smoothed = [f"{index.variable}_smoothed" for index in builder.rules.all_indices]
+        return [v.name for v in variables] + (smoothed if builder.rules.smoothing else [])
+    return []
+
+
+def _bytes_of(builder: CubeBuilder) -> int:
+    """Bytes of a cube at most: uncompressed, every scene a day, stage and store at once."""
+    rows, cols = builder.geobox.shape
+    indices = len(builder.rules.all_indices) * (1 if builder.rules.smoothing is None else 2)
+    return rows * cols * 2 * len(builder.items) * (indices + len(builder.rules.raw_bands))
+
+
+def _previews(builders: dict[Path, CubeBuilder], facts: dict[str, CubeFacts]) -> dict[str, Any]:
+    """Pictures of the first cube that has a day."""
+    import numpy as np
+
+    from geo_assets.previews.cubes import ndvi_map, valid_share
+    from geo_assets.previews.png import markdown_image
+    from geo_assets.storage.cube import open_cube
+
+    for path in builders:
+        name, made = path.stem, facts[path.stem]
+        if not made.days:
+            continue
+        clearest = int(np.argmax(made.valid_share))
+        day = made.days[clearest]
+        with open_cube(path) as cube:
+            picture = ndvi_map(cube["ndvi"].isel(time=clearest).values, subtitle=f"{day}, {name}")
+        shares = valid_share(made.valid_share, made.days)
+        return {
+            "preview": dg.MetadataValue.md(markdown_image(picture, f"NDVI of {name} on {day}")),
+            "valid_share": dg.MetadataValue.md(markdown_image(shares, "Valid share by day")),
+        }
+    return {}

@@ -47,7 +47,7 @@ def campaign_status(campaign: Campaign, layout: Layout) -> list[PartitionStatus]
 def partition_status(layout: Layout, fold: str, split: str) -> PartitionStatus:
     """Read what one partition holds."""
     from geo_assets.storage.catalog import read_rows
-    from geo_assets.storage.cube import open_cube
+    from geo_assets.storage.cube import open_cube, published_cubes
     from geo_assets.storage.geoparquet import read_metadata
     from geo_assets.storage.scenes import read_scenes
 
@@ -59,10 +59,10 @@ def partition_status(layout: Layout, fold: str, split: str) -> PartitionStatus:
         scenes = len({item["id"] for item in read_scenes(path).items})
     if (path := layout.chip_catalog(fold, split)).is_file():
         chips = Counter(row.outcome.status for row in read_rows(path))
-    cubes = sorted(layout.ndvi_cubes(fold, split).glob("*.zarr"))
+    cubes = published_cubes(layout, fold, split)
     if cubes:
         dates: set[str] = set()
-        for path in cubes:
+        for path in cubes.values():
             with open_cube(path) as cube:
                 dates |= {str(day) for day in cube["time"].values.astype("datetime64[D]")}
         cube_dates = len(dates)
