@@ -56,7 +56,9 @@ class FeatureBlock:
 class AreaFeatures(Protocol):
     """Features of the pixels of an area; pickled it is a few names."""
 
-    geobox: GeoBox
+    @property
+    def geobox(self) -> GeoBox:
+        """Grid of the area."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -151,6 +153,15 @@ class NdviSeries:
     def units(self) -> tuple[str, ...]:
         """NDVI has none."""
         return ("1",) * len(self.names)
+
+    @property
+    def calendar(self) -> tuple[str, ...]:
+        """Place of each step in the calendar of any year: months, dekads; of dates the date."""
+        if self.every == "date":
+            return self.names
+        if self.every == "month":
+            return tuple(step[5:7] for step in self.names)
+        return tuple(f"{step[5:7]}-{int(step[8:]) // 10 + 1}" for step in self.names)
 
     def step_of(self, day: int) -> int:
         """Return the number of the step that holds a day of the cube."""
@@ -266,8 +277,9 @@ class CompositeBands:
         pixels, valid = [], []
         with open_raster(self.path) as raster:
             height = max(_EDGE // step, 1) * step
-            for top in range(0, self.geobox.shape.y, height):
-                strip = raster.window(self.geobox[top : top + height, :])
+            rows = self.geobox.shape.y
+            for top in range(0, rows, height):
+                strip = raster.window(self.geobox[top : min(top + height, rows), :])
                 pixels.append(strip.data[bands, ::step, ::step])
                 valid.append(strip.valid[::step, ::step])
         return np.concatenate(pixels, axis=1), np.concatenate(valid)

@@ -1,0 +1,170 @@
+"""What labels of series and of land cover share: sample, fit or borrow a model, label, publish.
+
+Both cluster pixels by several features; which features these are is the asset's matter.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from geo_assets.assets.label_models import borrowed_model, borrows, check_agreement
+from geo_assets.errors import ClusteringError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from geo_assets.assets.step import Partition
+    from geo_assets.campaign_labels import LandCoverLabels, TemporalLabels
+    from geo_assets.core.k_report import KReport
+    from geo_assets.core.label_fit import FitRules
+    from geo_assets.core.pixel_kmeans import PixelKMeans
+    from geo_assets.sources.label_areas import AreaSample
+    from geo_assets.sources.label_features import AreaFeatures
+
+SAMPLE = 50_000
+"""Pixels that a model is fitted on, spread over the area."""
+
+
+@dataclass(frozen=True)
+class LabelAsset:
+    """What one label asset asks for, in one partition."""
+
+    name: str
+    rules: TemporalLabels | LandCoverLabels
+    fit: FitRules
+    lending: Path
+    """Folder of the lending partition's rasters and models."""
+    wanted: Mapping[str, Mapping[str, Any]]
+    """What each area asks of a borrowed model, by field."""
+
+
+@dataclass(frozen=True)
+class AreaModel:
+    """What labels an area: a model, or the reason why there is none."""
+
+    model: PixelKMeans | None
+    reason: str = ""
+    report: KReport | None = None
+    fitted_on: str = ""
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """An area with its labels."""
+
+    name: str
+    made: AreaModel
+    model: PixelKMeans
+    raster: NDArray[np.uint8]
+    inertia: float
+    sample: AreaSample | None
+    """None where the model is borrowed, and no sample was needed."""
+
+
+def label_areas(
+    partition: Partition, asset: LabelAsset, areas: Mapping[str, AreaFeatures]
+) -> Iterator[Labelled | tuple[str, str]]:
+    """Yield the labels of each area, or its name and the reason why it has none.
+
+    Args:
+        partition: The partition.
+        asset: What is asked.
+        areas: Features of each area, by its name.
+    """
+    from geo_assets.core.label_smoothing import smooth_labels
+    from geo_assets.sources.label_areas import label_area, sample_area
+
+    samples: dict[str, AreaSample] = {}
+    models: dict[str, AreaModel] = {}
+    if areas and borrows(partition, asset.rules):
+        models = _borrowed(partition, asset, areas)
+    else:
+        for name, features in areas.items():
+            samples[name] = sample_area(
+                features, partition.workers, size=SAMPLE, seed=asset.fit.seed
+            )
+        models = _fitted(partition, asset, areas, samples)
+    for name, features in areas.items():
+        made = models[name]
+        if made.model is None:
+            yield name, made.reason
+            continue
+        labelled = label_area(features, made.model, partition.workers)
+        if not labelled.raster.any():
+            yield name, "no pixel has all features"
+            continue
+        raster = smooth_labels(labelled.raster, asset.rules.smooth_px)
+        yield Labelled(name, made, made.model, raster, labelled.inertia, samples.get(name))
+
+
+def _fitted(
+    partition: Partition,
+    asset: LabelAsset,
+    areas: Mapping[str, AreaFeatures],
+    samples: Mapping[str, AreaSample],
+) -> dict[str, AreaModel]:
+    """Fit a model to each area, or one to all."""
+    from geo_assets.sources.label_areas import pooled_sample
+
+    if asset.rules.fit == "partition":
+        shared = _fit(asset.fit, *pooled_sample(areas, samples, SAMPLE), str(partition))
+        return dict.fromkeys(areas, shared)
+    return {
+        name: _fit(asset.fit, *pooled_sample({name: area}, samples, SAMPLE), f"{partition} {name}")
+        for name, area in areas.items()
+    }
+
+
+def _fit(
+    fit: FitRules, values: NDArray[np.float32], folds: NDArray[np.bool_], fitted_on: str
+) -> AreaModel:
+    from geo_assets.core.label_fit import fit_labels
+
+    if len(values) == 0:
+        return AreaModel(None, "no pixel has all features")
+    try:
+        fitted = fit_labels(values, fit, folds)
+    except ClusteringError as error:
+        return AreaModel(None, str(error))
+    return AreaModel(fitted.model, "", fitted.report, fitted_on)
+
+
+def _borrowed(
+    partition: Partition, asset: LabelAsset, areas: Mapping[str, AreaFeatures]
+) -> dict[str, AreaModel]:
+    from geo_assets.core.pixel_kmeans import PixelKMeans
+
+    model = borrowed_model(partition, asset.name, asset.rules, asset.lending)
+    for name in areas:
+        check_agreement(partition, name, asset.rules, model, asset.wanted[name])
+    borrowed = AreaModel(PixelKMeans.from_dict(model), fitted_on=model["fitted_on"])
+    return dict.fromkeys(areas, borrowed)
+
+
+def model_document(
+    rules: TemporalLabels | LandCoverLabels, features: AreaFeatures, labelled: Labelled
+) -> dict[str, Any]:
+    """Return what every model says of itself, to be published as JSON."""
+    from geo_assets.storage.cube import cluster_of
+
+    sample = labelled.sample
+    return {
+        "fit": rules.fit,
+        "fitted_on": labelled.made.fitted_on,
+        "area": labelled.name,
+        "cluster": cluster_of(labelled.name),
+        "n_clusters": len(labelled.model.centers),
+        "features": list(features.names),
+        "units": list(features.units),
+        "position_weight": rules.position_weight,
+        "smooth_px": rules.smooth_px,
+        "inertia": labelled.inertia,
+        "filled_share": 0.0 if sample is None else round(sample.filled_share, 6),
+        "held_share": 0.0 if sample is None else round(sample.held_share, 6),
+        **labelled.model.to_dict(),
+    }

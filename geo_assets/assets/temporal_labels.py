@@ -1,0 +1,201 @@
+"""Temporal labels: K-Means on each pixel's NDVI series, one label raster a cube."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from geo_assets.assets.label_models import lending_key
+from geo_assets.assets.label_publication import (
+    METADATA,
+    k_facts,
+    label_pictures,
+    ndvi_classes,
+    picture,
+    publish_labels,
+    refuse_if_nothing_was_made,
+    shown_step,
+    summary,
+)
+from geo_assets.assets.pixel_labels import LabelAsset, Labelled, label_areas, model_document
+from geo_assets.assets.step import Facts, Partition, asset_step
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from geo_assets.campaign import Campaign
+    from geo_assets.core.label_fit import FitRules
+    from geo_assets.sources.label_features import AreaFeatures, NdviSeries
+
+KIND = "ndvi_temporal"
+
+STARTS = 50
+"""Starts of the fit: with 10, one of the demo's 12 clusters ended in an optimum that agreed less
+with its true cover (adjusted Rand index 0.850 instead of 0.861)."""
+
+_SCALINGS = {"robust": "common-robust", "standard": "common-standard", "none": "none"}
+
+
+@asset_step(
+    group="labels",
+    kinds={"cog", "numpy"},
+    upstream=("ndvi_cube",),
+    metadata=METADATA,
+    needs_first=lambda campaign: lending_key(campaign.temporal_labels),
+)
+def ndvi_temporal_labels(partition: Partition) -> Facts:
+    """K-Means of each pixel's NDVI through time: one label raster for each cube.
+
+    Series lie on a regular axis and share one scale. Short gaps are filled by days, nothing is
+    extrapolated in silence, and a pixel that stays incomplete is 0; or steps without value are
+    left out of distances. The model, its K report and the share that was filled lie beside.
+    """
+    from geo_assets.sources.label_features import NdviDays, NdviSeries, Placed
+    from geo_assets.storage.cube import published_cubes
+    from geo_assets.storage.leftovers import remove_all_but
+
+    campaign, layout = partition.campaign, partition.layout
+    rules = campaign.temporal_labels
+    folder = layout.ndvi_temporal_labels_folder(partition.fold, partition.split)
+    paths = published_cubes(layout, partition.fold, partition.split)
+    period = (str(campaign.start), str(campaign.end))
+    series: dict[str, NdviSeries] = {}
+    reasons: dict[str, str] = {}
+    for name, path in paths.items():
+        cube = NdviDays.of(path)
+        if cube.days:
+            series[name] = NdviSeries(cube, rules.every, rules.max_gap_days, rules.missing, period)
+        else:
+            reasons[name] = "the cube has no date"
+    areas: dict[str, AreaFeatures] = {
+        name: Placed(each) if rules.position_weight else each for name, each in series.items()
+    }
+    lender = rules.model_from or partition
+    asset = LabelAsset(
+        "ndvi_temporal_labels",
+        rules,
+        _fit_rules(campaign),
+        layout.ndvi_temporal_labels_folder(lender.fold, lender.split),
+        {name: _wanted(campaign, each) for name, each in series.items()},
+    )
+    published: list[Path] = []
+    rows: list[dict[str, Any]] = []
+    previews: dict[str, Any] = {}
+    for made in label_areas(partition, asset, areas):
+        if not isinstance(made, Labelled):
+            name, reason = made
+            reasons[name] = _told(campaign, reason, len(series[name].names))
+            continue
+        document = model_document(rules, areas[made.name], made)
+        published += publish_labels(
+            partition,
+            layout.ndvi_temporal_labels(partition.fold, partition.split, made.name),
+            made.raster,
+            areas[made.name].geobox,
+            classes=_classes(made, series[made.name]),
+            model=document
+            | _wanted(campaign, series[made.name])
+            | {"max_gap_days": rules.max_gap_days, "steps": list(series[made.name].names)},
+            report=made.made.report,
+        )
+        rows.append(_row(made.name, "", made, document))
+        if not previews:
+            previews = _previews(series[made.name], made)
+    for name, reason in reasons.items():
+        partition.log.warning(f"{partition} {name}: no labels: {reason}")
+        rows.append(_row(name, reason))
+    remove_all_but(folder, published)
+    refuse_if_nothing_was_made(
+        partition, "ndvi_temporal_labels", reasons, sum(not row["note"] for row in rows)
+    )
+    return summary(folder, rules.n_clusters, rows, previews)
+
+
+def _fit_rules(campaign: Campaign) -> FitRules:
+    from geo_assets.core.label_fit import FitRules
+
+    rules = campaign.temporal_labels
+    return FitRules(
+        rules.n_clusters,
+        rules.k_range,
+        cast("Any", _SCALINGS[rules.scaling]),
+        rules.missing,
+        rules.position_weight,
+        campaign.seed,
+        STARTS,
+    )
+
+
+def _wanted(campaign: Campaign, series: NdviSeries) -> dict[str, Any]:
+    """What this area's axis and rules are, and a borrowed model's must be, by field.
+
+    Of a regular axis the calendar counts, not the year: a model of May to August labels any year's.
+    """
+    rules = campaign.temporal_labels
+    return {
+        "kind": KIND,
+        "fit": rules.fit,
+        "every": rules.every,
+        "time_axis": list(series.calendar),
+        "missing": rules.missing,
+        "scaling": _SCALINGS[rules.scaling],
+        "position_weight": rules.position_weight,
+    }
+
+
+def _told(campaign: Campaign, reason: str, steps: int) -> str:
+    """Say what an operator can change where no pixel's series is complete."""
+    rules = campaign.temporal_labels
+    if not reason.startswith("no pixel") or rules.missing == "ignore":
+        return reason
+    return (
+        f"no pixel has a value in each of the {steps} steps of {rules.every} from "
+        f"{campaign.start} to {campaign.end}; narrow the dates, raise "
+        f"temporal_labels.max_gap_days ({rules.max_gap_days}) or set temporal_labels.missing "
+        "to ignore"
+    )
+
+
+def _row(
+    name: str,
+    note: str,
+    made: Labelled | None = None,
+    document: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    facts = document or {}
+    return {
+        "area": name,
+        "steps": len(facts.get("features", ())),
+        "K": facts.get("n_clusters", 0),
+        "labelled_share": 0.0 if made is None else round(float((made.raster > 0).mean()), 4),
+        "filled_share": round(facts.get("filled_share", 0.0), 4),
+        "held_share": round(facts.get("held_share", 0.0), 4),
+        "inertia": round(facts.get("inertia", 0.0), 2),
+        "model": facts.get("fitted_on", ""),
+        "note": note,
+    }
+
+
+def _classes(made: Labelled, series: NdviSeries) -> Any:
+    return ndvi_classes(made.model.centers[:, : len(series.names)].mean(axis=1))
+
+
+def _previews(series: NdviSeries, made: Labelled) -> dict[str, Any]:
+    """Show the clearest day beside the labels, and the series of the centres."""
+    from geo_assets.previews.series import ndvi_series
+
+    cube, steps = series.cube, series.names
+    day, thinned = cube.clearest(), shown_step(series.geobox)
+    centers = made.model.centers[:, : len(steps)]
+    classes = _classes(made, series)
+    subtitle = f"{cube.days[day]}, {made.name}"
+    pictures = label_pictures(
+        cube.thinned(day, thinned),
+        made.raster[::thinned, ::thinned],
+        classes,
+        centers[:, series.step_of(day), None],
+        subtitle=subtitle,
+    )
+    pictures["series"] = picture(
+        ndvi_series(centers, steps, classes, subtitle=made.name), "NDVI of each cluster in time"
+    )
+    return pictures | ({} if made.made.report is None else k_facts(made.made.report, made.name))

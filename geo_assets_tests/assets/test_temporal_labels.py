@@ -1,0 +1,281 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from odc.geo.geobox import GeoBox
+from sklearn.metrics import adjusted_rand_score
+
+from geo_assets.assets.temporal_labels import ndvi_temporal_labels
+from geo_assets.campaign_labels import ModelFrom
+from geo_assets.core.label_smoothing import smooth_labels
+from geo_assets.errors import ClusteringError, StorageError
+from geo_assets.storage.cube import MISSING
+from geo_assets.storage.layout import k_report_of, model_of
+from geo_assets_tests.assets.label_cases import (
+    DAYS,
+    GRID,
+    a_partition,
+    read_json,
+    read_labels,
+    two_kinds,
+    write_ndvi,
+)
+
+RULES = {"n_clusters": 2, "every": "date", "max_gap_days": 200}
+NORTH_TRAIN = ModelFrom(fold="north", split="train")
+MONTHS = np.array([f"2021-{month:02}-15" for month in range(1, 13)], "datetime64[D]")
+
+
+def of(partition, cluster=0):
+    return partition.layout.ndvi_temporal_labels(partition.fold, partition.split, cluster)
+
+
+def months(seed=0, gaps=0.0, grid=GRID):
+    """Twelve months of two kinds of land, a share of the values missing; and the kinds."""
+    rng = np.random.default_rng(seed)
+    kind = np.zeros(grid.shape.yx, int)
+    kind[:, grid.shape.x // 2 :] = 1
+    phase = np.linspace(0, 2 * np.pi, 12)
+    seasons = np.stack([4000 - 3000 * np.cos(phase), 5000 + 1000 * np.sin(phase)])
+    values = seasons[kind].transpose(2, 0, 1) + rng.normal(0, 200, (12, *grid.shape.yx))
+    values = values.astype(np.int16)
+    values[rng.random(values.shape) < gaps] = MISSING
+    return values, kind
+
+
+def test_series_are_told_apart_where_one_day_cannot(tmp_path):
+    partition = a_partition(tmp_path, temporal_labels=RULES)
+    values, kind = two_kinds(2)
+    write_ndvi(partition, values)
+
+    facts = ndvi_temporal_labels.make(partition)
+
+    labels = read_labels(of(partition))
+    assert (labels[:5, :5] == 0).all()
+    known = labels > 0
+    assert adjusted_rand_score(labels[known], kind[known]) == 1.0
+    model = read_json(model_of(of(partition)))
+    assert model["steps"] == model["features"] == [str(day) for day in DAYS]
+    assert model["filled_share"] == pytest.approx(0.25)  # the cloudy day, between two clear ones
+    assert facts["rasters"] == 1
+
+
+def test_with_ignore_a_pixel_with_gaps_is_labelled_by_what_is_known(tmp_path):
+    values, kind = months(gaps=0.3)
+    rules = {"n_clusters": 2, "max_gap_days": 0}
+    filled = a_partition(tmp_path / "fill", temporal_labels=rules)
+    ignored = a_partition(tmp_path / "ignore", temporal_labels=rules | {"missing": "ignore"})
+    for partition in (filled, ignored):
+        write_ndvi(partition, values, days=MONTHS)
+        ndvi_temporal_labels.make(partition)
+
+    assert (read_labels(of(filled)) > 0).mean() < 0.1
+    labels = read_labels(of(ignored))
+    assert (labels > 0).mean() > 0.99
+    known = labels > 0
+    assert adjusted_rand_score(labels[known], kind[known]) > 0.98
+    model = read_json(model_of(of(ignored)))
+    assert model["missing"] == "ignore"
+    assert model["filled_share"] == 0
+
+
+def test_one_model_for_a_partition_labels_its_clusters_alike(tmp_path):
+    partition = a_partition(tmp_path, temporal_labels={"n_clusters": 2, "fit": "partition"})
+    values, _ = months(1)
+    other = np.ascontiguousarray(months(2)[0][:, :, ::-1])
+    write_ndvi(partition, values, 0, MONTHS)
+    write_ndvi(partition, other, 1, MONTHS)
+
+    ndvi_temporal_labels.make(partition)
+
+    models = [read_json(model_of(of(partition, cluster))) for cluster in (0, 1)]
+    assert models[0]["centers"] == models[1]["centers"]
+    assert {model["fitted_on"] for model in models} == {"north|train"}
+    first, second = (read_labels(of(partition, cluster)) for cluster in (0, 1))
+    np.testing.assert_array_equal(first, second[:, ::-1])
+
+
+def test_the_model_of_train_labels_test_of_another_year(tmp_path):
+    rules = {"n_clusters": 2, "model_from": NORTH_TRAIN}
+    train = a_partition(tmp_path, temporal_labels=rules)
+    write_ndvi(train, months(1)[0], days=MONTHS)
+    ndvi_temporal_labels.make(train)
+    test = a_partition(tmp_path, "south|test", temporal_labels=rules)
+    campaign = test.campaign.model_copy(
+        update={"start": train.campaign.start.replace(year=2022),
+                "end": train.campaign.end.replace(year=2022)}
+    )  # fmt: skip
+    object.__setattr__(test, "campaign", campaign)
+    values, kind = months(2)
+    write_ndvi(test, values, days=MONTHS + np.timedelta64(365, "D"))
+
+    ndvi_temporal_labels.make(test)
+
+    own, borrowed = (read_json(model_of(of(partition))) for partition in (train, test))
+    assert borrowed["centers"] == own["centers"]
+    assert borrowed["fitted_on"] == "north|train cluster-0"
+    assert borrowed["steps"][0] == "2022-01-01"
+    labels = read_labels(of(test))
+    assert adjusted_rand_score(labels.ravel(), kind.ravel()) > 0.99
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"every": "10d", "max_gap_days": 200}, "every differ: .* has month, .* has 10d"),
+        ({"missing": "ignore"}, "missing differ: .* has fill, .* has ignore"),
+        ({"scaling": "none"}, "scaling differ: .* has common-robust, .* has none"),
+        ({"n_clusters": 3}, "n_clusters differ: .* has 2, .* has 3"),
+        ({"fit": "partition"}, "fit differ: .* has cluster, .* has partition"),
+    ],
+)
+def test_a_model_of_other_rules_is_refused_by_field(tmp_path, change, field):
+    rules = {"n_clusters": 2, "model_from": NORTH_TRAIN}
+    train = a_partition(tmp_path, temporal_labels=rules)
+    write_ndvi(train, months()[0], days=MONTHS)
+    ndvi_temporal_labels.make(train)
+    test = a_partition(tmp_path, "south|test", temporal_labels=rules | change)
+    write_ndvi(test, months()[0], days=MONTHS)
+    with pytest.raises(ClusteringError, match=field):
+        ndvi_temporal_labels.make(test)
+
+
+def test_a_model_of_other_months_is_refused(tmp_path):
+    rules = {"n_clusters": 2, "model_from": NORTH_TRAIN}
+    train = a_partition(tmp_path, temporal_labels=rules)
+    write_ndvi(train, months()[0], days=MONTHS)
+    ndvi_temporal_labels.make(train)
+    test = a_partition(tmp_path, "south|test", temporal_labels=rules)
+    shorter = test.campaign.model_copy(update={"end": test.campaign.end.replace(month=10)})
+    object.__setattr__(test, "campaign", shorter)
+    write_ndvi(test, months()[0][:10], days=MONTHS[:10])
+    with pytest.raises(
+        ClusteringError, match=r"time_axis differ: the model of north\|train has .*'12'\], south"
+    ):
+        ndvi_temporal_labels.make(test)
+
+
+def test_a_model_that_is_not_there_is_asked_for_by_name(tmp_path):
+    test = a_partition(tmp_path, "south|test", temporal_labels={"model_from": NORTH_TRAIN})
+    write_ndvi(test, months()[0], days=MONTHS)
+    with pytest.raises(
+        StorageError, match=r"materialize demo/ndvi_temporal_labels of north\|train first"
+    ):
+        ndvi_temporal_labels.make(test)
+
+
+def test_auto_reports_on_each_k_beside_the_raster(tmp_path):
+    rules = {"n_clusters": "auto", "k_range": (2, 4)}
+    partition = a_partition(tmp_path, temporal_labels=rules)
+    write_ndvi(partition, months()[0], days=MONTHS)
+
+    facts = ndvi_temporal_labels.make(partition)
+
+    report = read_json(k_report_of(of(partition)))
+    assert report["chosen"] == 2
+    model = read_json(model_of(of(partition)))
+    assert model["k_report"] == report
+    assert len(model["centers"]) == 2
+    assert {"k_plot", "k_report", "series"} <= set(facts)
+
+
+def test_place_parts_what_values_cannot(tmp_path):
+    """Four corners of noise: with weight, clusters lie together; without, they are scattered."""
+    rng = np.random.default_rng(3)
+    values = rng.normal(5000, 300, (12, *GRID.shape.yx)).astype(np.int16)
+    scattered = a_partition(tmp_path / "0", temporal_labels={"n_clusters": 4})
+    placed = a_partition(tmp_path / "1", temporal_labels={"n_clusters": 4, "position_weight": 10.0})
+    edges = {}
+    for name, partition in (("scattered", scattered), ("placed", placed)):
+        write_ndvi(partition, values, days=MONTHS)
+        ndvi_temporal_labels.make(partition)
+        labels = read_labels(of(partition))
+        edges[name] = (labels[:, 1:] != labels[:, :-1]).mean()
+    assert edges["placed"] < 0.1 < edges["scattered"]
+    model = read_json(model_of(of(placed)))
+    assert model["features"][-2:] == ["easting", "northing"]
+    assert model["units"][-2:] == ["m", "m"]
+    assert model["scales"][-1] == model["scales"][-2]
+    means = np.array(model["centers"])[:, :-2].mean(axis=1)
+    assert means.tolist() == sorted(means)
+
+
+def test_place_in_degrees_is_refused(tmp_path):
+    partition = a_partition(tmp_path, temporal_labels={"position_weight": 1.0})
+    grid = GeoBox((20, 20), GRID.affine.scale(1e-5, 1e-5), "EPSG:4326")
+    write_ndvi(partition, months(grid=grid)[0], days=MONTHS, grid=grid)
+    with pytest.raises(ClusteringError, match=r"needs a grid in metres.*set grid\.crs"):
+        ndvi_temporal_labels.make(partition)
+
+
+def test_smoothing_is_done_after_the_labels_are_found(tmp_path):
+    values, _ = months()
+    plain = a_partition(tmp_path / "0", temporal_labels={"n_clusters": 3})
+    smooth = a_partition(tmp_path / "1", temporal_labels={"n_clusters": 3, "smooth_px": 1})
+    for partition in (plain, smooth):
+        write_ndvi(partition, values, days=MONTHS)
+        ndvi_temporal_labels.make(partition)
+    np.testing.assert_array_equal(read_labels(of(smooth)), smooth_labels(read_labels(of(plain)), 1))
+
+
+def test_a_cluster_without_labels_has_its_reason_in_the_table(tmp_path, caplog):
+    partition = a_partition(tmp_path, temporal_labels={"n_clusters": 2})
+    write_ndvi(partition, months()[0], 0, MONTHS)
+    write_ndvi(partition, np.full_like(months()[0], MISSING), 1, MONTHS)
+    facts = ndvi_temporal_labels.make(partition)
+    assert facts["rasters"] == facts["without_raster"] == 1
+    rows = {row.data["area"]: row.data["note"] for row in facts["table"].records}
+    assert rows["cluster-0"] == ""
+    assert "raise temporal_labels.max_gap_days (62)" in rows["cluster-1"]
+    assert "cluster-1: no labels: no pixel has a value in each of the 12 steps" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        (np.full((4, *GRID.shape.yx), MISSING, np.int16), "no pixel has a value in each"),
+        (two_kinds()[0], "no pixel has a value in each of the 12 steps of month"),
+    ],
+    ids=["all cloud", "four days of twelve months"],
+)
+def test_a_partition_without_any_labels_fails_and_says_why(tmp_path, values, reason):
+    partition = a_partition(tmp_path)
+    write_ndvi(partition, values)
+    with pytest.raises(
+        ClusteringError,
+        match=rf"ndvi_temporal_labels north\|train: no raster could be made: cluster-0: {reason}",
+    ):
+        ndvi_temporal_labels.make(partition)
+
+
+def test_more_clusters_than_series_are_refused_by_number(tmp_path):
+    partition = a_partition(tmp_path, temporal_labels={"n_clusters": 9})
+    write_ndvi(partition, np.full((12, *GRID.shape.yx), 4000, np.int16), days=MONTHS)
+    with pytest.raises(ClusteringError, match="9 clusters asked of 1 distinct pixels"):
+        ndvi_temporal_labels.make(partition)
+
+
+def test_one_valid_date_makes_an_axis_of_one_step(tmp_path):
+    partition = a_partition(tmp_path, temporal_labels={"every": "date", "n_clusters": 2})
+    write_ndvi(partition, two_kinds()[0][:1], days=DAYS[:1])
+    assert ndvi_temporal_labels.make(partition)["rasters"] == 1
+    assert len(read_json(model_of(of(partition)))["features"]) == 1
+
+
+def test_a_partition_without_cubes_is_an_empty_success(tmp_path):
+    partition = a_partition(tmp_path)
+    facts = ndvi_temporal_labels.make(partition)
+    assert facts["empty"]
+    assert facts["rasters"] == 0
+
+
+def test_blocks_of_any_size_give_the_same_labels(tmp_path, monkeypatch):
+    values, _ = months(gaps=0.1)
+    rasters = []
+    for number, edge in enumerate((1024, 32)):
+        monkeypatch.setattr("geo_assets.sources.label_features._EDGE", edge)
+        partition = a_partition(tmp_path / str(number), temporal_labels={"n_clusters": 3})
+        write_ndvi(partition, values, days=MONTHS)
+        ndvi_temporal_labels.make(partition)
+        rasters.append(of(partition).read_bytes())
+    assert rasters[0] == rasters[1]
