@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from geo_assets.assets.scene_watch import LOOK, look_for_scenes_job
+
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     )
 
     from geo_assets.campaign import Campaign
+
+    Job = UnresolvedAssetJobDefinition | dg.JobDefinition
 
 AREAS_AND_CHIPS = (
     "labels",
@@ -38,15 +42,14 @@ CUBES_AND_LABELS = (
 
 EVERYTHING = "everything"
 REDOWNLOAD = "redownload_failed_chips"
+CUBES = "cubes_and_labels"
 LEFT_OVER = "check_what_is_left_failed"
 
 CAMPAIGN_TAG = "geo_assets/campaign"
 """Tag of each run of a job: the name of its campaign."""
 
 
-def build_jobs(
-    campaign: Campaign, names: AbstractSet[str]
-) -> dict[str, UnresolvedAssetJobDefinition]:
+def build_jobs(campaign: Campaign, names: AbstractSet[str]) -> dict[str, Job]:
     """Return the jobs of a campaign by name.
 
     Args:
@@ -69,7 +72,7 @@ def build_jobs(
             tags={CAMPAIGN_TAG: campaign.name},
         )
 
-    jobs = {
+    jobs: dict[str, Job] = {
         EVERYTHING: job(EVERYTHING, assets(*sorted(names)), "Every asset of the campaign."),
         "areas_and_chips": job(
             "areas_and_chips", assets(*AREAS_AND_CHIPS), "From label polygons to a chip catalog."
@@ -84,7 +87,8 @@ def build_jobs(
         ),
     }
     if "ndvi_cube" in names:
-        jobs["cubes_and_labels"] = job(
-            "cubes_and_labels", assets(*CUBES_AND_LABELS), "From areas to cubes and label rasters."
+        jobs[CUBES] = job(
+            CUBES, assets(*CUBES_AND_LABELS), "From areas to cubes and label rasters."
         )
+        jobs[LOOK] = look_for_scenes_job(campaign, {CAMPAIGN_TAG: campaign.name})
     return jobs

@@ -1,4 +1,4 @@
-"""Schedules: the campaign once a week, and a daily look at what is left failed.
+"""Schedules: the campaign once a week, a daily look for new scenes and at what is left failed.
 
 Multi-partitions without a time dimension have no built-in schedule, so each tick names its keys.
 All schedules start switched off. https://docs.dagster.io/guides/automate/schedules
@@ -12,22 +12,18 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from geo_assets.assets.scene_watch import LOOK
 from geo_assets.jobs import EVERYTHING, LEFT_OVER
 from geo_assets.partitions import partition_keys
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from dagster._core.definitions.unresolved_asset_job_definition import (
-        UnresolvedAssetJobDefinition,
-    )
-
     from geo_assets.campaign import Campaign
+    from geo_assets.jobs import Job
 
 
-def build_schedules(
-    campaign: Campaign, jobs: Mapping[str, UnresolvedAssetJobDefinition]
-) -> list[dg.ScheduleDefinition]:
+def build_schedules(campaign: Campaign, jobs: Mapping[str, Job]) -> list[dg.ScheduleDefinition]:
     """Return the schedules of a campaign."""
 
     @dg.schedule(
@@ -50,4 +46,17 @@ def build_schedules(
     def failed_left_over(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
         return dg.RunRequest(run_key=context.scheduled_execution_time.isoformat())
 
-    return [weekly, failed_left_over]
+    schedules = [weekly, failed_left_over]
+    if LOOK in jobs:
+
+        @dg.schedule(
+            name="daily_look_for_scenes",
+            job=jobs[LOOK],
+            cron_schedule="0 2 * * *",
+            description="Daily at 02:00: looks for new scenes; new_scenes_sensor requests runs.",
+        )
+        def daily_look_for_scenes(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+            return dg.RunRequest(run_key=context.scheduled_execution_time.isoformat())
+
+        schedules.append(daily_look_for_scenes)
+    return schedules

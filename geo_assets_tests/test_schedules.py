@@ -66,3 +66,17 @@ def test_what_is_left_failed_is_looked_at_once_for_all_partitions(defs):
 def test_schedules_wait_to_be_switched_on(defs):
     for schedule in defs.get_repository_def().schedule_defs:
         assert schedule.default_status == dg.DefaultScheduleStatus.STOPPED
+
+
+def test_new_scenes_are_looked_for_once_for_all_partitions(defs):
+    (request,) = _tick(defs, "daily_look_for_scenes")
+    assert request.partition_key is None
+    schedule = defs.get_repository_def().get_schedule_def("daily_look_for_scenes")
+    assert schedule.job_name == "look_for_scenes"
+
+
+def test_without_cubes_nothing_looks_for_scenes():
+    repository = build_defs(load_campaign("cashew")).get_repository_def()
+    names = {each.name for each in (*repository.schedule_defs, *repository.sensor_defs)}
+    assert names == {"weekly", "failed_left_over", "failed_chips_sensor"}
+    assert not repository.has_job("look_for_scenes")

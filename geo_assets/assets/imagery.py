@@ -16,7 +16,7 @@ from geo_assets.assets.step import Facts, Partition, asset_step, table_of
 from geo_assets.progress import logged
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from odc.geo.geobox import GeoBox
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from geo_assets.previews.palette import ClassTable
     from geo_assets.sources.composites import CompositeBuilder, CompositeRules
     from geo_assets.sources.observations import CloudRules
-    from geo_assets.sources.protocol import Item
+    from geo_assets.sources.protocol import Item, SceneSelection
 
 SCENE_COLUMNS = {
     "id": ("string", "STAC item id"),
@@ -49,7 +49,6 @@ def scenes(partition: Partition) -> Facts:
 
     Scenes that were found but left out are kept by name, with the reason, in the file's metadata.
     """
-    from geo_assets.sources.protocol import SceneQuery
     from geo_assets.sources.stac_services import imagery_notices
     from geo_assets.storage.scenes import write_scenes
 
@@ -60,10 +59,7 @@ def scenes(partition: Partition) -> Facts:
     items: list[Item] = []
     clusters: list[int] = []
     left_out = []
-    for box in read_boxes(partition):
-        selection = partition.source.select(
-            SceneQuery(box, campaign.start, campaign.end, campaign.bands, campaign.clouds.max_cover)
-        )
+    for box, selection in selections(partition):
         items += selection.items
         clusters += [box.cluster] * len(selection.items)
         left_out += [
@@ -90,6 +86,23 @@ def scenes(partition: Partition) -> Facts:
         left_out.sort(key=lambda out: out["reason"] == "no_overlap")
         facts["left_out_scenes"] = table_of(left_out[:50])
     return facts
+
+
+def selections(partition: Partition) -> Iterator[tuple[ClusterBox, SceneSelection]]:
+    """Ask the source, for each cluster box, which of its scenes are to be used.
+
+    Raises:
+        StorageError: If ``aoi_clusters`` is not materialized.
+        SourceError: If the source cannot be searched.
+    """
+    from geo_assets.sources.protocol import SceneQuery
+
+    campaign = partition.campaign
+    for box in read_boxes(partition):
+        query = SceneQuery(
+            box, campaign.start, campaign.end, campaign.bands, campaign.clouds.max_cover
+        )
+        yield box, partition.source.select(query)
 
 
 @asset_step(group="imagery", kinds={"cog", "numpy"}, upstream=("labels", "scenes"))

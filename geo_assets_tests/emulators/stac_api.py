@@ -24,7 +24,11 @@ if TYPE_CHECKING:
 
 @contextmanager
 def serve_stac_api(
-    items: Sequence[dict[str, Any]], folder: Path, collections: Sequence[dict[str, Any]] = ()
+    items: Sequence[dict[str, Any]],
+    folder: Path,
+    collections: Sequence[dict[str, Any]] = (),
+    *,
+    port: int | None = None,
 ) -> Iterator[str]:
     """Serve items on a free port of 127.0.0.1 and give the API's URL; it is stopped at the end.
 
@@ -32,6 +36,7 @@ def serve_stac_api(
         items: STAC items with absolute hrefs.
         folder: For the files that the server loads at its start and for its log.
         collections: Collections of the items; those that are missing are made from the items.
+        port: Port to serve on in place of a free one: the API's, back with more items.
     """
     folder.mkdir(parents=True, exist_ok=True)
     hrefs = [folder / "items.json"]
@@ -40,7 +45,7 @@ def serve_stac_api(
         hrefs.insert(0, folder / f"{collection['id']}.json")
         # Links to items would be followed from where this copy lies.
         hrefs[0].write_text(json.dumps({**collection, "links": []}))
-    address = f"127.0.0.1:{_free_port()}"
+    address = f"127.0.0.1:{port or free_port()}"
     rustac = Path(sys.executable).with_name("rustac")
     log = folder / "rustac.log"
     with log.open("wb") as output:
@@ -57,7 +62,8 @@ def serve_stac_api(
         server.wait(timeout=10)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that nobody listens on."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]

@@ -1,8 +1,6 @@
-"""Sensors: thin shells that gather facts and hand the decision to a pure function.
+"""``failed_chips_sensor``: requests the partitions whose chips failed for a passing reason.
 
-``failed_chips_sensor`` requests the partitions whose chips failed and may succeed when asked
-again; the decision (which, when, how often) is ``core/redownload.py``. No network in a sensor.
-https://docs.dagster.io/guides/automate/sensors
+The decision (which, when, how often) is ``core/redownload.py``.
 """
 
 from __future__ import annotations
@@ -16,45 +14,26 @@ import dagster as dg
 
 from geo_assets.core.redownload import PartitionState, RequestPolicy, partitions_to_request
 from geo_assets.errors import StorageError
-from geo_assets.jobs import CAMPAIGN_TAG, REDOWNLOAD
-from geo_assets.partitions import (
-    PARTITION_TAG,
-    RANGE_TAGS,
-    fold_and_split,
-    fold_split_partitions,
-    partition_keys,
-)
+from geo_assets.partitions import fold_and_split, partition_keys
 
 # Dagster reads the annotations of a function when it is defined.
 from geo_assets.resources import Results  # noqa: TC001
+from geo_assets.sensors.runs import ACTIVE, partitions_in_flight
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from dagster._core.definitions.unresolved_asset_job_definition import (
-        UnresolvedAssetJobDefinition,
-    )
-
     from geo_assets.campaign import Campaign
+    from geo_assets.jobs import Job
     from geo_assets.storage.layout import Layout
 
-ACTIVE = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-]
 
-
-def build_sensors(
-    campaign: Campaign, jobs: Mapping[str, UnresolvedAssetJobDefinition]
-) -> list[dg.SensorDefinition]:
-    """Return the sensors of a campaign."""
+def failed_chips(campaign: Campaign, job: Job) -> dg.SensorDefinition:
+    """Return the sensor that has failed chips asked again by a job."""
     policy = RequestPolicy()
 
     @dg.sensor(
-        job=jobs[REDOWNLOAD],
+        job=job,
         minimum_interval_seconds=60,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=(
@@ -67,7 +46,7 @@ def build_sensors(
     ) -> dg.SensorResult:
         layout = results.layout(campaign.name)
         # In this order: Dagster may start a killed run again by itself, which the next tick sees.
-        busy = _partitions_in_flight(context.instance, campaign)
+        busy = partitions_in_flight(context.instance, campaign)
         for run_id in _end_dead_runs(context.instance, layout):
             context.log.warning(f"run {run_id} was killed; it is marked as failed")
         states: dict[str, PartitionState] = {}
@@ -94,7 +73,7 @@ def build_sensors(
             cursor=json.dumps(cursor, sort_keys=True),
         )
 
-    return [failed_chips_sensor]
+    return failed_chips_sensor
 
 
 def _state(layout: Layout, key: str) -> PartitionState:
@@ -133,21 +112,3 @@ def _end_dead_runs(instance: dg.DagsterInstance, layout: Layout) -> list[str]:
             instance.event_log_storage.free_concurrency_slots_for_run(run_id)
             ended.append(run_id)
     return ended
-
-
-def _partitions_in_flight(instance: dg.DagsterInstance, campaign: Campaign) -> set[str]:
-    """Partitions that an unfinished run of the campaign works on or will."""
-    busy: set[str] = set()
-    for run in instance.get_runs(dg.RunsFilter(statuses=ACTIVE)):
-        selected = run.asset_selection or set()
-        ours = run.tags.get(CAMPAIGN_TAG) == campaign.name or any(
-            key.path[0] == campaign.name for key in selected
-        )
-        if not ours:
-            continue
-        if PARTITION_TAG in run.tags:
-            busy.add(run.tags[PARTITION_TAG])
-        elif all(tag in run.tags for tag in RANGE_TAGS):
-            keys = dg.PartitionKeyRange(*(run.tags[tag] for tag in RANGE_TAGS))
-            busy.update(fold_split_partitions(campaign).get_partition_keys_in_range(keys))
-    return busy

@@ -1,0 +1,123 @@
+"""``new_scenes_sensor``: requests the partitions for which the source has new scenes.
+
+The job ``look_for_scenes`` asks the source, once a day by its schedule, and notes what it saw; here
+the notes are compared with the tables of scenes. The decision is ``core/new_scenes.py``.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from geo_assets.core.new_scenes import (
+    SceneCursor,
+    SceneState,
+    partitions_with_new_scenes,
+    run_key_of,
+)
+from geo_assets.core.redownload import RequestPolicy
+from geo_assets.errors import StorageError
+from geo_assets.partitions import fold_and_split, partition_keys
+
+# Dagster reads the annotations of a function when it is defined.
+from geo_assets.resources import Results  # noqa: TC001
+from geo_assets.sensors.runs import partitions_in_flight
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from geo_assets.campaign import Campaign
+    from geo_assets.core.new_scenes import Ended
+    from geo_assets.jobs import Job
+    from geo_assets.storage.seen_scenes import SeenScenes
+
+NEW_SCENES_TAG = "geo_assets/new_scenes"
+"""Tag of a run that the sensor requested: its run key."""
+
+ENDED: dict[dg.DagsterRunStatus, Ended] = {
+    dg.DagsterRunStatus.SUCCESS: "well",
+    dg.DagsterRunStatus.FAILURE: "badly",
+    dg.DagsterRunStatus.CANCELED: "badly",
+}
+
+
+def new_scenes(campaign: Campaign, job: Job) -> dg.SensorDefinition:
+    """Return the sensor that has new scenes taken up by a job."""
+    policy = RequestPolicy()
+
+    @dg.sensor(
+        job=job,
+        minimum_interval_seconds=60,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description=(
+            "Requests just the partitions with scenes that look_for_scenes saw and that are not "
+            "used yet; each set of new scenes once, and again if its run failed, "
+            f"{policy.max_attempts} times at most."
+        ),
+    )
+    def new_scenes_sensor(context: dg.SensorEvaluationContext, results: Results) -> dg.SensorResult:
+        from geo_assets.storage.seen_scenes import read_seen_scenes, used_scenes
+
+        layout = results.layout(campaign.name)
+        cursor: dict[str, SceneCursor] = json.loads(context.cursor) if context.cursor else {}
+        busy = partitions_in_flight(context.instance, campaign)
+        states: dict[str, SceneState] = {}
+        seen: dict[str, SeenScenes] = {}
+        for key in partition_keys(campaign):
+            place = fold_and_split(key)
+            try:
+                seen[key] = read_seen_scenes(layout.seen_scenes(*place))
+                used = used_scenes(layout.scenes(*place)) if seen[key].scenes else None
+            except StorageError as error:
+                # One damaged file must not keep the other partitions waiting.
+                context.log.warning(f"{key} is left out: {error}")
+                if key in cursor:
+                    states[key] = SceneState(frozenset(), in_flight=True)
+                continue
+            entry = cursor.get(key)
+            states[key] = SceneState(
+                frozenset() if used is None else seen[key].scenes - used,
+                key in busy,
+                "unknown" if entry is None else _end_of_run(context.instance, key, entry),
+            )
+        now = dt.datetime.now(dt.UTC)
+        requests, cursor = partitions_with_new_scenes(states, cursor, now, policy)
+        return dg.SensorResult(
+            run_requests=[
+                dg.RunRequest(
+                    run_key=request.run_key,
+                    partition_key=request.key,
+                    tags={
+                        NEW_SCENES_TAG: request.run_key,
+                        "geo_assets/attempt": str(request.attempt),
+                    },
+                )
+                for request in requests
+            ],
+            skip_reason=None if requests else _reason(states, seen),
+            cursor=json.dumps(cursor, sort_keys=True),
+        )
+
+    return new_scenes_sensor
+
+
+def _end_of_run(instance: dg.DagsterInstance, key: str, entry: SceneCursor) -> Ended:
+    """How the run of the latest request ended, as far as Dagster knows."""
+    tags = {NEW_SCENES_TAG: run_key_of(key, entry)}
+    runs = instance.get_runs(dg.RunsFilter(tags=tags), limit=1)
+    return ENDED.get(runs[0].status, "unknown") if runs else "unknown"
+
+
+def _reason(states: Mapping[str, SceneState], seen: Mapping[str, SeenScenes]) -> str:
+    """Why nothing is requested: sources that were away by name, else in numbers."""
+    waiting = sum(bool(state.new) for state in states.values())
+    running = sum(state.in_flight for state in states.values())
+    words = (
+        f"nothing to request now: {waiting} partitions with new scenes had their runs or wait for "
+        f"another attempt; {running} are being worked on"
+    )
+    away = dict.fromkeys(note.problem for note in seen.values() if note.problem)
+    return "; ".join([words, *(f"the latest look failed: {problem}" for problem in away)])

@@ -1,0 +1,72 @@
+"""What the latest look at a source saw: a small note beside the results, one for each partition.
+
+The look is a run (``assets/scene_watch``), for it asks the network; the sensor reads these notes.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from geo_assets.errors import StorageError
+from geo_assets.storage.atomic import publish_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from geo_assets.core.new_scenes import SceneKey
+
+
+@dataclass(frozen=True)
+class SeenScenes:
+    """The scenes that would be used if a run began now."""
+
+    scenes: frozenset[SceneKey] = frozenset()
+    """Cluster and id of each; of the latest look that the source answered."""
+    problem: str = ""
+    """Why the latest look saw nothing; empty: it was answered."""
+
+
+def write_seen_scenes(path: Path, seen: SeenScenes) -> None:
+    """Publish a note."""
+    publish_json(path, {"scenes": sorted(seen.scenes), "problem": seen.problem})
+
+
+def read_seen_scenes(path: Path) -> SeenScenes:
+    """Return a note; one without scenes where nobody has looked yet.
+
+    Raises:
+        StorageError: If the file is damaged.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        scenes: Iterable[tuple[int, str]] = content["scenes"]
+        keys = frozenset((int(cluster), str(name)) for cluster, name in scenes)
+        return SeenScenes(keys, str(content["problem"]))
+    except FileNotFoundError:
+        return SeenScenes()
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StorageError(
+            f"{path}: is no note of seen scenes ({error!r}); the next look writes it anew"
+        ) from error
+
+
+def used_scenes(path: Path) -> frozenset[SceneKey] | None:
+    """Return cluster and id of each scene of a published table of scenes; None without a table.
+
+    Raises:
+        StorageError: If the file is damaged.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(path, columns=["cluster", "id"], partitioning=None)
+    except FileNotFoundError:
+        return None
+    except (OSError, pa.ArrowException) as error:
+        raise StorageError(f"{path}: is no readable table of scenes: {error}") from error
+    columns = (table["cluster"].to_pylist(), table["id"].to_pylist())
+    return frozenset(zip(*columns, strict=True))
