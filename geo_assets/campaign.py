@@ -181,7 +181,9 @@ class Chips(Section):
     max_count: int = Field(
         1_000_000, ge=1, description="Most chips that a fold and split may have."
     )
-    format: Literal["tif", "npy", "png", "jpg", "zip"] = Field("tif", description="File format.")
+    format: Literal["tif", "npy", "png", "jpg", "zip", "zarr"] = Field(
+        "tif", description="A file for each chip, or one Zarr store of a fold and split."
+    )
     preview_bands: tuple[Band, Band, Band] | None = Field(
         None, description="Red, green, blue for previews, png and jpg; absent: found by name."
     )

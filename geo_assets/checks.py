@@ -143,14 +143,15 @@ def _failed_chips(layout: Layout, fold: str, split: str) -> Problems:
 
 def _chips_without_file(layout: Layout, fold: str, split: str) -> Problems:
     from geo_assets.storage.catalog import read_rows
+    from geo_assets.storage.chip_opening import Payloads
 
     path = layout.chip_catalog(fold, split)
+    payloads = Payloads(path)
     problems: Problems = []
     for row in read_rows(path) if path.is_file() else []:
         if row.href is None:
             continue
-        file = path.parent / row.href
-        found = file.stat().st_size if file.is_file() else None
+        found = payloads.size(row.href)
         if found != row.outcome.size:
             problems.append(
                 {

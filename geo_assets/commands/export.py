@@ -100,8 +100,8 @@ def export_chips(
         raise StorageError(f"{to}: lies among the results of {campaign.name}; export elsewhere")
     keys = [
         partition_key(each_fold, each_split)
-        for each_fold in _chosen("fold", fold, campaign.folds)
-        for each_split in _chosen("split", split, campaign.splits)
+        for each_fold in chosen("fold", fold, campaign.folds)
+        for each_split in chosen("split", split, campaign.splits)
     ]
     for key in keys:
         path = layout.chip_catalog(*fold_and_split(key))
@@ -113,7 +113,7 @@ def export_chips(
     with ExitStack() as locks:
         # A run would replace chips while they are copied.
         for key in keys:
-            _lock(locks, layout, key)
+            locked(locks, layout, "chips", key, "export")
         return LAYOUTS[form](campaign, layout, to, keys, start_index=start_index, console=console)
 
 
@@ -190,7 +190,12 @@ def print_exported(console: Console, exported: list[Exported]) -> None:
     )
 
 
-def _chosen(what: str, name: str | None, names: tuple[str, ...]) -> tuple[str, ...]:
+def chosen(what: str, name: str | None, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the folds or splits that an option names: all, or the one.
+
+    Raises:
+        CampaignError: If the campaign does not have it.
+    """
     if name is None:
         return names
     if name not in names:
@@ -198,13 +203,16 @@ def _chosen(what: str, name: str | None, names: tuple[str, ...]) -> tuple[str, .
     return (name,)
 
 
-def _lock(locks: ExitStack, layout: Layout, key: str) -> None:
+def locked(locks: ExitStack, layout: Layout, asset: str, key: str, run_id: str) -> None:
+    """Hold the lock of an asset's partition: a run would replace what is being copied.
+
+    Raises:
+        LockedError: If a run works on it.
+    """
     from geo_assets.storage.partition_lock import partition_lock
 
     try:
-        locks.enter_context(
-            partition_lock(layout.lock("chips", *fold_and_split(key)), run_id="export")
-        )
+        locks.enter_context(partition_lock(layout.lock(asset, *fold_and_split(key)), run_id=run_id))
     except LockedError as error:
         raise LockedError(f"{key}: {error}") from None
 
@@ -243,6 +251,11 @@ def _numbered(
     footprints = open_catalog(paths.catalog).set_index("chip_id").geometry
     chips: list[NumberedChip] = []
     for row in rows:
+        if row.href is not None and "#" in row.href:
+            raise StorageError(
+                f"{paths.catalog.name} of {fold}: its chips lie in one Zarr store, an export wants "
+                "a file for each; set chips.format to tif and materialize chip_catalog first"
+            )
         if row.href is not None:
             source = paths.file(row.href)
             file = target.file(start_index + len(chips), source.suffix)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 ChipStatus = Literal["ok", "no_imagery", "failed"]
 """``no_imagery`` is an answer (no scene, or nothing but no-data); ``failed`` is not."""
 
-ChipFormat = Literal["tif", "npy", "png", "jpg", "zip"]
+ChipFormat = Literal["tif", "npy", "png", "jpg", "zip", "zarr"]
 CHIP_FORMATS: tuple[ChipFormat, ...] = get_args(ChipFormat)
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}")

@@ -186,7 +186,8 @@ def _item(
     checksum = None if outcome.sha256 is None else multihash_sha256(outcome.sha256)
     image = row.href and {
         "href": row.href,
-        "type": MEDIA_TYPES[row.href.rpartition(".")[2]],
+        # Of ``chips.zarr#37`` the part before the mark says what it is.
+        "type": MEDIA_TYPES[row.href.partition("#")[0].rpartition(".")[2]],
         "roles": ["data"],
         "file:size": outcome.size,
         "file:checksum": checksum,

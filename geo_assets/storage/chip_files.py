@@ -1,4 +1,4 @@
-"""Chip files: every format's bytes made here are checked here, and so are those of a server.
+"""Payloads of chips: every format's bytes made here are checked here, and so are those of a server.
 
 Which chips exist and how they fared is the catalog's business (``catalog.py``).
 """
@@ -28,6 +28,7 @@ from geo_assets.storage.chip_geotiff import (
 )
 from geo_assets.storage.chip_npy import decode_npy, encode_npy
 from geo_assets.storage.chip_picture import decode_picture, encode_picture
+from geo_assets.storage.chip_zarr import decode_zarr, encode_zarr
 
 if TYPE_CHECKING:
     from typing import Any
@@ -54,6 +55,7 @@ MEDIA_TYPES = {
     "png": "image/png",
     "jpg": "image/jpeg",
     "zip": "application/zip",
+    "zarr": "application/vnd.zarr; version=3",
 }
 _IGNORED = 255
 _KEEP_VALIDITY = frozenset({"zip", "zarr"})
@@ -76,7 +78,8 @@ def encode_chip(pixels: ChipPixels, spec: ChipSpec, encoding: ChipEncoding) -> b
     """Return a chip's file; the same pixels give the same bytes, without a time or a path.
 
     Formats: ``tif`` (GeoTIFF, internal mask), ``zip`` (the same, zipped), ``npy`` (plain array,
-    no validity), ``png`` and ``jpg`` (three stretched bands, without the label band).
+    no validity), ``png`` and ``jpg`` (three stretched bands, without the label band), ``zarr`` (the
+    chip's chunks of a Zarr store).
 
     Raises:
         StorageError: The pixels do not fit the grid, the bands or the dtype they are meant for.
@@ -93,6 +96,8 @@ def encode_chip(pixels: ChipPixels, spec: ChipSpec, encoding: ChipEncoding) -> b
         return encode_zip(pixels, spec, encoding)
     if encoding.format == "npy":
         return encode_npy(pixels)
+    if encoding.format == "zarr":
+        return encode_zarr(pixels)
     return encode_picture(pixels, encoding)
 
 
@@ -112,6 +117,8 @@ def decode_chip(payload: bytes, expected: ChipExpectation) -> ChipPixels:
         return decode_zip(payload, expected)
     if expected.format == "npy":
         return decode_npy(payload, expected)
+    if expected.format == "zarr":
+        return decode_zarr(payload, expected)
     return decode_picture(payload, expected)
 
 

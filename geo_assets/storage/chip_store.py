@@ -31,6 +31,8 @@ from geo_assets.storage.chip_reports import (
     report,
 )
 from geo_assets.storage.chip_stamps import RecordedStamp, read_stamps, write_stamps
+from geo_assets.storage.chip_zarr_metadata import ChipArrays
+from geo_assets.storage.chip_zarr_store import ChipZarrStore
 from geo_assets.storage.disk_errors import writing
 from geo_assets.storage.journal import Journal, JournalRecord, pending_journals, read_journal
 from geo_assets.storage.partition_lock import partition_lock
@@ -84,7 +86,7 @@ class ChipStore:
             StorageError: A chip or the catalog cannot be written, on a full disk for instance.
         """
         with partition_lock(self.paths.lock, run_id=run_id):
-            shelf = self.shelf()
+            shelf = self._shelf(wanted)
             self._sweep(shelf)
             memory = remember(self.paths, shelf, wanted)
             known = {chip_id: chip.known(chip_id) for chip_id, chip in memory.items()}
@@ -98,7 +100,13 @@ class ChipStore:
                     ChipFlight(
                         ask,
                         partial(self._ask, read=read, clock=clock, memory=dict(memory)),
-                        partial(self._put, shelf=shelf, journal=journal, memory=memory),
+                        partial(
+                            self._put,
+                            shelf=shelf,
+                            journal=journal,
+                            memory=memory,
+                            kept={c.href: c for c in memory.values() if c.stamp is not None},
+                        ),
                         shelf.batch,
                         workers,
                         progress,
@@ -122,7 +130,7 @@ class ChipStore:
                 return VerifyReport(checked=0, corrupt=())
             rows = read_rows(self.paths.catalog)
             unpublished = self._unpublished_checksums()
-            shelf = self.shelf()
+            shelf = self._shelf([row.spec for row in rows])
             recorded = read_stamps(self.paths.stamps)
             stamps = shelf.stamps(row.href for row in rows if row.href is not None)
             corrupt: list[ChipFailure] = []
@@ -153,14 +161,19 @@ class ChipStore:
             StorageError: The chip has no payload, or it is gone.
             ReadError: (``invalid_payload``) It is damaged.
         """
-        payload = None if row.href is None else self.shelf().read(row.href)
+        payload = None if row.href is None else self._shelf([row.spec]).read(row.href)
         if payload is None:
             raise StorageError(f"chip {row.spec.chip_id}: its payload is missing")
         return decode_chip(payload, self.encoding.expect(row.spec.geobox))
 
-    def shelf(self) -> Shelf:
-        """Return where the payloads lie."""
-        return ChipFolder(self.paths, self.encoding.format)
+    def _shelf(self, specs: Sequence[ChipSpec]) -> Shelf:
+        """Return where the payloads of these chips lie."""
+        if self.encoding.format != "zarr":
+            return ChipFolder(self.paths, self.encoding.format)
+        bands, dtype = self.encoding.bands, self.encoding.dtype
+        shapes = [spec.geobox.shape for spec in specs[:1]]
+        arrays = [ChipArrays(bands, dtype, int(rows), int(columns)) for rows, columns in shapes]
+        return ChipZarrStore(self.paths, arrays[0] if arrays else None)
 
     def _sweep(self, shelf: Shelf) -> None:
         shelf.sweep()
@@ -198,22 +211,34 @@ class ChipStore:
         shelf: Shelf,
         journal: Journal,
         memory: dict[str, Remembered],
+        kept: dict[str | None, Remembered],
     ) -> None:
-        """Make a batch of chips last: payloads first, then their lines in the journal."""
-        by_href = {chip.href: chip for chip in memory.values() if chip.stamp is not None}
+        """Make a batch of chips last: payloads first, then their lines in the journal.
+
+        Args:
+            batch: Chips as they were answered.
+            shelf: Takes their payloads.
+            journal: Takes their outcomes.
+            memory: Takes both, by chip id.
+            kept: Chips whose payload is known to be sound, by href; takes those of the batch.
+        """
         payloads = {chip.spec.chip_id: chip.payload for chip in batch if chip.payload is not None}
-        hrefs, stamps = shelf.put(payloads, by_href.__contains__) if payloads else ({}, {})
-        for href in stamps.keys() & by_href.keys():
-            by_href[href].stamp = stamps[href]
+        hrefs, stamps = shelf.put(payloads, kept.__contains__) if payloads else ({}, {})
+        for href in stamps.keys() & kept.keys():
+            kept[href].stamp = stamps[href]
         records = [
-            JournalRecord(spec.chip_id, spec.recipe, chip.outcome, hrefs.get(spec.chip_id))
-            for chip in batch
-            for spec in [chip.spec]
+            JournalRecord(
+                each.spec.chip_id, each.spec.recipe, each.outcome, hrefs.get(each.spec.chip_id)
+            )
+            for each in batch
         ]
         journal.append(*records)
         for record in records:
             stamp = None if record.href is None else stamps[record.href]
-            memory[record.chip_id] = Remembered(record.recipe, record.outcome, record.href, stamp)
+            chip = Remembered(record.recipe, record.outcome, record.href, stamp)
+            memory[record.chip_id] = chip
+            if stamp is not None:
+                kept[record.href] = chip
 
     def _get(
         self,
