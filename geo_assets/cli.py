@@ -197,6 +197,40 @@ def export(  # noqa: PLR0917  # one parameter for each option
     print_exported(console, exported)
 
 
+@main.command("export-cube")
+@CAMPAIGN
+@click.option(
+    "--to", type=click.Path(path_type=Path), required=True, help="The store, or a folder for it."
+)
+@click.option("--fold", required=True, help="Fold of the cube.")
+@click.option("--split", required=True, help="Split of the cube.")
+@click.option("--cube", default="cluster-0", show_default=True, help="cluster-0, cluster-0-33UUU.")
+@click.option("--force", is_flag=True, help="Replace a store that lies there.")
+@_readable_errors
+def export_cube(  # noqa: PLR0917  # one parameter for each option
+    campaign: str | None, to: Path, fold: str, split: str, cube: str, force: bool
+) -> None:
+    """Copy one cube to a plain Zarr store, whichever store it lies in."""
+    from geo_assets.commands.export_cube import export_cube as export
+
+    loaded, results = _loaded(campaign)
+    made = export(loaded, results, to, fold=fold, split=split, cube=cube, force=force)
+    click.echo(f"Wrote {made}")
+
+
+@main.command()
+@CAMPAIGN
+@click.option("--fold", help="This fold only.")
+@click.option("--split", help="This split only.")
+@_readable_errors
+def compact(campaign: str | None, fold: str | None, split: str | None) -> None:
+    """Lay each cube a second time, so that the series of a pixel is read at once."""
+    from geo_assets.commands.compact import compact_cubes, print_compacted
+
+    loaded, layout = _loaded(campaign)
+    print_compacted(_console(), compact_cubes(loaded, layout, fold, split))
+
+
 @main.command()
 def schema() -> None:
     """Print the JSON schema of a campaign file, for editors."""

@@ -17,9 +17,9 @@ from geo_assets.errors import StorageError
 from geo_assets.storage.atomic import publish_directory
 from geo_assets.storage.cube import consolidate, open_group
 from geo_assets.storage.cube_days import CHECKSUM_ATTRIBUTE, array_of
+from geo_assets.storage.cube_export import copy_coordinate, variable_of
 from geo_assets.storage.cube_format import (
     COORDINATES,
-    CubeVariable,
     chunk_slices,
     create_variable,
 )
@@ -64,7 +64,7 @@ def compact_cube(cube: Path) -> tuple[Path, bool]:
         copy = zarr.create_group(folder, zarr_format=3, attributes=attributes)
         for name in sorted(group.array_keys()):
             if name in COORDINATES:
-                _copy_coordinate(array_of(group, name), copy)
+                copy_coordinate(array_of(group, name), copy)
             else:
                 _copy_variable(array_of(group, name), copy)
         consolidate(folder)
@@ -90,10 +90,7 @@ def open_time_major(cube: Path) -> xr.Dataset:
 def _copy_variable(source: zarr.Array[Any], copy: zarr.Group) -> None:
     shape = (source.shape[0], source.shape[1], source.shape[2])
     inner, shard = _blocks(shape, source.dtype.itemsize)
-    variable = CubeVariable(
-        source.basename, source.dtype.name, source.fill_value, dict(source.attrs)
-    )
-    target = create_variable(copy, variable, shape, chunks=inner, shards=shard)
+    target = create_variable(copy, variable_of(source), shape, chunks=inner, shards=shard)
 
     def move(block: Index3) -> None:
         # Date by date: an array of them all at once would be assembled chunk after chunk anyway,
@@ -120,18 +117,6 @@ def _blocks(
     rows, cols = (min(edge, -(-max(size, 1) // inner) * inner) for size in shape[1:])
     rows, cols = (side // inner * inner for side in (rows, cols))
     return (dates, inner, inner), (dates, rows, cols)
-
-
-def _copy_coordinate(source: zarr.Array[Any], copy: zarr.Group) -> None:
-    copy.create_array(
-        source.basename,
-        data=np.asarray(source[...]),
-        chunks=source.chunks or "auto",
-        compressors=source.compressors,
-        fill_value=source.fill_value,
-        dimension_names=source.metadata.dimension_names,  # type: ignore[union-attr]  # Zarr v3
-        attributes=dict(source.attrs),
-    )
 
 
 def _checksum(group: zarr.Group, cube: Path) -> str:

@@ -1,0 +1,63 @@
+"""``geo-assets export-cube``: one cube as a plain Zarr store elsewhere."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from geo_assets.commands.export import chosen
+from geo_assets.errors import StorageError
+from geo_assets.partitions import partition_key
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from geo_assets.campaign import Campaign
+    from geo_assets.storage.layout import Layout
+
+
+def export_cube(
+    campaign: Campaign,
+    layout: Layout,
+    to: Path,
+    *,
+    fold: str,
+    split: str,
+    cube: str,
+    force: bool,
+) -> Path:
+    """Copy one cube to a plain Zarr store that says whence it comes.
+
+    Args:
+        campaign: The campaign.
+        layout: Where its results lie.
+        to: The store to make, or a folder that exists: then ``CAMPAIGN-FOLD-SPLIT-CUBE.zarr`` in
+            it.
+        fold: Fold of the cube.
+        split: Split of the cube.
+        cube: ``cluster-0``, or ``cluster-0-33UUU`` of a tile.
+        force: Whether a store at that place may be replaced.
+
+    Returns:
+        Where the copy lies.
+
+    Raises:
+        CampaignError: If the campaign has no such fold or split.
+        StorageError: If there is no such cube, or something is in the way.
+    """
+    from geo_assets.storage.cube import cluster_of, published_cubes
+    from geo_assets.storage.cube_export import export_store
+
+    chosen("fold", fold, campaign.folds)
+    chosen("split", split, campaign.splits)
+    cubes = published_cubes(layout, fold, split)
+    if cube not in cubes:
+        there = ", ".join(cubes) or "none; materialize ndvi_cube first"
+        raise StorageError(f"{partition_key(fold, split)}: has no cube {cube!r}; there are {there}")
+    to = to.expanduser().resolve()
+    if to.is_dir() and not (to / "zarr.json").is_file():
+        to /= f"{campaign.name}-{fold}-{split}-{cube}.zarr"
+    if to.is_relative_to(layout.folder.resolve()):
+        raise StorageError(f"{to}: lies among the results of {campaign.name}; export elsewhere")
+    names = {"campaign": campaign.name, "fold": fold, "split": split, "cube": cube}
+    export_store(cubes[cube], to, names | {"cluster": cluster_of(cube)}, force=force)
+    return to
