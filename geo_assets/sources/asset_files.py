@@ -23,6 +23,7 @@ import stamina
 from rasterio.errors import CRSError, RasterioError
 
 from geo_assets.errors import RETRYABLE, ErrorKind, ReadError
+from geo_assets.sources.open_files import opened
 from geo_assets.sources.scene_cache import MAGIC
 
 if TYPE_CHECKING:
@@ -139,7 +140,8 @@ class AssetFiles:
 
     def _read_local(self, path: Path, work: Callable[[DatasetReader], Result], name: str) -> Result:
         try:
-            return _open(str(path), work, {})
+            with opened(path, lambda: _open(str(path), {})) as dataset:
+                return work(dataset)
         except ReadError as error:
             raise ReadError(f"{name}: {error}", kind=error.kind) from error
         except _FAILURES as error:
@@ -162,7 +164,8 @@ class AssetFiles:
             # GDAL remembers for the whole process that a URL has failed.
             options["CPL_VSIL_CURL_NON_CACHED"] = "/vsicurl/"
         try:
-            return _open(signed, work, options)
+            with rasterio.Env(**options), _open(signed, options) as dataset:
+                return work(dataset)
         except ReadError as error:
             raise ReadError(f"{name}: {error}", kind=error.kind) from error
         except _FAILURES as error:
@@ -244,14 +247,9 @@ def is_remote(href: str) -> bool:
     return urlsplit(href).scheme in {"http", "https"}
 
 
-def _open(
-    target: str, work: Callable[[DatasetReader], Result], options: dict[str, str | int | float]
-) -> Result:
-    with (
-        rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR", **options),
-        rasterio.open(target, driver=_driver(target), sharing=False) as dataset,
-    ):
-        return work(dataset)
+def _open(target: str, options: dict[str, str | int | float]) -> DatasetReader:
+    with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR", **options):
+        return rasterio.open(target, driver=_driver(target), sharing=False)
 
 
 def _driver(target: str) -> str:
