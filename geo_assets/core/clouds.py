@@ -48,18 +48,21 @@ def clear_mask(
     if dilate_pixels < 0:
         msg = f"dilate_pixels: {dilate_pixels} pixels; allowed: 0 or more"
         raise GeoAssetsError(msg)
-    unclear = np.isin(scl, list(excluded))
+    clear: NDArray[np.bool_] = ~np.isin(np.arange(256), list(excluded))
+    # A look-up is a pass; classes of a wider dtype are compared one by one.
+    clear = clear[scl] if scl.dtype == np.uint8 else np.isin(scl, list(excluded), invert=True)
     if dilate_pixels == 0:
-        return ~unclear
+        return clear
+    unclear = ~clear
     grown = unclear & (scl != SCL_NO_DATA)
     if not grown.any():
-        return ~unclear
+        return clear
     from scipy.ndimage import distance_transform_edt
 
     # The distance transform costs the same for every radius; a disk as structuring element would
     # cost its area, 785 000 pixels at the largest radius a campaign may ask for.
     near = distance_transform_edt(~grown) <= dilate_pixels
-    clear: NDArray[np.bool_] = ~(unclear | near)
+    clear &= ~near
     return clear
 
 

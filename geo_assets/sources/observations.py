@@ -6,6 +6,8 @@ day are fused. A read that fails costs its window, never the whole date, and is 
 
 from __future__ import annotations
 
+import functools
+import json
 import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -167,7 +169,12 @@ def footprint_of(item: Item) -> BaseGeometry:
     length² · tan(latitude) / 8R: 400 m along a Sentinel-2 tile at 60°. A window there has to find
     the scenes that the whole area finds.
     """
-    footprint = shape(item["geometry"])
+    return _with_slack(json.dumps(item["geometry"]))
+
+
+@functools.lru_cache(maxsize=4096)  # asked for every block of an area
+def _with_slack(geometry: str) -> BaseGeometry:
+    footprint = shape(json.loads(geometry))
     west, south, east, north = footprint.bounds
     latitude = math.radians(min(max(abs(south), abs(north)), 85.0))
     diagonal = math.hypot((east - west) * math.cos(latitude), north - south)

@@ -17,9 +17,11 @@ import math
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from affine import AffineError
+from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from odc.geo.overlap import compute_reproject_roi
 from odc.geo.roi import roi_is_empty
@@ -28,18 +30,20 @@ from rasterio.io import MemoryFile
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
-from geo_assets.core.grids import Lattice, crs_of, pixel_window
+from geo_assets.core.grids import Lattice, crs_of, lattice_position, pixel_window
 from geo_assets.errors import ReadError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from numpy.typing import NDArray
     from odc.geo.crs import CRS
     from rasterio import DatasetReader
 
 EXACT = 1e-9
 """Pixels by which GDAL's transformer may be wrong: none, but 0 is refused."""
+_GRIDS: WeakKeyDictionary[DatasetReader, GeoBox] = WeakKeyDictionary()
+"""Grids of open files, of which many windows are read."""
+_Axis = tuple[slice, NDArray[np.intp]]
 _PADDING = 8
 """Source pixels read around a warped window: more than half of the widest kernel (lanczos, 3)."""
 
@@ -110,7 +114,9 @@ def read_native(
         raise ReadError(
             f"band {max(indexes)} is wanted and the file has {dataset.count}", kind="permanent"
         )
-    whole = native_grid(dataset)
+    whole = _GRIDS.get(dataset)
+    if whole is None:
+        whole = _GRIDS[dataset] = native_grid(dataset)
     with _georeference():
         rows, cols = _source_window(whole, geobox)
     window = Window(cols.start, rows.start, cols.stop - cols.start, rows.stop - rows.start)
@@ -137,6 +143,8 @@ def on_grid(
     they are 0. Otherwise invalid pixels take no part in resampling.
     """
     valid: NDArray[np.bool_] = np.logical_and.reduce(window.valid, axis=0)
+    if window.geobox.shape == geobox.shape and _same_place(window.geobox, geobox):
+        return window.data, valid
     data_out = np.zeros((len(window.data), *geobox.shape), window.data.dtype)
     valid_out = np.zeros(geobox.shape, bool)
     if 0 in window.geobox.shape:
@@ -146,10 +154,19 @@ def on_grid(
         data_out[:, rows, cols] = window.data
         valid_out[rows, cols] = valid
         return data_out, valid_out
+    parts = _parts_of_pixels(window.geobox, geobox) if resampling == "nearest" else None
+    if parts is not None:
+        # Each pixel lies within one of the file: what GDAL would find, without its transformer.
+        (rows, rows_there), (cols, cols_there) = parts
+        inside = np.ix_(rows_there, cols_there)
+        data_out[:, rows, cols] = window.data[:, rows_there][:, :, cols_there]
+        valid_out[rows, cols] = valid[inside]
+        return data_out, valid_out
     warped = _warp(window, valid, geobox, resampling)
     return warped[:-1], warped[-1] > 0
 
 
+@functools.lru_cache(maxsize=256)  # the same for all files of a block
 def _source_window(whole: GeoBox, geobox: GeoBox) -> tuple[slice, slice]:
     """Rows and columns of a file that a grid needs, within the file."""
     if _same_lattice(whole, geobox):
@@ -167,11 +184,64 @@ def _source_window(whole: GeoBox, geobox: GeoBox) -> tuple[slice, slice]:
     )
 
 
+@functools.lru_cache(maxsize=256)
+def _parts_of_pixels(coarse: GeoBox, fine: GeoBox) -> tuple[_Axis, _Axis] | None:
+    """Where the pixels of a fine grid lie in those of a coarse one, by rows and by columns.
+
+    None if they do not lie whole within them: another CRS, or edges that do not meet.
+    """
+    if not (coarse.axis_aligned and fine.axis_aligned and crs_of(coarse) == crs_of(fine)):
+        return None
+    there, here = Lattice.of(coarse), Lattice.of(fine)
+    first, first_there = here.position(fine), there.position(coarse)
+    rows = _axis_parts(
+        (there.pixel_y / here.pixel_y, there.phase_y, here.phase_y),
+        (first_there[0], coarse.shape.y),
+        (first[0], fine.shape.y),
+    )
+    cols = _axis_parts(
+        (there.pixel_x / here.pixel_x, there.phase_x, here.phase_x),
+        (first_there[1], coarse.shape.x),
+        (first[1], fine.shape.x),
+    )
+    return None if rows is None or cols is None else (rows, cols)
+
+
+def _axis_parts(
+    scales: tuple[float, float, float], there: tuple[int, int], here: tuple[int, int]
+) -> _Axis | None:
+    """Return which pixels of the fine axis lie in the coarse one, and in which pixel each does.
+
+    Args:
+        scales: Fine pixels to a coarse one, and the phases of the coarse and the fine lattice.
+        there: First pixel of the coarse axis on its lattice, and their number.
+        here: The same of the fine axis.
+    """
+    times, phase_there, phase_here = scales
+    whole = round(times)
+    shift = phase_there * whole - phase_here
+    if whole < 1 or times != whole or shift != round(shift):
+        return None
+    places = (np.arange(here[0], here[0] + here[1]) - round(shift)) // whole - there[0]
+    inside = np.flatnonzero((places >= 0) & (places < there[1]))
+    if not len(inside):
+        return slice(0, 0), inside
+    return slice(int(inside[0]), int(inside[-1]) + 1), places[inside]
+
+
 def _clip(wanted: slice, size: int) -> slice:
     start = min(max(wanted.start, 0), size)
     return slice(start, max(min(wanted.stop, size), start))
 
 
+def _same_place(one: GeoBox, other: GeoBox) -> bool:
+    """Whether two grids of one shape have the same pixels."""
+    if not _same_lattice(one, other):
+        return False
+    return lattice_position(one) == lattice_position(other)
+
+
+@functools.lru_cache(maxsize=256)
 def _same_lattice(one: GeoBox, other: GeoBox) -> bool:
     if not (one.axis_aligned and other.axis_aligned):
         return False
@@ -186,16 +256,24 @@ def _valid(
     window: Window,
 ) -> NDArray[np.bool_]:
     """Where a band holds a datum: not no-data by value, nor masked by the file."""
-    valid = np.ones(pixels.shape, bool)
     flags = dataset.mask_flag_enums[index - 1]
-    if MaskFlags.per_dataset in flags:
-        valid = dataset.read_masks(index, window=window) > 0
     value = dataset.nodatavals[index - 1] if nodata is None else nodata
+    if value is None or math.isnan(value) or not _can_hold(pixels.dtype, value):
+        valid = np.ones(pixels.shape, bool)
+    else:
+        valid = pixels != pixels.dtype.type(value)
+    if MaskFlags.per_dataset in flags:
+        valid &= dataset.read_masks(index, window=window) > 0
     if pixels.dtype.kind == "f":
         valid &= ~np.isnan(pixels)
-    if value is not None and not math.isnan(value):
-        valid &= pixels != value
     return valid
+
+
+def _can_hold(dtype: np.dtype[Any], value: float) -> bool:
+    """Whether a number is one of a dtype's; a float would turn integers into floats to compare."""
+    if dtype.kind not in "ui":
+        return True
+    return float(value).is_integer() and np.iinfo(dtype).min <= value <= np.iinfo(dtype).max
 
 
 def _warp(

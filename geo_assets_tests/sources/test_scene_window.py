@@ -13,7 +13,13 @@ from rasterio.warp import transform
 from rasterio.windows import Window
 
 from geo_assets.errors import ReadError
-from geo_assets.sources.scene_window import on_grid, read_native
+from geo_assets.sources.scene_window import (
+    NativeWindow,
+    _parts_of_pixels,
+    _warp,
+    on_grid,
+    read_native,
+)
 from geo_assets_tests.sources.scene_testing import GRID, noise, write_raster
 
 if TYPE_CHECKING:
@@ -196,3 +202,38 @@ def test_a_band_beyond_the_file_is_refused(raster: Path) -> None:
         pytest.raises(ReadError, match="band 3 is wanted and the file has 1"),
     ):
         read_native(file, [3], [None], GRID)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    times=st.integers(2, 6),
+    row=st.integers(-40, 140),
+    col=st.integers(-40, 140),
+    shift=st.tuples(st.integers(0, 5), st.integers(0, 5)),
+    shape=st.tuples(st.integers(1, 90), st.integers(1, 90)),
+)
+def test_pixels_that_lie_whole_within_those_of_the_file_are_what_gdal_finds(
+    times: int, row: int, col: int, shift: tuple[int, int], shape: tuple[int, int]
+) -> None:
+    rng = np.random.default_rng(1)
+    fine = GeoBox((200, 200), Affine(10, 0, 500_000, 0, -10, 5_400_000), "EPSG:32633")
+    coarse = GeoBox(
+        (30, 25),
+        fine.affine @ Affine.translation(*shift) @ Affine.scale(times),
+        fine.crs,
+    )
+    wanted = fine[0:1, 0:1].translate_pix(col, row).expand(shape)
+    data = rng.integers(1, 200, (1, 30, 25)).astype(np.uint8)
+    valid = rng.random((1, 30, 25)) < 0.8
+    window = NativeWindow(data, valid, coarse, coarse)
+    pixels, known = on_grid(window, wanted, "nearest")
+    warped = _warp(window, valid[0], wanted, "nearest")
+    np.testing.assert_array_equal(known, warped[1] > 0)
+    np.testing.assert_array_equal(pixels[0, known], warped[0, known])
+
+
+def test_pixels_that_lie_across_those_of_the_file_are_warped() -> None:
+    coarse = GeoBox((9, 9), Affine(20, 0, 500_000, 0, -20, 5_400_000), "EPSG:32633")
+    for pixel, east, crs in ((10, 5, 32633), (15, 0, 32633), (40, 0, 32633), (10, 0, 32632)):
+        fine = GeoBox((4, 4), Affine(pixel, 0, 500_000 + east, 0, -pixel, 5_400_000), crs)
+        assert _parts_of_pixels(coarse, fine) is None
