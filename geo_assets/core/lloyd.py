@@ -12,6 +12,7 @@ import numpy as np
 
 from geo_assets.core.kernels.assignment import STRIP, label_pixels
 from geo_assets.core.kernels.starting_centers import plus_plus
+from geo_assets.core.sampling import one_of_each_run
 from geo_assets.core.workers import Threads
 
 if TYPE_CHECKING:
@@ -20,8 +21,11 @@ if TYPE_CHECKING:
 SCREENED = 10_000
 """Pixels on which starts are compared; the best of them go on with all."""
 
-FINALISTS = 3
-"""Starts that go on."""
+FINALISTS = 4
+"""Starts that go on, no two of which ended in the same place."""
+
+_SAME_PLACE = 0.01
+"""Centres are the same if squared differences sum to less, as a share of the mean variance."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,31 +69,44 @@ def best_centers(
         threads: None: as many as processors may be used.
     """
     known = ~np.isnan(scaled)
-    counts = known.sum(axis=1)
-    values = np.where(known, scaled, np.float32(0)).astype(np.float64)
-    means = values.sum(axis=1) / np.maximum(counts, 1)
-    squares = np.square(values - means[:, np.newaxis], where=known, out=np.zeros_like(values))
-    limit = tol * float((squares.sum(axis=1) / np.maximum(counts, 1)).mean())
-    n = scaled.shape[1]
+    counts = np.maximum(known.sum(axis=1), 1)
+    means = np.sum(scaled, axis=1, where=known, dtype=np.float64) / counts
+    difference = scaled - means.astype(np.float32)[:, np.newaxis]
+    difference *= difference
+    variance = float((np.sum(difference, axis=1, where=known, dtype=np.float64) / counts).mean())
     few = scaled
-    if n >= 2 * SCREENED:
-        few = np.ascontiguousarray(scaled[:, np.arange(SCREENED) * n // SCREENED])
+    if scaled.shape[1] >= 2 * SCREENED:
+        # Drawn at random: every fifth pixel of a sample in raster order may be columns of an image.
+        rng = np.random.default_rng(seed)
+        few = np.ascontiguousarray(scaled[:, one_of_each_run(scaled.shape[1], SCREENED, rng)])
 
     def start(number: int) -> Centers:
         rng = np.random.default_rng([seed, number])
         first = np.empty((n_clusters, len(few)), np.float32)
         plus_plus(few, means.astype(np.float32), rng.random((n_clusters, trials)), first)
-        return _lloyd(few, first.astype(np.float64), max_iter, limit)
+        return _lloyd(few, first.astype(np.float64), max_iter, tol * variance)
 
     def finish(begun: Centers) -> Centers:
-        return _lloyd(scaled, begun.values, max_iter, limit)
+        return _lloyd(scaled, begun.values, max_iter, tol * variance)
 
     trials = 2 + int(np.log(n_clusters))
     pool = Threads(threads)
     ends = sorted(pool.map(start, range(n_init)), key=lambda end: end.inertia)
     if few is not scaled:
-        ends = list(pool.map(finish, ends[:FINALISTS]))
+        ends = list(pool.map(finish, _distinct(ends, _SAME_PLACE * variance)[:FINALISTS]))
     return min(ends, key=lambda end: end.inertia)
+
+
+def _distinct(ends: list[Centers], limit: float) -> list[Centers]:
+    """Return the first of those that ended in the same place, whatever the order of centres."""
+    chosen: list[Centers] = []
+    places: list[NDArray[np.float64]] = []
+    for end in ends:
+        place = end.values[np.argsort(end.values.mean(axis=1))]
+        if all(float(np.square(place - other).sum()) > limit for other in places):
+            chosen.append(end)
+            places.append(place)
+    return chosen
 
 
 def _lloyd(

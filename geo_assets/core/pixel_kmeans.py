@@ -44,7 +44,7 @@ def fit_pixels(
     seed: int,
     missing: Missing = "fill",
     sample_size: int = 50_000,
-    n_init: int = 10,
+    n_init: int = 20,
     max_iter: int = 300,
     tol: float = 1e-4,
     threads: int | None = None,

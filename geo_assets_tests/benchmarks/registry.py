@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 MODULES = (
     "kmeans_spatial",
     "kmeans_temporal",
+    "land_cover",
     "median_composite",
     "cube_write",
     "chips_cut",
