@@ -53,6 +53,7 @@ class DaskProcesses:
                 self.workers[number] = self._process(
                     *("worker", self.address, "--host", "127.0.0.1", "--nthreads", "1"),
                     *("--memory-limit", self._memory_limit, "--no-nanny", "--no-dashboard"),
+                    *("--name", f"worker-{number}"),
                     *("--local-directory", str(self.folder / f"worker-{number}")),
                     log=f"worker-{number}.log",
                 )
@@ -60,6 +61,12 @@ class DaskProcesses:
             return
         with self.client() as client:
             client.wait_for_workers(len(self.workers), timeout=DEADLINE_S)
+
+    def addresses(self, client):
+        """Addresses of the workers, in their order."""
+        known = client.scheduler_info()["workers"]
+        named = {worker["name"]: address for address, worker in known.items()}
+        return [named[f"worker-{number}"] for number in range(len(self.workers))]
 
     def kill(self, number):
         """``kill -9`` of one worker."""
