@@ -353,8 +353,8 @@ def test_temporal_labels_of_doeberitz_have_five_classes_inside_the_area(doeberit
     not hasattr(cubes, "published_cubes"), reason="cubes are not yet laid out by tile"
 )
 def test_cubes_and_labels_of_doeberitz_are_laid_out_by_mgrs_tile(doeberitz):
-    cubes = {path.stem for path in (doeberitz.layout.folder / "ndvi_cube/all/all").iterdir()}
-    assert cubes == {"cluster-0-33UUU", "cluster-0-32UQD"}
+    stores = {path.stem for path in (doeberitz.layout.folder / "ndvi_cube/all/all").iterdir()}
+    assert stores == {"cluster-0-33UUU", "cluster-0-32UQD"}
     spatial = {name.partition("/")[0] for name in label_rasters(doeberitz, "ndvi_spatial_labels")}
     temporal = set(label_rasters(doeberitz, "ndvi_temporal_labels"))
-    assert spatial == temporal == cubes
+    assert spatial == temporal == stores
