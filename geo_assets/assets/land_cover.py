@@ -89,7 +89,7 @@ def land_cover_labels(partition: Partition) -> Facts:
             layout.land_cover_labels(partition.fold, partition.split, document["cluster"]),
             made.raster,
             areas[made.name].geobox,
-            classes=_classes(made),
+            classes=_classes(made, areas[made.name].names),
             model=document
             | _wanted(rules, areas[made.name])
             | {"inputs": {"composite_image": _digest(images[made.name].path)}},
@@ -97,7 +97,7 @@ def land_cover_labels(partition: Partition) -> Facts:
         )
         rows.append(_row(made.name, "", made, document))
         if not previews:
-            previews = _previews(campaign, images[made.name], made)
+            previews = _previews(partition, images[made.name], made)
     remove_all_but(folder, published)
     refuse_if_nothing_was_made(
         partition, "land_cover_labels", reasons, sum(not row["note"] for row in rows)
@@ -169,20 +169,26 @@ def _row(
     }
 
 
-def _classes(made: Labelled) -> Any:
+def _classes(made: Labelled, features: tuple[str, ...]) -> Any:
+    """Name clusters by number, and by their NDVI where that is a feature."""
     from geo_assets.previews.palette import class_table
 
-    return class_table([f"cluster {k}" for k in range(1, len(made.model.centers) + 1)])
+    names = [f"cluster {k}" for k in range(1, len(made.model.centers) + 1)]
+    for column, feature in enumerate(features):
+        if feature.casefold() == "ndvi":
+            ndvi = made.model.centers[:, column]
+            names = [f"{name}, NDVI {value:.2f}" for name, value in zip(names, ndvi, strict=True)]
+    return class_table(names)
 
 
-def _previews(campaign: Campaign, image: CompositeBands, made: Labelled) -> dict[str, Any]:
+def _previews(partition: Partition, image: CompositeBands, made: Labelled) -> dict[str, Any]:
     """Show red, green and blue beside the labels, and the centres over bands and indices."""
     from geo_assets.previews.spectra import centre_spectra
 
-    shown = rgb_indices(campaign)
+    shown = rgb_indices(partition.campaign)
     step = shown_step(image.geobox)
     pixels, valid = image.thinned(shown, step)
-    classes = _classes(made)
+    classes, subtitle = _classes(made, image.names), f"{partition}, {made.name}"
     centers = made.model.centers[:, : len(image.names)]
     pictures = label_pictures(
         pixels,
@@ -190,10 +196,10 @@ def _previews(campaign: Campaign, image: CompositeBands, made: Labelled) -> dict
         classes,
         centers[:, shown],
         valid=valid,
-        subtitle=made.name,
+        subtitle=subtitle,
     )
     pictures["spectra"] = picture(
-        centre_spectra(centers, image.bands, image.indices, classes, subtitle=made.name),
+        centre_spectra(centers, image.bands, image.indices, classes, subtitle=subtitle),
         "Centre of each cluster over bands and indices",
     )
-    return pictures | ({} if made.made.report is None else k_facts(made.made.report, made.name))
+    return pictures | ({} if made.made.report is None else k_facts(made.made.report, subtitle))

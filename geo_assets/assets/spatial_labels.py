@@ -109,7 +109,7 @@ def ndvi_spatial_labels(partition: Partition) -> Facts:
             rows.append(_row(name, day, "", made.model, raster))
             if rows[-1]["labelled_share"] > best_share:
                 best_share = rows[-1]["labelled_share"]
-                previews = _previews(cube, number, raster, made, f"{day}, {name}")
+                previews = _previews(cube, number, raster, made, f"{partition}, {name}, {day}")
         remove_all_but(folder / name, published)
         if published:
             kept.append(folder / name)

@@ -99,7 +99,7 @@ def ndvi_temporal_labels(partition: Partition) -> Facts:
         )
         rows.append(_row(made.name, "", made, document))
         if not previews:
-            previews = _previews(series[made.name], made)
+            previews = _previews(partition, series[made.name], made)
     for name, reason in reasons.items():
         partition.log.warning(f"{partition} {name}: no labels: {reason}")
         rows.append(_row(name, reason))
@@ -179,7 +179,7 @@ def _classes(made: Labelled, series: NdviSeries) -> Any:
     return ndvi_classes(made.model.centers[:, : len(series.names)].mean(axis=1))
 
 
-def _previews(series: NdviSeries, made: Labelled) -> dict[str, Any]:
+def _previews(partition: Partition, series: NdviSeries, made: Labelled) -> dict[str, Any]:
     """Show the clearest day beside the labels, and the series of the centres."""
     from geo_assets.previews.series import ndvi_series
 
@@ -187,7 +187,8 @@ def _previews(series: NdviSeries, made: Labelled) -> dict[str, Any]:
     day, thinned = cube.clearest(), shown_step(series.geobox)
     centers = made.model.centers[:, : len(steps)]
     classes = _classes(made, series)
-    subtitle = f"{cube.days[day]}, {made.name}"
+    area = f"{partition}, {made.name}"
+    subtitle = f"{area}, {cube.days[day]}"
     pictures = label_pictures(
         cube.thinned(day, thinned),
         made.raster[::thinned, ::thinned],
@@ -196,6 +197,6 @@ def _previews(series: NdviSeries, made: Labelled) -> dict[str, Any]:
         subtitle=subtitle,
     )
     pictures["series"] = picture(
-        ndvi_series(centers, steps, classes, subtitle=made.name), "NDVI of each cluster in time"
+        ndvi_series(centers, steps, classes, subtitle=area), "NDVI of each cluster in time"
     )
-    return pictures | ({} if made.made.report is None else k_facts(made.made.report, made.name))
+    return pictures | ({} if made.made.report is None else k_facts(made.made.report, area))

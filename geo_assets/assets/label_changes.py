@@ -1,0 +1,240 @@
+"""Label changes: what becomes of each cluster from date to date, and where labels drop for good."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from geo_assets.assets.label_publication import (
+    SHOWN_ROWS,
+    file_tags,
+    ndvi_classes,
+    picture,
+    refuse_if_nothing_was_made,
+    shown_step,
+)
+from geo_assets.assets.step import Facts, Partition, asset_step, table_of
+from geo_assets.errors import StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+    from odc.geo.geobox import GeoBox
+
+    from geo_assets.core.label_changes import ChangeCounts
+
+METADATA = {
+    "values": "uint16, internal mask; changes, drop_date, from_label, to_label: see the bands"
+}
+
+
+@asset_step(
+    group="labels",
+    kinds={"cog", "numpy"},
+    upstream=("ndvi_spatial_labels", "ndvi_temporal_labels"),
+    metadata=METADATA,
+)
+def ndvi_label_changes(partition: Partition) -> Facts:
+    """What becomes of each cluster through time: a change map and tables for each cube.
+
+    The spatial labels of all dates are of one model, so that they can be followed: transitions
+    between dates, areas of clusters, agreement with the temporal labels, and for each pixel how
+    often its label changes and when it drops for good.
+    """
+    from geo_assets.core.label_changes import BANDS
+    from geo_assets.sources.label_days import follow_area
+    from geo_assets.storage.atomic import publish_json
+    from geo_assets.storage.cog import read_geobox, write_cog
+    from geo_assets.storage.layout import model_of
+    from geo_assets.storage.leftovers import remove_all_but
+
+    layout = partition.layout
+    folder = layout.ndvi_label_changes_folder(partition.fold, partition.split)
+    spatial = layout.ndvi_spatial_labels_folder(partition.fold, partition.split)
+    published: list[Path] = []
+    rows: list[dict[str, Any]] = []
+    reasons: dict[str, str] = {}
+    previews: dict[str, Any] = {}
+    for name in sorted(path.name for path in spatial.glob("cluster-*") if path.is_dir()):
+        dates, days, centers = _labels_of(partition, name)
+        if len(days) < 2:
+            reasons[name] = f"labels of {len(days)} date; two are needed to follow them"
+            partition.log.warning(f"{partition} {name}: no changes: {reasons[name]}")
+            continue
+        geobox = read_geobox(dates.paths[0], asset="ndvi_spatial_labels")
+        counts, bands, valid = follow_area(dates, geobox, partition.workers)
+        path = layout.ndvi_label_changes(partition.fold, partition.split, name)
+        tables = _tables(counts, days, centers, _square_metres(geobox))
+        publish_json(model_of(path), {"kind": "ndvi_label_changes", "area": name, **tables})
+        write_cog(
+            path,
+            bands,
+            geobox,
+            valid=valid,
+            band_names=list(BANDS),
+            band_descriptions=list(BANDS.values()),
+            overviews="mode",
+            tags=file_tags(partition),
+        )
+        published += [path, model_of(path)]
+        rows += [
+            {
+                "area": name,
+                "day": date["day"],
+                "valid_share": round(date["valid_share"], 4),
+                "shares": " ".join(f"{share:.3f}" for share in date["shares"]),
+                "adjusted_rand": _text(date["adjusted_rand"]),
+                "normalized_mutual_information": _text(date["normalized_mutual_information"]),
+            }
+            for date in tables["dates"]
+        ]
+        if not previews:
+            step = shown_step(geobox)
+            shown = bands[1, ::step, ::step], valid[::step, ::step]
+            previews = _previews(counts, shown, days, centers, f"{partition}, {name}")
+            dropped = int((bands[1] > 0).sum())
+            previews["dropped_share"] = round(dropped / max(int(valid.sum()), 1), 4)
+    remove_all_but(folder, published)
+    refuse_if_nothing_was_made(partition, "ndvi_label_changes", reasons, len(published))
+    return {
+        "empty": not published,
+        "path": dg.MetadataValue.path(str(folder)),
+        "rasters": len(published) // 2,
+        **previews,
+        "table": table_of(rows[:SHOWN_ROWS]),
+    }
+
+
+def _labels_of(partition: Partition, name: str) -> tuple[Any, list[str], NDArray[np.float64]]:
+    """Return the label rasters of an area's dates, their days, and the centres of their model.
+
+    Raises:
+        StorageError: If the rasters are not of one model.
+    """
+    import numpy as np
+
+    from geo_assets.core.indices import NDVI_SCALE
+    from geo_assets.sources.label_days import LabelDates
+    from geo_assets.storage.layout import model_of
+
+    layout = partition.layout
+    shared = layout.ndvi_spatial_model(partition.fold, partition.split, name)
+    if not shared.is_file():
+        raise StorageError(
+            f"{shared}: no model for all dates; materialize "
+            f"{partition.campaign.name}/ndvi_spatial_labels of {partition} first"
+        )
+    centers = json.loads(shared.read_text(encoding="utf-8"))["centers"]
+    folder = layout.ndvi_spatial_labels_folder(partition.fold, partition.split) / name
+    paths = sorted(folder.glob("*.tif"))
+    for path in paths:
+        if json.loads(model_of(path).read_text(encoding="utf-8"))["centers"] != centers:
+            raise StorageError(
+                f"{path}: is of another model than the other dates; materialize "
+                f"{partition.campaign.name}/ndvi_spatial_labels of {partition} again"
+            )
+    series: Path | None = layout.ndvi_temporal_labels(partition.fold, partition.split, name)
+    n_series = 0
+    if series is not None and series.is_file():
+        n_series = len(json.loads(model_of(series).read_text(encoding="utf-8"))["centers"])
+    else:
+        series = None
+        partition.log.warning(f"{partition} {name}: no temporal labels to compare with")
+    days = [path.stem for path in paths]
+    dates = LabelDates(tuple(paths), series, len(centers), n_series)
+    return dates, days, np.array(centers) * NDVI_SCALE
+
+
+def _tables(
+    counts: ChangeCounts,
+    days: Sequence[str],
+    centers: NDArray[np.float64],
+    square_metres: float | None,
+) -> dict[str, Any]:
+    """Return the tables of an area as JSON values; matrices are pixels from row to column."""
+    from geo_assets.core.label_changes import adjusted_rand, normalized_mutual_information
+
+    dates = []
+    for number, day in enumerate(days):
+        pixels = counts.areas[number]
+        valid = int(pixels[1:].sum())
+        together = counts.with_series[number]
+        dates.append(
+            {
+                "day": day,
+                "valid_share": valid / max(int(pixels.sum()), 1),
+                "pixels": pixels[1:].tolist(),
+                "square_metres": None
+                if square_metres is None
+                else [float(count) * square_metres for count in pixels[1:].tolist()],
+                "shares": [count / max(valid, 1) for count in pixels[1:].tolist()],
+                "adjusted_rand": adjusted_rand(together),
+                "normalized_mutual_information": normalized_mutual_information(together),
+            }
+        )
+    return {
+        "centers": centers.tolist(),
+        "pixel_square_metres": square_metres,
+        "dates": dates,
+        "transitions": counts.observed.tolist(),
+        "first_to_last": counts.first_last.tolist(),
+        "between_dates": [
+            {"from": days[number], "to": days[number + 1], "pixels": matrix.tolist()}
+            for number, matrix in enumerate(counts.successive)
+        ],
+    }
+
+
+def _square_metres(geobox: GeoBox) -> float | None:
+    """Return the area of a pixel; None on a grid in degrees, whose pixels are of no one size."""
+    crs = geobox.crs
+    if crs is None or not crs.projected:
+        return None
+    return abs(float(geobox.resolution.x) * float(geobox.resolution.y))
+
+
+def _text(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
+
+
+def _previews(
+    counts: ChangeCounts,
+    shown: tuple[NDArray[np.uint16], NDArray[np.bool_]],
+    days: list[str],
+    centers: NDArray[np.float64],
+    subtitle: str,
+) -> dict[str, Any]:
+    from geo_assets.previews.changes import area_series, drop_map, transition_map
+
+    classes = ndvi_classes(centers)
+    drops, valid = shown
+    return {
+        "drops": picture(
+            drop_map(drops, valid, days, subtitle=subtitle),
+            f"Lasting drops, {subtitle}",
+        ),
+        "transitions": picture(
+            transition_map(
+                counts.observed, classes, subtitle=f"{subtitle}, from one valid date to the next"
+            ),
+            f"Transitions between dates, {subtitle}",
+        ),
+        "first_to_last": picture(
+            transition_map(
+                counts.first_last,
+                classes,
+                title="From the first to the last date",
+                subtitle=f"{subtitle}, of each pixel",
+            ),
+            f"Transitions from first to last date, {subtitle}",
+        ),
+        "areas": picture(
+            area_series(counts.areas[:, 1:], days, classes, subtitle=subtitle),
+            f"Area of each cluster, {subtitle}",
+        ),
+    }

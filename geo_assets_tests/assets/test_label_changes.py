@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import rasterio
+from sklearn.metrics import (
+    adjusted_rand_score,
+    confusion_matrix,
+    normalized_mutual_info_score,
+)
+
+from geo_assets.assets.label_changes import ndvi_label_changes
+from geo_assets.assets.spatial_labels import ndvi_spatial_labels
+from geo_assets.assets.temporal_labels import ndvi_temporal_labels
+from geo_assets.errors import ClusteringError, StorageError
+from geo_assets.storage.cube import MISSING
+from geo_assets.storage.layout import model_of
+from geo_assets_tests.assets.label_cases import (
+    GRID,
+    a_partition,
+    read_json,
+    read_labels,
+    write_ndvi,
+)
+
+MONTHS = np.array([f"2021-{month:02}-15" for month in range(1, 13)], "datetime64[D]")
+CUT = (slice(20, 30), slice(10, 22))
+FELLED = 6
+"""Number of the first month after the cut, from 0."""
+
+
+def a_felled_wood():
+    """Wood at the left, of which a part is felled in June; fields at the right; a few clouds."""
+    rng = np.random.default_rng(0)
+    values = np.full((12, *GRID.shape.yx), 8000.0)
+    values[:, :, 40:] = (4000 - 3000 * np.cos(np.linspace(0, 2 * np.pi, 12)))[:, None, None]
+    values[FELLED:, *CUT] = 1000
+    values += rng.normal(0, 200, values.shape)
+    values = values.astype(np.int16)
+    values[rng.random(values.shape) < 0.1] = MISSING
+    return values
+
+
+def made(folder, values=None, days=MONTHS, **spatial):
+    rules = {"fit": "cluster", "n_clusters": 4} | spatial
+    partition = a_partition(
+        folder, spatial_labels=rules, temporal_labels={"n_clusters": 3, "every": "month"}
+    )
+    write_ndvi(partition, a_felled_wood() if values is None else values, days=days)
+    ndvi_spatial_labels.make(partition)
+    return partition
+
+
+@pytest.fixture(scope="module")
+def wood(tmp_path_factory):
+    partition = made(tmp_path_factory.mktemp("wood"))
+    ndvi_temporal_labels.make(partition)
+    facts = ndvi_label_changes.make(partition)
+    path = partition.layout.ndvi_label_changes("north", "train", 0)
+    labels = np.stack(
+        [
+            read_labels(partition.layout.ndvi_spatial_labels("north", "train", 0, str(day)))
+            for day in MONTHS
+        ]
+    )
+    series = read_labels(partition.layout.ndvi_temporal_labels("north", "train", 0))
+    return facts, path, read_json(model_of(path)), labels, series
+
+
+def test_the_felled_wood_drops_once_and_for_good(wood):
+    _, path, _, _, _ = wood
+    with rasterio.open(path) as raster:
+        assert raster.descriptions == ("changes", "drop_date", "from_label", "to_label")
+        _, drop, before, after = raster.read()
+        assert raster.dataset_mask().all()
+        assert raster.tags()["TIFFTAG_COPYRIGHT"] == "CC0-1.0"
+    assert np.isin(drop[CUT], FELLED + np.arange(1, 5)).all()  # clouds may hide a month
+    assert (drop[CUT] == FELLED + 1).mean() > 0.85
+    assert (before[CUT] == 4).all()
+    assert (after[CUT] == 1).all()
+    standing = np.ones((60, 40), bool)
+    standing[CUT] = False
+    assert not drop[:, :40][standing].any()
+
+
+def test_tables_are_those_of_scikit_learn(wood):
+    _, _, tables, labels, series = wood
+    for number, date in enumerate(tables["dates"]):
+        assert date["day"] == str(MONTHS[number])
+        both = (labels[number] > 0) & (series > 0)
+        assert date["adjusted_rand"] == pytest.approx(
+            adjusted_rand_score(labels[number][both], series[both])
+        )
+        assert date["normalized_mutual_information"] == pytest.approx(
+            normalized_mutual_info_score(labels[number][both], series[both])
+        )
+        pixels = [(labels[number] == k).sum() for k in range(1, 5)]
+        assert date["pixels"] == pixels
+        assert date["square_metres"] == [100.0 * count for count in pixels]
+        assert sum(date["shares"]) == pytest.approx(1)
+    for number, step in enumerate(tables["between_dates"]):
+        one, other = labels[number], labels[number + 1]
+        both = (one > 0) & (other > 0)
+        peer = confusion_matrix(one[both], other[both], labels=range(1, 5))
+        assert step["pixels"] == peer.tolist()
+    assert np.sum(tables["first_to_last"]) == labels[0].size
+
+
+def test_what_was_felled_is_seen_in_the_transitions(wood):
+    _, _, tables, _, _ = wood
+    cut = (CUT[0].stop - CUT[0].start) * (CUT[1].stop - CUT[1].start)
+    assert np.array(tables["first_to_last"])[3, 0] == cut
+
+
+def test_people_see_maps_matrices_and_areas(wood):
+    facts, path = wood[:2]
+    assert {"drops", "transitions", "first_to_last", "areas", "table"} <= set(facts)
+    with rasterio.open(path) as raster:
+        assert facts["dropped_share"] == pytest.approx((raster.read(2) > 0).mean(), abs=1e-4)
+
+
+def test_without_temporal_labels_there_is_no_agreement_but_all_else(tmp_path, caplog):
+    partition = made(tmp_path)
+    ndvi_label_changes.make(partition)
+    tables = read_json(model_of(partition.layout.ndvi_label_changes("north", "train", 0)))
+    assert {date["adjusted_rand"] for date in tables["dates"]} == {None}
+    assert "no temporal labels to compare with" in caplog.text
+
+
+def test_labels_of_a_model_each_cannot_be_followed(tmp_path):
+    partition = made(tmp_path, fit="date")
+    with pytest.raises(
+        StorageError, match=r"no model for all dates; materialize demo/ndvi_spatial_labels of north"
+    ):
+        ndvi_label_changes.make(partition)
+
+
+def test_one_date_cannot_be_followed(tmp_path):
+    partition = made(tmp_path, a_felled_wood()[:1], MONTHS[:1])
+    with pytest.raises(
+        ClusteringError, match=r"no raster could be made: cluster-0: labels of 1 date; two are"
+    ):
+        ndvi_label_changes.make(partition)
+
+
+def test_a_partition_without_labels_is_an_empty_success(tmp_path):
+    assert ndvi_label_changes.make(a_partition(tmp_path))["empty"]
