@@ -13,18 +13,26 @@ from geo_assets.core.compositing import fill_value
 from geo_assets.errors import GeoAssetsError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
 
 
 class DayFusion:
-    """Fuses scenes as they arrive, so that scenes and days are never in memory together.
+    """Fuses scenes as they arrive, so that all scenes are never in memory together.
 
     Scenes are added in order of precedence: in every pixel the first valid scene of a day wins.
     """
 
-    def __init__(self) -> None:
-        self._days: dict[np.datetime64, tuple[NDArray[Any], NDArray[np.bool_]]] = {}
-        self._layout: tuple[tuple[int, ...], np.dtype[Any]] | None = None
+    def __init__(self, days: Iterable[np.datetime64]) -> None:
+        """Begin without a scene.
+
+        Args:
+            days: Days of which scenes may come; each may come more than once.
+        """
+        self._days = sorted({day.astype("datetime64[D]") for day in days})
+        self._seen: set[int] = set()
+        self._stack: tuple[NDArray[Any], NDArray[np.bool_]] | None = None
 
     def add(self, data: NDArray[Any], valid: NDArray[np.bool_], day: np.datetime64) -> None:
         """Add one scene; its arrays are not kept.
@@ -35,44 +43,57 @@ class DayFusion:
             day: Solar day of the scene.
 
         Raises:
-            GeoAssetsError: If shape or dtype differ from those of the scenes before.
+            GeoAssetsError: If shape or dtype differ from those of the scenes before, or the day is
+                not among those expected.
         """
-        layout = (data.shape, data.dtype)
-        self._layout = self._layout or layout
-        if layout != self._layout or valid.shape != data.shape[1:]:
+        from geo_assets.core.kernels.fusion import lay_first, lay_under
+
+        if self._stack is None:
+            # Room for all days at once: what is fused is not copied again.
+            times = len(self._days)
+            self._stack = (
+                np.empty((times, *data.shape), data.dtype),
+                np.empty((times, *data.shape[1:]), bool),
+            )
+        stack, known = self._stack
+        same = data.shape == stack.shape[1:] and data.dtype == stack.dtype
+        if not same or valid.shape != data.shape[1:]:
             msg = (
                 f"scene of {day}: data {data.shape} {data.dtype}, valid {valid.shape}; "
-                f"the scenes before it have data {self._layout[0]} {self._layout[1]}"
+                f"the scenes before it have data {stack.shape[1:]} {stack.dtype}"
             )
             raise GeoAssetsError(msg)
         key = day.astype("datetime64[D]")
         if key not in self._days:
-            fused = np.full(data.shape, fill_value(data.dtype), data.dtype)
-            self._days[key] = (fused, np.zeros(valid.shape, bool))
-        fused, known = self._days[key]
-        new = valid & ~known
-        np.copyto(fused, data, where=new)
-        known |= new
+            raise GeoAssetsError(f"scene of {day}: not one of the days that were expected")
+        number = self._days.index(key)
+        scene = np.ascontiguousarray(data).reshape(len(data), -1)
+        mask = np.ascontiguousarray(valid).ravel()
+        fused, clear = stack[number].reshape(len(data), -1), known[number].reshape(-1)
+        if number in self._seen:
+            lay_under(scene, mask, fused, clear)
+        else:
+            lay_first(scene, mask, data.dtype.type(fill_value(data.dtype)), fused, clear)
+            self._seen.add(number)
 
     def result(self) -> tuple[NDArray[Any], NDArray[np.bool_], NDArray[np.datetime64]]:
-        """Return data (day, band, y, x), valid (day, y, x) and the sorted unique days.
+        """Return data (day, band, y, x), valid (day, y, x) and the sorted days that came.
 
         Pixels without datum hold 0 (unsigned), the least value (signed integers) or NaN (float).
 
         Raises:
             GeoAssetsError: If no scene was added: the shape is unknown then.
         """
-        if self._layout is None:
+        if self._stack is None:
             msg = "no scene to fuse: at least one is needed"
             raise GeoAssetsError(msg)
-        shape, dtype = self._layout
-        days = sorted(self._days)
-        data = np.empty((len(days), *shape), dtype)
-        valid = np.empty((len(days), *shape[1:]), bool)
-        for index, day in enumerate(days):
-            data[index], valid[index] = self._days.pop(day)
-        self._layout = None
-        return data, valid, np.array(days, "datetime64[D]")
+        stack, known = self._stack
+        self._stack = None
+        days = np.array(self._days, "datetime64[D]")
+        if len(self._seen) == len(days):
+            return stack, known, days
+        numbers = sorted(self._seen)
+        return stack[numbers], known[numbers], days[numbers]
 
 
 def fuse_solar_days(
@@ -101,7 +122,7 @@ def fuse_solar_days(
         raise GeoAssetsError(msg)
     if len(data) == 0:
         return data, valid, np.zeros(0, "datetime64[D]")
-    fusion = DayFusion()
+    fusion = DayFusion(days)
     for scene, mask, day in zip(data, valid, days, strict=True):
         fusion.add(scene, mask, day)
     return fusion.result()

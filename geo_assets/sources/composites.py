@@ -8,26 +8,19 @@ reads just those windows again. How chips are cut is in ``composite_chips``.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from geo_assets.core.chips import recipe_digest
-from geo_assets.core.compositing import fill_value, reduce_stack
-from geo_assets.core.label_band import Overlap, burn_labels, label_digest
-from geo_assets.core.observation_choice import MaxNdvi
-from geo_assets.core.reducers import Percentile
-from geo_assets.errors import GeoAssetsError, ReadError, StorageError
-from geo_assets.sources.band_keys import bands_of_ndvi
+from geo_assets.core.grids import pixel_window
+from geo_assets.core.label_band import burn_labels, label_digest
+from geo_assets.core.workers import Threads
+from geo_assets.errors import ReadError, SourceError, StorageError
 from geo_assets.sources.canvas import Canvas
+from geo_assets.sources.composite_rules import BlockTask, CompositeRules, compose_block
 from geo_assets.sources.composite_sidecar import DTYPE_WITHOUT_PIXELS, Sidecar
-from geo_assets.sources.observations import (
-    BLOCK,
-    CloudRules,
-    failed_window,
-    items_meeting,
-    observe,
-)
+from geo_assets.sources.observations import failed_window, items_meeting
 from geo_assets.sources.recipes import grid_recipe, scene_pins
 from geo_assets.sources.scene_order import solar_day
 from geo_assets.sources.windows import (
@@ -40,6 +33,8 @@ from geo_assets.sources.windows import (
 from geo_assets.storage.atomic import publish_json, sha256_of
 from geo_assets.storage.cog import LABEL_BAND, read_cog, write_cog
 
+__all__ = ["CompositeBuilder", "CompositeRules", "Labels"]
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
@@ -48,59 +43,15 @@ if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
     from pyproj import CRS
 
-    from geo_assets.core.reducers import Reducer
+    from geo_assets.core.workers import Workers
     from geo_assets.sources.protocol import Item, RasterSource
 
+BLOCK = 512
+"""Pixels a side of the blocks of most files: composites are made of whole ones, which bounds memory
+and changes no result."""
 
-@dataclass(frozen=True)
-class CompositeRules:
-    """How observations and polygons become a composite.
-
-    Attributes:
-        bands: Image bands in order.
-        reducer: Name of the reducer over days.
-        dtype: dtype of the image bands; None: that of the source.
-        clouds: Which observations count.
-        all_touched: Whether every pixel that a label polygon touches is burned.
-        overlap: Which class wins where polygons overlap.
-        percentile: Which one, for the reducer ``percentile``.
-    """
-
-    bands: tuple[str, ...]
-    reducer: str
-    dtype: str | None
-    clouds: CloudRules
-    all_touched: bool
-    overlap: Overlap
-    percentile: float | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the rules as JSON values, for recipes."""
-        rules = asdict(self) | {"bands": list(self.bands), "clouds": self.clouds.to_dict()}
-        if self.percentile is None:
-            del rules["percentile"]  # recipes stay those of composites that are published
-        return rules
-
-    @property
-    def bands_read(self) -> tuple[str, ...]:
-        """The image bands, and then those that only the reducer looks at."""
-        chosen_by = bands_of_ndvi(self.bands) if self.reducer == "max-ndvi" else ()
-        return tuple(dict.fromkeys((*self.bands, *chosen_by)))
-
-    def reduction(self) -> str | Reducer:
-        """Return the reducer of stacks of ``bands_read``, as ``reduce_stack`` takes it.
-
-        Raises:
-            GeoAssetsError: If the percentile is not stated.
-        """
-        if self.reducer == "percentile":
-            if self.percentile is None:
-                raise GeoAssetsError("percentile: not stated; allowed: 0 to 100")
-            return Percentile(self.percentile)
-        if self.reducer == "max-ndvi":
-            red, nir = (self.bands_read.index(band) for band in bands_of_ndvi(self.bands))
-            return MaxNdvi(red, nir)
-        return self.reducer
+STACK_BYTES = 64 * 2**20
+"""Bytes of the observations that a block may have at once, unless a single one has more."""
 
 
 @dataclass(frozen=True)
@@ -160,6 +111,7 @@ class CompositeBuilder:
         image: Path,
         sidecar: Path,
         progress: Callable[[int, int], None] | None = None,
+        workers: Workers | None = None,
     ) -> tuple[Sidecar, str]:
         """Make the composite what it should be, doing no more than that needs.
 
@@ -167,6 +119,7 @@ class CompositeBuilder:
             image: The COG: image bands and the label band last; validity as an internal mask.
             sidecar: Its JSON.
             progress: Told (blocks done, blocks in all).
+            workers: Who composes the blocks; None: threads of this process. They change no byte.
 
         Returns:
             The sidecar and what was done: ``built``, ``healed`` (failed windows could be read now)
@@ -175,7 +128,7 @@ class CompositeBuilder:
         recipe = self.recipe()
         known = Sidecar.read(sidecar)
         if known is None or known.recipe != recipe or not known.describes(image):
-            return self._build(image, sidecar, recipe, progress), "built"
+            return self._build(image, sidecar, recipe, progress, workers), "built"
         made = self._heal(image, sidecar, known)
         return made, "kept" if made == known else "healed"
 
@@ -207,16 +160,48 @@ class CompositeBuilder:
         sidecar: Path,
         recipe: str,
         progress: Callable[[int, int], None] | None = None,
+        workers: Workers | None = None,
     ) -> Sidecar:
         canvas = Canvas(
             self.geobox.shape.yx, len(self.rules.bands), self.rules.dtype or DTYPE_WITHOUT_PIXELS
         )
-        blocks = tiles_of(self.geobox.shape.yx, BLOCK)
-        for done, block in enumerate(blocks, start=1):
-            self._compose(canvas, block)
+        blocks = self._blocks()
+        tasks = [self._task(block) for block in blocks]
+        composed = (workers or Threads()).map(compose_block, tasks)
+        for done, (block, made) in enumerate(zip(blocks, composed, strict=True), start=1):
+            made.lay_on(canvas, block)
             if progress is not None:
                 progress(done, len(blocks))
         return self._publish(canvas, image, sidecar, recipe)
+
+    def _blocks(self) -> list[Window]:
+        """Return the windows that are composed at a time: whole blocks of the first scene's files.
+
+        Wide rather than high, for files hold blocks row by row; as many pixels as memory allows.
+        """
+        items = items_meeting(self.items, self.geobox)
+        days = len({solar_day(item) for item in items})
+        pixel_bytes = max(days * len(self.rules.bands_read) * 2, 1)
+        tall = 2 * BLOCK if (2 * BLOCK) ** 2 * pixel_bytes <= STACK_BYTES else BLOCK
+        wide = max(STACK_BYTES // (pixel_bytes * tall) // tall, 1) * tall
+        return tiles_of(self.geobox.shape.yx, (tall, wide), self._position(items))
+
+    def _position(self, items: Sequence[Item]) -> tuple[int, int]:
+        """Return row and column of the grid's upper left within the first scene, if it has one.
+
+        Any will do: it decides how often a block of a file is decoded, and no pixel.
+        """
+        if not items:
+            return 0, 0
+        try:
+            native = self.source.native_geobox(items[0], self.rules.bands[0])
+            rows, cols = pixel_window(native, self.geobox)
+        except (ReadError, SourceError):
+            return 0, 0
+        return rows.start, cols.start
+
+    def _task(self, block: Window) -> BlockTask:
+        return BlockTask(self.source, self.items, self.geobox[block.slices], self.rules)
 
     def _heal(self, image: Path, sidecar: Path, known: Sidecar) -> Sidecar:
         if not known.failed_windows:
@@ -236,7 +221,7 @@ class CompositeBuilder:
                 parts = [part for window in passing if (part := window.within(cell))]
                 canvas.failed += [again for part in parts if (again := self._asked_again(part))]
             for cell in disjoint_windows(lost, without=gone):
-                self._compose(canvas, cell)
+                compose_block(self._task(cell)).lay_on(canvas, cell)
         if tuple(merge_windows(canvas.failed)) == known.failed_windows:
             return known
         return self._publish(canvas, image, sidecar, known.recipe)
@@ -254,28 +239,6 @@ class CompositeBuilder:
         except ReadError as error:
             return failed_window(window, item, error)
         return None
-
-    def _compose(self, canvas: Canvas, block: Window) -> None:
-        """Fill one block of the canvas."""
-        seen = observe(
-            self.source,
-            self.items,
-            self.rules.bands_read,
-            self.geobox[block.slices],
-            self.rules.clouds,
-        )
-        canvas.failed += [window.moved(block.row, block.col) for window in seen.failed]
-        if not len(seen.days):
-            return
-        pixels, valid, _ = reduce_stack(
-            seen.data, seen.valid, self.rules.reduction(), self.rules.dtype
-        )
-        pixels = pixels[: len(self.rules.bands)]
-        for window in seen.failed:
-            # A median over the dates that happened to be readable would look right and be another.
-            valid[window.slices] = False
-            pixels[:, *window.slices] = fill_value(pixels.dtype)
-        canvas.put(block, pixels, valid)
 
     def _publish(self, canvas: Canvas, image: Path, sidecar: Path, recipe: str) -> Sidecar:
         label = burn_labels(

@@ -124,10 +124,11 @@ def observe(
     padded = geobox.pad(margin) if margin else geobox
     rows, cols = geobox.shape
     inner = Window(margin, margin, rows, cols)
-    fusion = DayFusion()
+    ordered = observation_order(items_meeting(items, padded))
+    fusion = DayFusion(solar_day(item) for item in ordered)
     seen = False
     failed: dict[np.datetime64, list[FailedWindow]] = {}
-    for item in observation_order(items_meeting(items, padded)):
+    for item in ordered:
         scene, lost = read_what_can_be(source, item, bands, padded, clouds.band)
         day = solar_day(item)
         # Whether a pixel is clear is unknown as long as one within the margin is.
@@ -137,7 +138,7 @@ def observe(
             continue
         clear = scene.valid
         if scene.scl is not None:
-            clear = clear & clear_mask(scene.scl, clouds.exclude, dilate_pixels=margin)
+            clear &= clear_mask(scene.scl, clouds.exclude, dilate_pixels=margin)
         fusion.add(scene.data[:, *inner.slices], clear[inner.slices], day)
         seen = True
     everything = tuple(merge_windows(window for lost in failed.values() for window in lost))

@@ -104,18 +104,23 @@ class SceneReader:
         windows: Mapping[str, NativeWindow],
         geobox: GeoBox,
     ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        dtype = np.result_type(*(windows[place.asset_key].data.dtype for place in places))
-        data = np.zeros((len(places), *geobox.shape), dtype)
-        valid = np.ones(geobox.shape, bool)
-        for numbers in _of_one_grid(places, windows):
-            # Bands of one grid are warped at once: its transformer is the costly part.
-            stack = _stack([places[number] for number in numbers], indexes, windows)
-            data[numbers], known = on_grid(stack, geobox, self.resampling)
-            valid &= known
+        groups = _of_one_grid(places, windows)
+        if len(groups) == 1:
+            data, valid = on_grid(_stack(places, indexes, windows), geobox, self.resampling)
+        else:
+            dtype = np.result_type(*(windows[place.asset_key].data.dtype for place in places))
+            data = np.zeros((len(places), *geobox.shape), dtype)
+            valid = np.ones(geobox.shape, bool)
+            for numbers in groups:
+                # Bands of one grid are warped at once: its transformer is the costly part.
+                stack = _stack([places[number] for number in numbers], indexes, windows)
+                data[numbers], known = on_grid(stack, geobox, self.resampling)
+                valid &= known
         for number, place in enumerate(places):
             offset = digital_number_offset(item, place.asset_key, self.offsets, index=place.index)
-            nodata = self._nodata(item, place.asset_key, place.index)
-            data[number] = add_offset(data[number], valid, offset, nodata)
+            if offset != 0:
+                nodata = self._nodata(item, place.asset_key, place.index)
+                data[number] = add_offset(data[number], valid, offset, nodata)
         return data, valid
 
     def _nodata(self, item: Item, asset_key: str, index: int) -> float | None:

@@ -85,18 +85,22 @@ class FailedWindow(Window):
 AnyWindow = TypeVar("AnyWindow", bound=Window)
 
 
-def tiles_of(shape: tuple[int, int], size: int, position: tuple[int, int] = (0, 0)) -> list[Window]:
-    """Return the windows of at most ``size`` pixels a side that fill a grid, row by row.
+def tiles_of(
+    shape: tuple[int, int], size: int | tuple[int, int], position: tuple[int, int] = (0, 0)
+) -> list[Window]:
+    """Return the windows of at most some size that fill a grid, row by row.
 
     Args:
         shape: Rows and columns of the grid.
-        size: Pixels a side; those at the edges of the grid may be smaller.
+        size: Rows and columns of a window, or pixels a side; those at the edges of the grid may be
+            smaller.
         position: Row and column of the grid's upper left on a lattice; the edges of the windows
-            lie at whole multiples of ``size`` on that lattice.
+            lie at whole multiples of their size on that lattice.
     """
+    sizes = (size, size) if isinstance(size, int) else size
     rows, cols = (
-        [0, *range(size - start % size, length, size), length] if length else []
-        for length, start in zip(shape, position, strict=True)
+        [0, *range(step - start % step, length, step), length] if length else []
+        for length, step, start in zip(shape, sizes, position, strict=True)
     )
     return [
         Window(top, left, bottom - top, right - left)

@@ -48,7 +48,7 @@ def test_a_pixel_takes_all_bands_from_one_scene():
 def test_inputs_are_not_changed_and_not_kept():
     data = np.full((1, 1, 2, 2), 7, np.uint16)
     valid = np.ones((1, 2, 2), bool)
-    fusion = DayFusion()
+    fusion = DayFusion(DAYS)
     fusion.add(data[0], valid[0], DAYS[0])
     data[:] = 9
     fused, _, _ = fusion.result()
@@ -66,10 +66,24 @@ def test_no_scene_gives_no_day():
 
 
 def test_scenes_of_unequal_shape_are_refused_by_their_day():
-    fusion = DayFusion()
+    fusion = DayFusion(DAYS)
     fusion.add(np.zeros((1, 2, 2), np.uint16), np.ones((2, 2), bool), DAYS[0])
     with pytest.raises(GeoAssetsError, match=r"scene of 2021-05-01: data \(1, 2, 3\)"):
         fusion.add(np.zeros((1, 2, 3), np.uint16), np.ones((2, 3), bool), DAYS[1])
+
+
+def test_a_day_that_was_not_expected_is_refused():
+    fusion = DayFusion(DAYS[:1])
+    with pytest.raises(GeoAssetsError, match="scene of 2021-05-02: not one of the days"):
+        fusion.add(np.zeros((1, 2, 2), np.uint16), np.ones((2, 2), bool), DAYS[3])
+
+
+def test_days_that_did_not_come_are_left_out():
+    fusion = DayFusion(DAYS)
+    fusion.add(np.full((1, 1, 2), 3, np.uint16), np.array([[True, False]]), DAYS[3])
+    data, valid, days = fusion.result()
+    assert (data.tolist(), valid.tolist()) == ([[[[3, 0]]]], [[[True, False]]])
+    np.testing.assert_array_equal(days, DAYS[3:])
 
 
 def test_lengths_that_differ_are_refused():
@@ -79,4 +93,4 @@ def test_lengths_that_differ_are_refused():
 
 def test_fusing_nothing_has_no_shape():
     with pytest.raises(GeoAssetsError, match="no scene"):
-        DayFusion().result()
+        DayFusion(DAYS).result()

@@ -188,6 +188,7 @@ def test_the_size_of_blocks_changes_nothing(tmp_path, monkeypatch, size, dilate,
     files = []
     for block in (512, size):
         monkeypatch.setattr(composites, "BLOCK", block)
+        monkeypatch.setattr(composites, "STACK_BYTES", 0)
         path = tmp_path / f"{block}.tif"
         path.unlink(missing_ok=True)
         source = MemorySource.of(*given_scenes)
@@ -199,6 +200,7 @@ def test_the_size_of_blocks_changes_nothing(tmp_path, monkeypatch, size, dilate,
 def test_blocks_without_a_scene_hold_the_fill_of_the_others(paths, monkeypatch):
     """A block is composed before its neighbours tell which dtype the source has."""
     monkeypatch.setattr(composites, "BLOCK", 50)
+    monkeypatch.setattr(composites, "STACK_BYTES", 0)
     corner = random_scene(1, "A", "2021-05-01", grid(60, 60, row=100, col=100), dtype="float32")
     builder_of(MemorySource.of(corner)).build(*paths)
     data, _ = read(paths[0])
@@ -216,6 +218,7 @@ def test_an_area_without_scenes_is_an_image_of_no_data_with_its_labels(paths):
 
 def test_progress_counts_blocks(paths, monkeypatch):
     monkeypatch.setattr(composites, "BLOCK", 100)
+    monkeypatch.setattr(composites, "STACK_BYTES", 0)
     told = []
     builder_of(MemorySource.of(*scenes())).build(*paths, lambda *news: told.append(news))
     assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
@@ -308,6 +311,7 @@ def test_a_healed_composite_is_the_one_that_never_failed(
     paths, tmp_path, monkeypatch, dilate_m, block
 ):
     monkeypatch.setattr(composites, "BLOCK", block)
+    monkeypatch.setattr(composites, "STACK_BYTES", 0)
     clouds = CloudRules(dilate_m=dilate_m)
     source = MemorySource.of(*scenes())
     source.change(
@@ -528,6 +532,7 @@ def test_chips_have_the_dtype_of_the_composites_that_hold_pixels(tmp_path):
 
 def test_scenes_of_two_dtypes_are_refused_by_name(paths, monkeypatch):
     monkeypatch.setattr(composites, "BLOCK", 64)
+    monkeypatch.setattr(composites, "STACK_BYTES", 0)
     west = random_scene(1, "A", "2021-05-01", grid(220, 60), dtype="uint8")
     east = random_scene(2, "B", "2021-05-01", grid(220, 60, col=130), dtype="uint16")
     with pytest.raises(SourceError, match=r"uint8 in one part.*uint16 in another"):
