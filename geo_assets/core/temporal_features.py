@@ -12,6 +12,7 @@ import numpy as np
 
 from geo_assets.core.compositing import reduce_stack
 from geo_assets.core.indices import MISSING, NDVI_SCALE
+from geo_assets.core.kernels.gap_filling import fill_gaps
 from geo_assets.errors import GeoAssetsError
 
 if TYPE_CHECKING:
@@ -114,6 +115,8 @@ def temporal_features(
     every: Every = "month",
     max_gap_days: int = 62,
     period: tuple[np.datetime64, np.datetime64] | None = None,
+    *,
+    fill: bool = True,
 ) -> TemporalFeatures:
     """Return the features of a cube: the median of each step, gaps filled linearly in time.
 
@@ -127,6 +130,7 @@ def temporal_features(
         every: Step of the axis.
         max_gap_days: Days, 0 = nothing is filled.
         period: As in ``time_axis``.
+        fill: False: gaps stay, for a clustering that ignores what is missing.
 
     Raises:
         GeoAssetsError: As ``time_axis``; if shapes do not fit, the dtype is another, or
@@ -143,20 +147,22 @@ def temporal_features(
         raise GeoAssetsError(msg)
     axis = time_axis(times, every, period)
     steps, (rows, cols) = len(axis.steps), values.shape[1:]
-    features = np.empty((steps, rows, cols), np.float32)
-    filled = held = 0
+    features = np.empty((steps, rows * cols), np.float32)
+    complete = np.empty(rows * cols, bool)
+    limit = float(max_gap_days if fill else 0)
+    totals = np.zeros(3, np.int64)
     height = max(1, _BLOCK_BYTES // max(steps * cols * 8, 1))
     for top in range(0, rows, height):
-        block = slice(top, top + height)
-        series = _step_medians(values[:, block], axis).reshape(steps, -1)
-        block_filled, block_held = _fill(series, axis.centers, max_gap_days)
-        filled += block_filled
-        held += block_held
-        features[:, block] = series.reshape(steps, -1, cols)
-    known = np.isfinite(features)
-    complete: NDArray[np.bool_] = np.logical_and.reduce(known, axis=0)
-    count = max(int(np.count_nonzero(known)), 1)
-    return TemporalFeatures(features, axis.steps, complete, filled / count, held / count)
+        series = _step_medians(values[:, top : top + height], axis).reshape(steps, -1)
+        totals += fill_gaps(series, axis.centers, limit, top * cols, features, complete)
+    filled, held, known = totals.tolist()
+    return TemporalFeatures(
+        features.reshape(steps, rows, cols),
+        axis.steps,
+        complete.reshape(rows, cols),
+        filled / max(known, 1),
+        held / max(known, 1),
+    )
 
 
 def _step_numbers(days: NDArray[np.datetime64], every: Every) -> NDArray[np.intp]:
@@ -182,40 +188,16 @@ def _first_days(numbers: NDArray[np.intp], every: Every) -> NDArray[np.datetime6
 def _step_medians(values: NDArray[Any], axis: TimeAxis) -> NDArray[np.float64]:
     """Return the median of each step (step, y, x) in units of the index, NaN where missing."""
     quantised = values.dtype == np.int16
-    valid = values != MISSING if quantised else ~np.isnan(values)
     medians = np.full((len(axis.steps), *values.shape[1:]), np.nan)
     for step in np.unique(axis.step_of):
         members = np.flatnonzero(axis.step_of == step)
-        image, _, _ = reduce_stack(
-            values[members, np.newaxis], valid[members], "median", np.float64
-        )
-        medians[step] = image[0]
-    return medians * NDVI_SCALE if quantised else medians
-
-
-def _fill(series: NDArray[np.float64], days: NDArray[np.float64], limit: int) -> tuple[int, int]:
-    """Fill gaps of series (step, pixel) in place; return how many were filled, and how many held.
-
-    Args:
-        series: NaN where missing.
-        days: (step,) day of each step.
-        limit: Longest gap that is filled, in days.
-    """
-    steps = len(series)
-    known = ~np.isnan(series)
-    index = np.arange(steps, dtype=np.int32)[:, np.newaxis]
-    before = np.maximum.accumulate(np.where(known, index, -1), axis=0)
-    after = np.minimum.accumulate(np.where(known, index, steps)[::-1], axis=0)[::-1]
-    step, pixel = np.nonzero(~known & ((before >= 0) | (after < steps)))
-    left, right = before[step, pixel], after[step, pixel]
-    edge = (left < 0) | (right == steps)
-    left, right = np.where(left < 0, right, left), np.where(right == steps, left, right)
-    span = days[right] - days[left]
-    distance = np.where(edge, np.abs(days[step] - days[left]), span)
-    near = distance <= limit
-    step, pixel, left, right, edge = (part[near] for part in (step, pixel, left, right, edge))
-    # At an edge both neighbours are the same step, and any weight repeats its value.
-    weight = (days[step] - days[left]) / np.where(edge, 1.0, span[near])
-    low, high = series[left, pixel], series[right, pixel]
-    series[step, pixel] = low + (high - low) * weight
-    return int(step.size), int(np.count_nonzero(edge))
+        stack = values[members]
+        valid = stack != MISSING if quantised else ~np.isnan(stack)
+        if len(members) == 1:
+            np.copyto(medians[step], stack[0], where=valid[0])
+        else:
+            image, _, _ = reduce_stack(stack[:, np.newaxis], valid, "median", np.float64)
+            medians[step] = image[0]
+    if quantised:
+        medians *= NDVI_SCALE
+    return medians

@@ -74,6 +74,60 @@ def test_steps_are_medians_and_gaps_are_filled_linearly_in_days(every, seed, lim
     assert features.held_share == held / max(known.sum(), 1)
 
 
+def filled_by_whole_arrays(series, at, limit):
+    """The same rule in whole-array steps of float64: neighbours by running maxima and minima."""
+    steps = len(series)
+    known = ~np.isnan(series)
+    index = np.arange(steps)[:, np.newaxis]
+    before = np.maximum.accumulate(np.where(known, index, -1), axis=0)
+    after = np.minimum.accumulate(np.where(known, index, steps)[::-1], axis=0)[::-1]
+    step, pixel = np.nonzero(~known & ((before >= 0) | (after < steps)))
+    left, right = before[step, pixel], after[step, pixel]
+    edge = (left < 0) | (right == steps)
+    left, right = np.where(left < 0, right, left), np.where(right == steps, left, right)
+    span = at[right] - at[left]
+    near = np.where(edge, np.abs(at[step] - at[left]), span) <= limit
+    step, pixel, left, right, edge = (part[near] for part in (step, pixel, left, right, edge))
+    weight = (at[step] - at[left]) / np.where(edge, 1.0, span[near])
+    low, high = series[left, pixel], series[right, pixel]
+    result = series.copy()
+    result[step, pixel] = low + (high - low) * weight
+    return result.astype(np.float32), step.size, int(edge.sum())
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    limit=st.sampled_from([0, 12, 40, 366]),
+    missing=st.sampled_from([0.1, 0.5, 0.95]),
+)
+@settings(max_examples=40, deadline=None)
+def test_values_are_those_of_whole_array_arithmetic_to_the_last_bit(seed, limit, missing):
+    cube, when = random_cube(seed, missing=missing, shape=(11, 31))
+    features = temporal_features(cube, when, "date", limit)
+    series = np.where(cube == -32768, np.nan, cube * 1e-4).reshape(len(cube), -1)
+    expected, filled, held = filled_by_whole_arrays(series, when.astype(float), limit)
+    assert features.values.tobytes() == expected.tobytes()
+    known = max(int(np.isfinite(expected).sum()), 1)
+    assert (features.filled_share, features.held_share) == (filled / known, held / known)
+
+
+def test_gaps_are_filled_as_pandas_interpolates_by_time():
+    cube, when = random_cube(8, times=30, missing=0.6, shape=(6, 6))
+    features = temporal_features(cube, when, "date", 10_000)
+    frame = pd.DataFrame(as_units(cube).reshape(30, -1), index=pd.DatetimeIndex(when))
+    expected = frame.interpolate("time").bfill().to_numpy()
+    np.testing.assert_allclose(features.values.reshape(30, -1), expected, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("every", ["date", "10d", "month"])
+def test_gaps_stay_if_nothing_is_to_be_filled(every):
+    cube, when = random_cube(8)
+    gaps = temporal_features(cube, when, every, 366, fill=False)
+    np.testing.assert_array_equal(gaps.values, temporal_features(cube, when, every, 0).values)
+    assert (gaps.filled_share, gaps.held_share) == (0, 0)
+    assert np.isnan(gaps.values).any()
+
+
 def test_months_are_those_of_pandas():
     _, when = random_cube(5, times=60)
     axis = time_axis(when, "month")

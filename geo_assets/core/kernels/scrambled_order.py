@@ -83,7 +83,7 @@ def thinned_pixels(
             row, col = tile_row, tile_col
             for below in range(level - 1, -1, -1):
                 quarter = first_quarter(seed, below, row, col)
-                row, col = 2 * row + (quarter >> 1), 2 * col + (quarter & 1)
+                row, col = 2 * row + int(quarter >> 1), 2 * col + int(quarter & 1)
             inside = top <= row < top + height and left <= col < left + width
             if inside and valid[row - top, col - left]:
                 rows[found], cols[found] = row, col
