@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,25 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BLOCK = 256 * STRIP
-"""Pixels whose sums are added by themselves, and that are converted to float32 at once."""
-
-
-@dataclass(frozen=True, eq=False)
-class Assigned:
-    """What became of pixels.
-
-    Attributes:
-        labels: (n,) uint8, 1 to K; 0 where there is none.
-        inertia: Sum of squared scaled distances to the nearest centre; where features were
-            ignored, scaled to all of them.
-        sums: (K, feature) float64, scaled features by label.
-        counts: (K, feature) int64, how many they are.
-    """
-
-    labels: NDArray[np.uint8]
-    inertia: float
-    sums: NDArray[np.float64]
-    counts: NDArray[np.int64]
+"""Pixels that are converted to float32 at once."""
 
 
 def assign_pixels(
@@ -43,56 +24,53 @@ def assign_pixels(
     scales: NDArray[np.float64],
     centers: NDArray[np.float32],
     ignore: bool,
-    summed: bool = False,
     threads: int | None = None,
-) -> Assigned:
+) -> tuple[NDArray[np.uint8], float]:
     """Label pixels by their nearest centre; the answer does not depend on the number of threads.
 
     Args:
-        features: (feature, n), integer or float; float32 along n is read as it lies.
+        features: (feature, n), integer or float; contiguous float32 is read as it lies.
         valid: (n,) bool, True = to be labelled.
         offsets: (feature,), subtracted before the division by the scales, all in float32.
         scales: (feature,).
-        centers: (K, feature).
+        centers: (K, feature), of scaled features.
         ignore: Whether NaN features are left out of distances, or make a pixel 0.
-        summed: Whether sums and counts are asked for; else they are 0.
         threads: None: as many as processors may be used.
+
+    Returns:
+        Labels (n,) uint8, 1 to K, 0 = none; and the sum of squared distances to the nearest
+        centre, those over some of the features scaled to all.
     """
     n = features.shape[1]
     as_it_lies = features.dtype == np.float32 and features.flags.c_contiguous
     labels = np.empty(n, np.uint8)
     inertias = np.zeros((-(-n // STRIP), 2))
-    shape = centers.shape if summed else (0, 0)
-    small = offsets.astype(np.float32), scales.astype(np.float32), centers
+    no_sums, no_counts = np.zeros((0, 0)), np.zeros((0, 0), np.int64)
 
-    def assign_block(start: int, stop: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        sums, counts = np.zeros(shape), np.zeros(shape, np.int64)
+    def assign(block: NDArray[np.float32], first: int, start: int, stop: int) -> None:
+        """Label the pixels from start to stop of a block that begins at the pixel ``first``."""
+        label_pixels(
+            block,
+            valid[first:],
+            offsets.astype(np.float32),
+            scales.astype(np.float32),
+            centers,
+            ignore,
+            start,
+            stop,
+            labels[first:],
+            inertias[first // STRIP :],
+            no_sums,
+            no_counts,
+        )
+
+    def assign_strip(start: int, stop: int) -> None:
         if as_it_lies:
-            label_pixels(
-                features, valid, *small, ignore, start, stop, labels, inertias, sums, counts
-            )
-        else:
-            label_pixels(
-                np.ascontiguousarray(features[:, start:stop], np.float32),
-                valid[start:stop],
-                *small,
-                ignore,
-                0,
-                stop - start,
-                labels[start:stop],
-                inertias[start // STRIP :],
-                sums,
-                counts,
-            )
-        return sums, counts
+            assign(features, 0, start, stop)
+            return
+        for first in range(start, stop, BLOCK):
+            block = features[:, first : min(first + BLOCK, stop)]
+            assign(np.ascontiguousarray(block, np.float32), first, 0, block.shape[1])
 
-    def assign_strip(start: int, stop: int) -> list[tuple[NDArray[np.float64], NDArray[np.int64]]]:
-        firsts = range(start, stop, BLOCK)
-        return [assign_block(first, min(first + BLOCK, stop)) for first in firsts]
-
-    sums, counts = np.zeros(shape), np.zeros(shape, np.int64)
-    for blocks in map_strips(assign_strip, n, threads=threads, unit=BLOCK):
-        for block_sums, block_counts in blocks:
-            sums += block_sums
-            counts += block_counts
-    return Assigned(labels, float(inertias[:, 1].sum()), sums, counts)
+    map_strips(assign_strip, n, threads=threads, unit=BLOCK)
+    return labels, float(inertias[:, 1].sum())

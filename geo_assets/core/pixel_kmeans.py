@@ -116,7 +116,8 @@ def assign(
     Raises:
         ClusteringError: If the number of features is another than the model's.
     """
-    return model.assign(samples.T, np.ones(len(samples), bool), threads).labels
+    labels, _ = model.assign(samples.T, np.ones(len(samples), bool), threads)
+    return labels
 
 
 def label_block(
@@ -156,8 +157,8 @@ def label_raster(
         msg = f"shapes: features {features.shape}, valid {valid.shape}; (feature, y, x) and (y, x)"
         raise ClusteringError(msg)
     flat = features.reshape(len(features), valid.size)
-    found = model.assign(flat, np.ascontiguousarray(valid).ravel(), threads)
-    return found.labels.reshape(valid.shape), found.inertia
+    labels, inertia = model.assign(flat, np.ascontiguousarray(valid).ravel(), threads)
+    return labels.reshape(valid.shape), inertia
 
 
 def _check_sample(sample: NDArray[np.float32], missing: Missing) -> None:

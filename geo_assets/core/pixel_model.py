@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from geo_assets.core.pixel_assignment import Assigned, assign_pixels
+from geo_assets.core.pixel_assignment import assign_pixels
 from geo_assets.errors import ClusteringError
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ class PixelKMeans:
         centers = scaled_centers * scales + offsets
         order = np.lexsort((*centers.T[::-1], centers.mean(axis=1)))
         small = scaled_centers[order].astype(np.float32)
-        on_sample = assign_pixels(
+        _, inertia = assign_pixels(
             sample,
             np.ones(sample.shape[1], bool),
             offsets=offsets,
@@ -111,7 +111,7 @@ class PixelKMeans:
             missing=missing,
             seed=seed,
             sample_size=sample.shape[1],
-            sample_inertia=on_sample.inertia,
+            sample_inertia=inertia,
         )
 
     def assign(
@@ -119,10 +119,8 @@ class PixelKMeans:
         features: NDArray[Any],
         valid: NDArray[np.bool_],
         threads: int | None = None,
-        *,
-        summed: bool = False,
-    ) -> Assigned:
-        """Label pixels (feature, n), see ``pixel_assignment.assign_pixels``.
+    ) -> tuple[NDArray[np.uint8], float]:
+        """Return labels and inertia of pixels (feature, n), see ``assign_pixels``.
 
         Raises:
             ClusteringError: If the number of features is another than the model's.
@@ -137,6 +135,5 @@ class PixelKMeans:
             scales=self.scales,
             centers=self.scaled_centers,
             ignore=self.missing == "ignore",
-            summed=summed,
             threads=threads,
         )
