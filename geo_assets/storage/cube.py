@@ -95,7 +95,9 @@ def write_cube(
     with publish_directory(path) as store:
         group = zarr.create_group(store, zarr_format=3, attributes={**CONVENTIONS, **(attrs or {})})
         for name, data in variables.items():
-            write_chunks(create_variable(group, index_variable(name), data.shape), data)
+            variable = index_variable(name)
+            create_variable(group, variable, data.shape)
+            write_chunks(store / name, variable, data)
         write_coordinates(group, times, geobox)
         consolidate(store)
 

@@ -18,9 +18,11 @@ from zarr.codecs import BloscCodec
 
 from geo_assets.core.workers import Threads
 from geo_assets.errors import StorageError
+from geo_assets.storage.chunk_files import write_chunk_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     import zarr
     from numpy.typing import NDArray
@@ -100,7 +102,7 @@ def band_variable(name: str, dtype: str) -> CubeVariable:
     return CubeVariable(name, kind.name, fill, said)
 
 
-def chunks_of(shape: tuple[int, int]) -> tuple[int, int, int]:
+def chunks_of(shape: tuple[int, ...]) -> tuple[int, int, int]:
     """Return the chunk of the append layout: one date, at most 1024 pixels a side."""
     return (1, min(CHUNK_EDGE, max(shape[0], 1)), min(CHUNK_EDGE, max(shape[1], 1)))
 
@@ -167,15 +169,16 @@ def coordinates_of(times: NDArray[np.datetime64], geobox: GeoBox) -> dict[str, x
     }
 
 
-def write_chunks(array: zarr.Array[Any], data: NDArray[Any]) -> None:
-    """Write all of an array, chunks side by side."""
+def write_chunks(folder: Path, variable: CubeVariable, data: NDArray[Any]) -> None:
+    """Write all of a variable (time, y, x) to the folder of its array, chunks side by side."""
+    chunks = chunks_of(data.shape[1:])
 
-    # Not array[...] = data: when one chunk fails, Zarr raises while others are still being
-    # written, and these would come to lie in a folder that is already being removed.
     def write(chunk: Index3) -> None:
-        array[chunk] = data[chunk]
+        time, rows, cols = chunk
+        place = (time.start, rows.start // chunks[1], cols.start // chunks[2])
+        write_chunk_file(folder, variable, place, data[chunk][0], chunks[1:])
 
-    for _ in Threads().map(write, chunk_slices(array.shape, array.chunks)):
+    for _ in Threads().map(write, chunk_slices(data.shape, chunks)):
         pass
 
 

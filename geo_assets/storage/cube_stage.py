@@ -14,6 +14,7 @@ import zarr
 
 from geo_assets.errors import StorageError
 from geo_assets.storage.atomic import temporary_directory
+from geo_assets.storage.chunk_files import write_chunk_file
 from geo_assets.storage.cube_days import chunk_digest, digest_of_chunks
 from geo_assets.storage.cube_format import chunk_slices, chunks_of, create_variable
 
@@ -63,9 +64,12 @@ class Stage:
                 f"variable {variable.name!r}: is {variable.dtype} on one day and {array.dtype} on "
                 "another; a cube holds one dtype"
             )
-        array[slot, chunk[1], chunk[2]] = values
-        place = (variable.name, chunk[1].start, chunk[2].start)
-        self._digests.setdefault(slot, {})[place] = chunk_digest(values)
+        _, rows, cols = chunk
+        edges = (array.chunks[1], array.chunks[2])
+        place = (slot, rows.start // edges[0], cols.start // edges[1])
+        write_chunk_file(self.folder / variable.name, variable, place, values, edges)
+        digest = chunk_digest(values)
+        self._digests.setdefault(slot, {})[variable.name, rows.start, cols.start] = digest
 
     def digest(self, slot: int) -> str:
         """Return the digest of the day in a slot, all of whose chunks were written."""
