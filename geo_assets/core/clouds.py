@@ -48,9 +48,11 @@ def clear_mask(
     if dilate_pixels < 0:
         msg = f"dilate_pixels: {dilate_pixels} pixels; allowed: 0 or more"
         raise GeoAssetsError(msg)
-    clear: NDArray[np.bool_] = ~np.isin(np.arange(256), list(excluded))
-    # A look-up is a pass; classes of a wider dtype are compared one by one.
-    clear = clear[scl] if scl.dtype == np.uint8 else np.isin(scl, list(excluded), invert=True)
+    clear: NDArray[np.bool_]
+    if scl.dtype == np.uint8:
+        clear = _looked_up(scl, ~np.isin(np.arange(256), list(excluded)))
+    else:
+        clear = np.isin(scl, list(excluded), invert=True)
     if dilate_pixels == 0:
         return clear
     unclear = ~clear
@@ -63,6 +65,14 @@ def clear_mask(
     # cost its area, 785 000 pixels at the largest radius a campaign may ask for.
     near = distance_transform_edt(~grown) <= dilate_pixels
     clear &= ~near
+    return clear
+
+
+def _looked_up(scl: NDArray[np.uint8], table: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    from geo_assets.core.kernels.nearest import keep_classes
+
+    clear = np.ones(scl.shape, bool)
+    keep_classes(np.ascontiguousarray(scl).reshape(-1), table, clear.reshape(-1))
     return clear
 
 

@@ -80,7 +80,7 @@ class SceneReader:
         if scl is None:
             return SceneRead(data, valid, None)
         classes, known = on_grid(_stack([scl], indexes, windows), geobox, "nearest")
-        return SceneRead(data, valid, np.where(known, classes[0], 0).astype(np.uint8))
+        return SceneRead(data, valid, classes[0].astype(np.uint8, copy=False) * known)
 
     def _read_all(
         self, item: Item, indexes: Mapping[str, list[int]], geobox: GeoBox

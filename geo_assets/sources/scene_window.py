@@ -157,10 +157,16 @@ def on_grid(
     parts = _parts_of_pixels(window.geobox, geobox) if resampling == "nearest" else None
     if parts is not None:
         # Each pixel lies within one of the file: what GDAL would find, without its transformer.
+        from geo_assets.core.kernels.nearest import lay_coarse
+
         (rows, rows_there), (cols, cols_there) = parts
-        inside = np.ix_(rows_there, cols_there)
-        data_out[:, rows, cols] = window.data[:, rows_there][:, :, cols_there]
-        valid_out[rows, cols] = valid[inside]
+        laid = np.empty((len(rows_there), len(cols_there)), window.data.dtype)
+        for band_out, band in zip(data_out, window.data, strict=True):
+            lay_coarse(np.ascontiguousarray(band), rows_there, cols_there, laid)
+            band_out[rows, cols] = laid
+        known = np.empty(laid.shape, bool)
+        lay_coarse(np.ascontiguousarray(valid), rows_there, cols_there, known)
+        valid_out[rows, cols] = known
         return data_out, valid_out
     warped = _warp(window, valid, geobox, resampling)
     return warped[:-1], warped[-1] > 0
