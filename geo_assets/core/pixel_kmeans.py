@@ -73,6 +73,9 @@ def fit_pixels(
     if not MIN_CLUSTERS <= n_clusters <= MAX_CLUSTERS:
         msg = f"n_clusters: {n_clusters}; allowed: {MIN_CLUSTERS} to {MAX_CLUSTERS}"
         raise ClusteringError(msg)
+    if n_init < 1:
+        msg = f"n_init: {n_init} starts; allowed: 1 or more"
+        raise ClusteringError(msg)
     if samples.ndim != 2 or samples.shape[1] == 0:
         msg = f"samples: shape {samples.shape}; needed: (n, feature) with at least one feature"
         raise ClusteringError(msg)

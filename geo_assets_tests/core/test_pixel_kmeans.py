@@ -6,10 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score, pairwise_distances
+from sklearn.metrics.pairwise import nan_euclidean_distances
 from sklearn.preprocessing import RobustScaler, StandardScaler
 from threadpoolctl import threadpool_limits
 
 from geo_assets.core import pixel_assignment
+from geo_assets.core.feature_scaling import fit_scales
 from geo_assets.core.pixel_kmeans import (
     PixelKMeans,
     assign,
@@ -41,7 +43,9 @@ def by_scikit_learn(model, samples):
     return pairwise_distances(scaled, model.scaled_centers.astype(np.float64))
 
 
-@pytest.mark.parametrize("scaling", ["none", "standard", "robust", "common-robust"])
+@pytest.mark.parametrize(
+    "scaling", ["none", "standard", "robust", "common-standard", "common-robust"]
+)
 def test_labels_find_the_classes_of_a_landscape(scaling):
     features, truth = landscape()
     model = fit_pixels(rows_of(features), 4, scaling=scaling, seed=1)
@@ -79,12 +83,32 @@ def test_scales_are_those_of_scikit_learn(scaling, peer):
     np.testing.assert_allclose(model.offsets, offsets, rtol=1e-12)
 
 
-def test_one_common_scale_is_that_of_all_values_together():
+@pytest.mark.parametrize(
+    ("scaling", "peer"),
+    [("common-standard", StandardScaler()), ("common-robust", RobustScaler())],
+)
+def test_one_common_scale_is_that_of_all_values_together(scaling, peer):
     samples = rows_of(landscape()[0]) * np.float32([1, 1, 2, 1, 1, 3])
-    model = fit_pixels(samples, 3, scaling="common-robust", seed=1)
-    peer = RobustScaler().fit(samples.astype(np.float64).reshape(-1, 1))
-    np.testing.assert_allclose(model.scales, np.full(6, peer.scale_[0]))
-    np.testing.assert_allclose(model.offsets, np.full(6, peer.center_[0]))
+    model = fit_pixels(samples, 3, scaling=scaling, seed=1)
+    peer.fit(samples.astype(np.float64).reshape(-1, 1))
+    offset = peer.mean_ if scaling == "common-standard" else peer.center_
+    np.testing.assert_allclose(model.scales, np.full(6, peer.scale_[0]), rtol=1e-12)
+    np.testing.assert_allclose(model.offsets, np.full(6, offset[0]), rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "scaling", ["none", "standard", "robust", "common-standard", "common-robust"]
+)
+def test_scales_of_incomplete_features_are_those_of_what_is_known(scaling):
+    samples = rows_of(landscape()[0]).copy()
+    samples[np.random.default_rng(0).random(samples.shape) < 0.4] = np.nan
+    samples = samples[~np.isnan(samples).all(axis=1)]
+    offsets, scales = fit_scales(np.ascontiguousarray(samples.T), scaling)
+    columns = [samples.ravel()] if scaling.startswith("common") else list(samples.T)
+    for number, column in enumerate(columns):
+        known = column[~np.isnan(column)].reshape(1, -1)
+        alone = fit_scales(known, scaling)
+        np.testing.assert_array_equal(alone, [offsets[number : number + 1], scales[[number]]])
 
 
 def test_the_brightest_band_does_not_rule_under_standard_scaling():
@@ -99,7 +123,7 @@ def test_the_brightest_band_does_not_rule_under_standard_scaling():
     assert adjusted_rand_score(truth.ravel(), labels["standard"]) > 0.9
 
 
-@pytest.mark.parametrize("scaling", ["standard", "robust", "common-robust"])
+@pytest.mark.parametrize("scaling", ["standard", "robust", "common-standard", "common-robust"])
 def test_constant_and_mostly_constant_features_get_a_scale(scaling):
     samples = rows_of(landscape()[0]).copy()
     samples[:, 0] = 0.1
@@ -108,7 +132,7 @@ def test_constant_and_mostly_constant_features_get_a_scale(scaling):
     model = fit_pixels(samples, 3, scaling=scaling, seed=1)
     assert (model.scales > 0).all()
     assert np.isfinite(model.scaled_centers).all()
-    if scaling != "common-robust":
+    if not scaling.startswith("common"):
         assert model.scales[0] == 1
         assert model.scales[1] == pytest.approx(samples[:, 1].std(dtype=np.float64))
 
@@ -223,6 +247,76 @@ def test_a_model_survives_json_to_the_last_bit():
     )
 
 
+def test_a_model_of_before_there_was_a_choice_of_missing_is_read_as_filled():
+    model = fit_pixels(np.eye(4), 2, scaling="none", seed=1).to_dict()
+    del model["missing"]
+    assert PixelKMeans.from_dict(model).missing == "fill"
+
+
+@given(seed=st.integers(0, 2**32 - 1), k=st.integers(2, 5))
+@settings(max_examples=25, deadline=None)
+def test_ignoring_what_is_missing_changes_nothing_where_nothing_is(seed, k):
+    rng = np.random.default_rng(seed)
+    features = rng.normal(0, 1, (5, 17, 31)).astype(np.float32)
+    options = {"scaling": "common-standard", "seed": 3, "n_init": 2}
+    filled = fit_pixels(rows_of(features), k, **options)
+    ignored = fit_pixels(rows_of(features), k, missing="ignore", **options)
+    assert ignored.to_dict() == filled.to_dict() | {"missing": "ignore"}
+    valid = rng.random((17, 31)) < 0.9
+    labels, inertia = label_raster(filled, features, valid)
+    again, again_inertia = label_raster(ignored, features, valid)
+    np.testing.assert_array_equal(again, labels)
+    assert again_inertia == inertia
+    # Beside pixels with gaps, complete ones keep their label and their distance.
+    gappy = features.copy()
+    gappy[rng.random(features.shape) < 0.3] = np.nan
+    complete = valid & ~np.isnan(gappy).any(axis=0)
+    among, _ = label_raster(ignored, gappy, valid)
+    np.testing.assert_array_equal(among[complete], labels[complete])
+
+
+@given(seed=st.integers(0, 2**32 - 1))
+@settings(max_examples=25, deadline=None)
+def test_distances_over_known_features_are_those_of_scikit_learn(seed):
+    """``nan_euclidean_distances`` scales by all over known features too."""
+    rng = np.random.default_rng(seed)
+    samples = rng.normal(0, 1, (400, 6)).astype(np.float32)
+    model = fit_pixels(samples, 4, scaling="robust", seed=1, missing="ignore", n_init=2)
+    samples[rng.random(samples.shape) < 0.5] = np.nan
+    labels, inertia = label_raster(model, samples.T[:, np.newaxis], np.ones((1, 400), bool))
+    nothing = np.isnan(samples).all(axis=1)
+    assert nothing.any()
+    np.testing.assert_array_equal(labels[0] == 0, nothing)
+    scaled = (samples[~nothing].astype(np.float64) - model.offsets) / model.scales
+    distances = nan_euclidean_distances(scaled, model.scaled_centers.astype(np.float64))
+    chosen = np.take_along_axis(distances, labels[0, ~nothing, np.newaxis].astype(int) - 1, axis=1)
+    np.testing.assert_allclose(chosen[:, 0], distances.min(axis=1), rtol=1e-5, atol=1e-6)
+    assert inertia == pytest.approx(np.square(distances.min(axis=1)).sum(), rel=1e-5)
+
+
+def test_classes_are_found_where_every_other_feature_is_missing():
+    features, truth = landscape(features=12)
+    features[np.random.default_rng(0).random(features.shape) < 0.5] = np.nan
+    model = fit_pixels(rows_of(features), 4, scaling="common-robust", seed=1, missing="ignore")
+    labels, _ = label_raster(model, features, np.ones(truth.shape, bool))
+    assert adjusted_rand_score(truth.ravel(), labels.ravel()) > 0.97
+    # Centres are the means of what is known of their pixels.
+    means = [np.nanmean(features[:, labels == label], axis=1) for label in range(1, 5)]
+    np.testing.assert_allclose(model.centers, means, rtol=1e-3)
+
+
+def test_infinite_features_have_label_0_even_where_missing_ones_are_ignored():
+    features, truth = landscape()
+    model = fit_pixels(rows_of(features), 4, scaling="none", seed=1, missing="ignore")
+    features[0, 3, 4] = np.inf
+    features[:, 5, 6] = np.nan
+    features[1:, 7, 8] = np.nan
+    labels, _ = label_raster(model, features, np.ones(truth.shape, bool))
+    assert labels[3, 4] == labels[5, 6] == 0
+    assert labels[7, 8] > 0
+    assert np.count_nonzero(labels == 0) == 2
+
+
 def test_integer_bands_are_taken_as_they_are():
     features, _ = landscape()
     bands = np.rint(features * 1000 + 1000).astype(np.uint16)
@@ -279,6 +373,13 @@ def test_an_image_smaller_than_the_coarse_grid_can_be_sampled():
         (np.eye(9), {"n_clusters": 33}, "n_clusters: 33; allowed: 2 to 32"),
         (np.eye(9), {"sample_size": 0}, "sample size: 0 pixels; allowed: 1 or more"),
         (np.eye(9), {"scaling": "minmax"}, "'minmax' is unknown; allowed: none, standard"),
+        (np.eye(9), {"missing": "drop"}, "'drop' is unknown; allowed: fill, ignore"),
+        (np.eye(9), {"n_init": 0}, "n_init: 0 starts; allowed: 1 or more"),
+        (
+            np.array([[0.0, 1], [np.nan, np.nan], [np.nan, 2], [np.inf, 1]]),
+            {"missing": "ignore"},
+            "2 of 4 hold no feature but NaN, or an infinite one",
+        ),
     ],
 )
 def test_what_cannot_be_clustered_is_refused_by_name(samples, options, message):
