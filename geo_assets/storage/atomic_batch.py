@@ -9,15 +9,19 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
 
-def publish_many(files: Mapping[Path, bytes]) -> None:
+Content = bytes | Sequence[bytes | memoryview]
+"""All of a file's bytes, or parts of them in their order."""
+
+
+def publish_many(files: Mapping[Path, Content]) -> None:
     """Publish each content as the whole content of its path; renamed in the order given.
 
     When this returns, all of it is on the disk. Folders are made where they are missing. On any
@@ -36,7 +40,8 @@ def publish_many(files: Mapping[Path, bytes]) -> None:
                 temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
                 temporaries[path] = temporary
                 file = stack.enter_context(temporary.open("xb", buffering=0))
-                _write_all(file.fileno(), data)
+                for part in [data] if isinstance(data, bytes) else data:
+                    _write_all(file.fileno(), part)
                 descriptors.append(file.fileno())
             # After all are written: the first sync takes most of the others with it.
             for descriptor in descriptors:
@@ -51,7 +56,7 @@ def publish_many(files: Mapping[Path, bytes]) -> None:
         _sync_folder(folder)
 
 
-def _write_all(descriptor: int, data: bytes) -> None:
+def _write_all(descriptor: int, data: bytes | memoryview) -> None:
     rest = memoryview(data)
     while rest:
         # A full disk may take a part, and refuse the next.

@@ -7,6 +7,7 @@ Which rows there are is decided in ``core/convergence.py`` and ``chip_store.py``
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,8 @@ from geo_assets.storage.chip_files import MEDIA_TYPES
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+    import numpy.typing as npt
 
 _STAC_VERSION = "1.1.0"
 _EXTENSIONS = [
@@ -158,23 +161,31 @@ def open_catalog(path: Path) -> geopandas.GeoDataFrame:
 
 def _footprints(specs: Sequence[ChipSpec]) -> list[shapely.Polygon]:
     """Return each grid's four corners in WGS 84, counter-clockwise."""
-    polygons = []
-    for spec in specs:
-        crs = crs_of(spec.geobox)
-        # pyproj keeps transformers between equal definitions.
-        to_wgs84 = Transformer.from_crs(str(crs), "EPSG:4326", always_xy=True)
-        rows, columns = spec.geobox.shape
-        corners = [(0, 0), (0, rows), (columns, rows), (columns, 0)]
-        x, y = np.transpose([spec.geobox.transform @ corner for corner in corners])
-        longitude, latitude = to_wgs84.transform(x, y)
-        ring = list(zip(longitude.tolist(), latitude.tolist(), strict=True))
-        if not np.isfinite(ring).all() or np.ptp(longitude) > 180:
-            raise StorageError(
-                f"chip {spec.chip_id}: its footprint crosses the antimeridian or leaves the "
-                f"domain of {crs}"
-            )
-        polygons.append(shapely.orient_polygons(shapely.Polygon(ring)))
-    return polygons
+    by_crs: defaultdict[str, list[int]] = defaultdict(list)
+    for number, spec in enumerate(specs):
+        by_crs[str(crs_of(spec.geobox))].append(number)
+    corners = np.empty((len(specs), 4, 2))
+    for crs, numbers in by_crs.items():
+        x, y = _corners([specs[number].geobox for number in numbers])
+        to_wgs84 = Transformer.from_crs(crs, "EPSG:4326", always_xy=True)
+        corners[numbers] = np.stack(to_wgs84.transform(x, y), axis=-1)
+    whole = np.isfinite(corners).all(axis=(1, 2)) & (np.ptp(corners[..., 0], axis=1) <= 180)
+    if not whole.all():
+        spec = specs[int(np.argmin(whole))]
+        raise StorageError(
+            f"chip {spec.chip_id}: its footprint crosses the antimeridian or leaves the "
+            f"domain of {spec.geobox.crs}"
+        )
+    return [shapely.orient_polygons(shapely.Polygon(ring)) for ring in corners]
+
+
+def _corners(geoboxes: Sequence[GeoBox]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return x and y, each (grid, 4), of upper left, lower left, lower right, upper right."""
+    grids = np.array([(*geobox.transform[:6], *geobox.shape) for geobox in geoboxes])
+    a, b, c, d, e, f, rows, columns = grids.T[:, :, np.newaxis]
+    column = columns * np.array([0, 0, 1, 1])
+    row = rows * np.array([0, 1, 1, 0])
+    return a * column + b * row + c, d * column + e * row + f
 
 
 def _item(

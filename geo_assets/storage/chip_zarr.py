@@ -34,7 +34,8 @@ _FRAME_HEADER = struct.Struct("<4B3I")
 
 def encode_zarr(pixels: ChipPixels) -> bytes:
     """Return the two chunks of a chip: (band, y, x) in its dtype, then (y, x) as bool."""
-    return _chunk(pixels.data) + _chunk(pixels.valid)
+    frames = [_frame(pixels.data), _frame(pixels.valid)]
+    return b"".join(part for frame in frames for part in (frame, crc_of(frame)))
 
 
 def decode_zarr(payload: bytes, expected: ChipExpectation) -> ChipPixels:
@@ -53,33 +54,28 @@ def decode_zarr(payload: bytes, expected: ChipExpectation) -> ChipPixels:
     return ChipPixels(data, valid.astype(bool))
 
 
-def split_chunks(payload: bytes) -> tuple[bytes, bytes] | None:
+def split_chunks(payload: bytes) -> tuple[memoryview, memoryview] | None:
     """Return the chunk of pixels and that of validity; None where there are no two."""
     first = _chunk_bytes(payload, 0)
     second = None if first is None else _chunk_bytes(payload, first)
     if first is None or second is None or first + second != len(payload):
         return None
-    return payload[:first], payload[first:]
+    whole = memoryview(payload)
+    return whole[:first], whole[first:]
 
 
-def unpacked_bytes(chunk: bytes) -> int:
-    """Return how many bytes a chunk says it unpacks to; -1 where it is no Blosc frame."""
-    return _FRAME_HEADER.unpack_from(chunk)[4] if len(chunk) >= _FRAME_HEADER.size else -1
+def crc_of(content: bytes | memoryview) -> bytes:
+    """Return what Zarr's codec ``crc32c`` puts behind bytes."""
+    crc: int = google_crc32c.value(bytes(content))
+    return crc.to_bytes(_CRC_BYTES, "little")
 
 
-def with_crc(content: bytes) -> bytes:
-    """Return bytes as Zarr's codec ``crc32c`` encodes them: their checksum behind them."""
-    crc: int = google_crc32c.value(content)
-    return content + crc.to_bytes(_CRC_BYTES, "little")
-
-
-def _chunk(array: npt.NDArray[Any]) -> bytes:
+def _frame(array: npt.NDArray[Any]) -> bytes:
     # No level, block or thread is left to the library's choice: equal arrays, equal bytes.
     codec = Blosc(
         COMPRESSOR, LEVEL, BITSHUFFLE, blocksize=BLOCK_BYTES, typesize=array.dtype.itemsize
     )
-    frame = bytes(codec.encode(np.ascontiguousarray(array)))
-    return with_crc(frame)
+    return bytes(codec.encode(np.ascontiguousarray(array)))
 
 
 def _chunk_bytes(payload: bytes, at: int) -> int | None:
@@ -90,13 +86,14 @@ def _chunk_bytes(payload: bytes, at: int) -> int | None:
     return size if packed >= _FRAME_HEADER.size and at + size <= len(payload) else None
 
 
-def _unpacked(chunk: bytes, shape: tuple[int, ...], dtype: str, what: str) -> npt.NDArray[Any]:
-    frame, crc = chunk[:-_CRC_BYTES], int.from_bytes(chunk[-_CRC_BYTES:], "little")
-    if google_crc32c.value(frame) != crc:
-        raise invalid(f"the CRC-32C of {what}", google_crc32c.value(frame), crc)
+def _unpacked(chunk: memoryview, shape: tuple[int, ...], dtype: str, what: str) -> npt.NDArray[Any]:
+    frame, crc = chunk[:-_CRC_BYTES], bytes(chunk[-_CRC_BYTES:])
+    if (found := crc_of(frame)) != crc:
+        raise invalid(f"the CRC-32C of {what}", found.hex(), crc.hex())
     array = np.empty(shape, dtype)
-    if unpacked_bytes(frame) != array.nbytes:
-        raise invalid(f"the size of {what}", f"{unpacked_bytes(frame)} bytes", array.nbytes)
+    size = _FRAME_HEADER.unpack_from(frame)[4]
+    if size != array.nbytes:
+        raise invalid(f"the size of {what}", f"{size} bytes", f"{array.nbytes} bytes")
     with decoding("Blosc frame"):
         Blosc().decode(frame, array)
     return array

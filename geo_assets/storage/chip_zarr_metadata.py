@@ -22,7 +22,7 @@ import numpy as np
 from numcodecs import VLenUTF8, Zstd  # type: ignore[import-untyped]  # ships no types
 
 from geo_assets.storage.chip_expectation import crs_of
-from geo_assets.storage.chip_zarr import BLOCK_BYTES, COMPRESSOR, LEVEL, with_crc
+from geo_assets.storage.chip_zarr import BLOCK_BYTES, COMPRESSOR, LEVEL, crc_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -191,7 +191,8 @@ def _texts(texts: Sequence[str], length: int) -> bytes:
 
 
 def _packed(content: bytes) -> bytes:
-    return with_crc(bytes(_ZSTD.encode(content)))
+    frame = bytes(_ZSTD.encode(content))
+    return frame + crc_of(frame)
 
 
 def _json(fields: Mapping[str, Any]) -> bytes:

@@ -81,7 +81,7 @@ class ChipShards:
         )
 
     def write(
-        self, shard: int, kept: Collection[int], new: Mapping[int, tuple[bytes, bytes]]
+        self, shard: int, kept: Collection[int], new: Mapping[int, tuple[memoryview, memoryview]]
     ) -> None:
         """Publish a shard: validity first, then pixels, each whole.
 
@@ -92,7 +92,8 @@ class ChipShards:
         """
         contents = {}
         for file, part in zip(self.files(shard), (1, 0), strict=True):
-            chunks = self._chunks(file, kept) | {n: pair[part] for n, pair in new.items()}
+            chunks: dict[int, bytes | memoryview] = {**self._chunks(file, kept)}
+            chunks |= {number: pair[part] for number, pair in new.items()}
             contents[file] = pack_shard(chunks, self.slots)
         publish_many(contents)
         # Times have a grain: two generations of a shard may show the same.

@@ -119,7 +119,7 @@ class ChipZarrStore:
     ) -> tuple[dict[str, str], dict[str, FileStamp]]:
         """Write the shards of chips, see ``Shelf``; validity comes first."""
         slots = self._shards.slots
-        new: dict[int, dict[int, tuple[bytes, bytes]]] = {}
+        new: dict[int, dict[int, tuple[memoryview, memoryview]]] = {}
         for chip_id, payload in payloads.items():
             chunks = split_chunks(payload)
             if chunks is None:

@@ -25,8 +25,8 @@ ShardIndex = dict[int, tuple[int, int]]
 """Offset and length of each chunk there is, by its number within the shard."""
 
 
-def pack_shard(chunks: Mapping[int, bytes], slots: int) -> bytes:
-    """Return a shard's bytes; equal chunks give equal bytes.
+def pack_shard(chunks: Mapping[int, bytes | memoryview], slots: int) -> list[bytes | memoryview]:
+    """Return a shard's bytes in parts; equal chunks give equal bytes.
 
     Args:
         chunks: Encoded chunks by their number within the shard.
@@ -39,7 +39,7 @@ def pack_shard(chunks: Mapping[int, bytes], slots: int) -> bytes:
         at += len(chunks[number])
     entries = index.tobytes()
     crc = google_crc32c.value(entries).to_bytes(_CRC_BYTES, "little")
-    return b"".join([*(chunks[number] for number in sorted(chunks)), entries, crc])
+    return [*(chunks[number] for number in sorted(chunks)), entries, crc]
 
 
 def read_index(path: Path, slots: int) -> ShardIndex:
