@@ -18,7 +18,7 @@ from zarr.codecs import BloscCodec
 
 from geo_assets.core.workers import Threads
 from geo_assets.errors import StorageError
-from geo_assets.storage.chunk_files import write_chunk_file
+from geo_assets.storage.chunk_files import BLOCK_BYTES, write_chunk_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -109,7 +109,7 @@ def chunks_of(shape: tuple[int, ...]) -> tuple[int, int, int]:
 
 def codec() -> BloscCodec:
     """Return the compression of every array."""
-    return BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle")
+    return BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle", blocksize=BLOCK_BYTES)
 
 
 def create_variable(
