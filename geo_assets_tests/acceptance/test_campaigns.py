@@ -22,7 +22,6 @@ from sklearn.metrics import adjusted_rand_score
 
 from geo_assets.build import STEPS
 from geo_assets.campaign_file import find_campaign, load_campaign
-from geo_assets.storage import cube as cubes
 from geo_assets.storage.scenes import read_scenes
 from geo_assets_tests.acceptance.support import Workplace, last_line
 from geo_assets_tests.emulators import earth_search, planetary_computer
@@ -287,6 +286,16 @@ def test_scenes_of_doeberitz_are_those_of_the_dates_and_at_most_one_percent_clou
     }
 
 
+def test_plan_tells_what_a_run_would_do_and_which_api_it_asks(heath_service, tmp_path):
+    place = Workplace(tmp_path, {"STAC_API_URL": heath_service[0]})
+    planned = place.run("geo-assets", "plan", campaign="doeberitz")
+    assert planned.returncode == 0, planned.stderr
+    rows = [line.replace("│", " ").split() for line in planned.stdout.splitlines()]
+    # One cluster, six scenes in it; two bands and the scene classification of each, twice.
+    assert [row[2:4] + row[5:6] for row in rows if row[:2] == ["all", "all"]] == [["1", "6", "36"]]
+    assert f"warning STAC_API_URL is set: {heath_service[0]} is asked" in planned.stdout
+
+
 def test_the_retired_names_find_the_same_scenes_and_say_so(doeberitz, heath_service, tmp_path):
     text = find_campaign("doeberitz").read_text(encoding="utf-8")
     area = load_campaign("doeberitz").areas.file
@@ -349,9 +358,6 @@ def test_temporal_labels_of_doeberitz_have_five_classes_inside_the_area(doeberit
         assert adjusted_rand_score(truth, inside) > 0.8, name
 
 
-@pytest.mark.skipif(
-    not hasattr(cubes, "published_cubes"), reason="cubes are not yet laid out by tile"
-)
 def test_cubes_and_labels_of_doeberitz_are_laid_out_by_mgrs_tile(doeberitz):
     stores = {path.stem for path in (doeberitz.layout.folder / "ndvi_cube/all/all").iterdir()}
     assert stores == {"cluster-0-33UUU", "cluster-0-32UQD"}

@@ -1,8 +1,10 @@
 """The pictures of the README, made again from a finished demo.
 
     make demo && .venv/bin/python -m geo_assets_tests.browser.pictures
+    .venv/bin/python -m geo_assets_tests.browser.pictures real
 
-Needs Chromium for the asset graph; finds the results of the demo where make put them.
+The first needs Chromium for the asset graph, and finds the results of the demo where make put
+them; the second runs two campaigns on the folder of real data (GEO_ASSETS_TEST_DATA).
 """
 
 from __future__ import annotations
@@ -10,6 +12,8 @@ from __future__ import annotations
 import json
 import logging
 import os
+import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +31,7 @@ from geo_assets.previews.strip import StripParts, readme_strip
 from geo_assets.resources import ImagerySource, Results
 from geo_assets.sources.archive import archive_folder
 from geo_assets.storage.cog import read_cog, read_window
+from geo_assets_tests.browser import real_strips
 from geo_assets_tests.browser.dagster_pages import dagster_ui, graph_page, screenshot
 from geo_assets_tests.conftest import REPOSITORY
 
@@ -116,9 +121,22 @@ def asset_graph(home: Path, data: Path, target: Path) -> None:
     pixels.crop(box).quantize(128, dither=Image.Dither.NONE).save(target, optimize=True)
 
 
+def real() -> None:
+    """Make the pictures of real places."""
+    given = os.environ.get("GEO_ASSETS_TEST_DATA", REPOSITORY / "../shared/data")
+    real_data = Path(given).resolve()
+    for run in (real_strips.rufiji, real_strips.slovenia):
+        with tempfile.TemporaryDirectory() as folder:
+            picture = real_strips.strip(run(Path(folder), real_data))
+        (IMAGES / f"{run.__name__}.png").write_bytes(picture)
+
+
 def main() -> None:
     """Make every picture."""
     IMAGES.mkdir(parents=True, exist_ok=True)
+    if sys.argv[1:] == ["real"]:
+        real()
+        return
     layout = Results().layout("demo")
     (IMAGES / "strip.png").write_bytes(strip(layout, *SHOWN))
     home = Path(os.environ.get(HOME_VARIABLE) or REPOSITORY / ".dagster_home")
