@@ -22,8 +22,8 @@ Every = Literal["date", "10d", "month"]
 """Step of the axis: each acquisition, a dekad (days 1-10, 11-20, 21-end of a month, as in openEO's
 ``aggregate_temporal_period``), or a calendar month."""
 
-_BLOCK_BYTES = 16 * 2**20
-"""Bytes of float64 features that are filled at once: temporaries are a few times this."""
+_BLOCK_BYTES = 2 * 2**20
+"""Bytes of float64 features that are filled at once: what the cache of a processor holds."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -37,15 +37,15 @@ def make(inputs: Path, size: int) -> None:
 
 
 def ours(inputs: Path, output: Path, watch: Stopwatch) -> None:
-    from geo_assets.core.pixel_kmeans import fit_pixels, label_raster, spread_sample
+    from geo_assets.core.pixel_kmeans import fit_pixels, label_raster
+    from geo_assets.core.sampling import block_sample
 
     series = np.load(inputs / "features.npy")
     valid = np.ones(series.shape[1:], bool)
 
     def work(series: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.uint8]:
-        drawn = spread_sample(valid, SAMPLE, seed=0)
-        sample = series.reshape(DATES, -1)[:, drawn].T
-        model = fit_pixels(sample, K, scaling="common-robust", seed=0)
+        sample = block_sample(series, valid, origin=(0, 0), shape=valid.shape, size=SAMPLE, seed=0)
+        model = fit_pixels(sample.values, K, scaling="common-robust", seed=0)
         labels, _ = label_raster(model, series, valid)
         return labels
 

@@ -42,15 +42,15 @@ def make(inputs: Path, size: int) -> None:
 
 
 def ours(inputs: Path, output: Path, watch: Stopwatch) -> None:
-    from geo_assets.core.pixel_kmeans import fit_pixels, label_raster, spread_sample
+    from geo_assets.core.pixel_kmeans import fit_pixels, label_raster
+    from geo_assets.core.sampling import block_sample
 
     bands = np.load(inputs / "features.npy")
     valid = np.ones(bands.shape[1:], bool)
 
     def work(bands: np.ndarray, valid: np.ndarray) -> np.ndarray:
-        drawn = spread_sample(valid, SAMPLE, seed=0)
-        sample = bands.reshape(len(bands), -1)[:, drawn].T
-        model = fit_pixels(sample, K, scaling="standard", seed=0)
+        sample = block_sample(bands, valid, origin=(0, 0), shape=valid.shape, size=SAMPLE, seed=0)
+        model = fit_pixels(sample.values, K, scaling="standard", seed=0)
         labels, _ = label_raster(model, bands, valid)
         return labels
 
