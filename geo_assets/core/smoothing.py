@@ -6,6 +6,7 @@ than asked, the result is missing, whatever the filter.
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -87,7 +88,7 @@ def smooth_series(
     position = days.astype("datetime64[D]").astype(np.int64).astype(np.float64)
     if (np.diff(position) <= 0).any():
         raise GeoAssetsError("smoothing: dates must rise, each once")
-    series = np.asarray(values, np.float64).reshape(len(values), -1)
+    series = np.asarray(values, np.float64).reshape(len(values), math.prod(values.shape[1:]))
     if len(series) < 2 or series.shape[1] == 0:
         return series.reshape(values.shape)
     complete, inside = _filled(series, position, rules.max_gap_days)
@@ -129,7 +130,7 @@ def _savitzky_golay(
     if steps < rules.window:
         return complete
     axis = np.linspace(position[0], position[-1], steps)
-    even = _read_at(complete, position, axis)
+    even = _read_at(np.nan_to_num(complete), position, axis)  # series without any value are 0
     smooth = savgol_filter(even, rules.window, rules.order, axis=0, mode="interp")
     return _read_at(smooth, axis, position)
 
@@ -158,7 +159,9 @@ def _whittaker(
     known = ~np.isnan(series)
     smooth = complete.copy()
     x = ((position - position[0]) / float(np.median(np.diff(position)))).tolist()
-    smoother = WhittakerSmoother(rules.strength, _DIFFERENCES, len(series), x)
+    # Its divided differences over even steps of 1 are the plain ones by the factorial of the order.
+    strength = rules.strength * math.factorial(_DIFFERENCES) ** 2
+    smoother = WhittakerSmoother(strength, _DIFFERENCES, len(series), x)
     # Pixels with the same gaps share a factorisation.
     patterns, which = np.unique(np.packbits(known, axis=0), axis=1, return_inverse=True)
     order = np.argsort(which.ravel(), kind="stable")

@@ -9,13 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xarray as xr
 import zarr
 
 from geo_assets.core.workers import Threads
 from geo_assets.errors import StorageError
 from geo_assets.storage.atomic import publish_directory
-from geo_assets.storage.cube import consolidate, open_group
+from geo_assets.storage.cube import consolidate, open_cube, open_group
 from geo_assets.storage.cube_days import CHECKSUM_ATTRIBUTE, array_of
 from geo_assets.storage.cube_export import copy_coordinate, variable_of
 from geo_assets.storage.cube_format import (
@@ -26,6 +25,8 @@ from geo_assets.storage.cube_format import (
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import xarray as xr
 
     from geo_assets.storage.cube_format import Index3
 
@@ -83,8 +84,7 @@ def open_time_major(cube: Path) -> xr.Dataset:
     if there != checksum:
         what = "is of an earlier state of the cube" if there else "does not exist"
         raise StorageError(f"{target}: {what}; run geo-assets compact")
-    found: xr.Dataset = xr.open_zarr(target)
-    return found
+    return open_cube(target)
 
 
 def _copy_variable(source: zarr.Array[Any], copy: zarr.Group) -> None:
