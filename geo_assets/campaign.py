@@ -18,7 +18,7 @@ from geo_assets.campaign_imagery import (
     RasterImagery,
     SimulatedImagery,
 )
-from geo_assets.campaign_labels import LandCoverLabels, SpatialLabels, TemporalLabels
+from geo_assets.campaign_labels import LabelRules, LandCoverLabels, SpatialLabels, TemporalLabels
 from geo_assets.campaign_values import (
     ARCHIVE_PREFIX,
     Band,
@@ -245,6 +245,7 @@ class Campaign(Section):
             *self._bands(),
             *self._cube(),
             *self._label_tables(),
+            *self._models(),
             *self._resampling(),
             *self._server_reducers(),
         ]
@@ -339,6 +340,22 @@ class Campaign(Section):
                 "labels.overlap: 'max' or 'min' with labels.tables, whose features have no order "
                 f"(got {labels.overlap!r})"
             )
+
+    def _models(self) -> Iterator[str]:
+        for name in ("spatial_labels", "temporal_labels", "land_cover"):
+            rules: LabelRules | None = getattr(self, name)
+            lender = None if rules is None else rules.model_from
+            if lender is None:
+                continue
+            for field, value, allowed in (
+                ("fold", lender.fold, self.folds),
+                ("split", lender.split, self.splits),
+            ):
+                if value not in allowed:
+                    yield (
+                        f"{name}.model_from.{field}: {value!r} is not among the campaign's "
+                        f"{field}s {list(allowed)}"
+                    )
 
     @property
     def bands(self) -> tuple[str, ...]:

@@ -59,12 +59,33 @@ class SpatialLabels(LabelRules):
         return self
 
 
-class TemporalLabels(LabelRules):
-    """K-Means on each pixel's NDVI series."""
+class PixelLabels(LabelRules):
+    """What labels of series and of land cover have in common."""
 
     fit: Literal["cluster", "partition"] = Field(
         "cluster", description="A model for each cluster, or one for all of a fold and split."
     )
+    position_weight: StrictFloat = Field(
+        0.0,
+        ge=0,
+        le=100,
+        description="Weight of a pixel's place beside its values: 1 counts both alike.",
+    )
+
+    @model_validator(mode="after")
+    def _places_are_of_one_area(self) -> Self:
+        if self.position_weight and (self.model_from is not None or self.fit == "partition"):
+            msg = (
+                "'position_weight' needs 'fit: cluster' and no 'model_from': a place means "
+                "nothing in another area"
+            )
+            raise ValueError(msg)
+        return self
+
+
+class TemporalLabels(PixelLabels):
+    """K-Means on each pixel's NDVI series."""
+
     every: Literal["date", "10d", "month"] = Field("month", description="Step of the time axis.")
     missing: Literal["fill", "ignore"] = Field(
         "fill",
@@ -77,29 +98,14 @@ class TemporalLabels(LabelRules):
     scaling: Literal["robust", "standard", "none"] = Field(
         "robust", description="One common scale for all steps, or none."
     )
-    position_weight: StrictFloat = Field(
-        0.0,
-        ge=0,
-        le=100,
-        description="Weight of a pixel's place beside its values: 1 counts both alike.",
-    )
 
 
-class LandCoverLabels(LabelRules):
+class LandCoverLabels(PixelLabels):
     """K-Means on the bands of the composite, and on indices of them."""
 
-    fit: Literal["cluster", "partition"] = Field(
-        "cluster", description="A model for each cluster, or one for all of a fold and split."
-    )
     indices: tuple[Variable, ...] = Field(
         (), description="Spectral indices by name, such as NDVI, NDWI, NDBI, beside the bands."
     )
     scaling: Literal["robust", "standard", "none"] = Field(
         "robust", description="A scale for each band and index, or none."
-    )
-    position_weight: StrictFloat = Field(
-        0.0,
-        ge=0,
-        le=100,
-        description="Weight of a pixel's place beside its values: 1 counts both alike.",
     )

@@ -229,6 +229,36 @@ def _temporal_labels(layout: Layout, fold: str, split: str) -> Problems:
     return _labels_beyond_their_model(layout.ndvi_temporal_labels_folder(fold, split))
 
 
+def _land_cover_labels(layout: Layout, fold: str, split: str) -> Problems:
+    return _labels_beyond_their_model(layout.land_cover_labels_folder(fold, split))
+
+
+def _changes_beyond_their_tables(layout: Layout, fold: str, split: str) -> Problems:
+    from geo_assets.storage.cog import read_cog
+    from geo_assets.storage.layout import model_of
+
+    folder = layout.ndvi_label_changes_folder(fold, split)
+    problems: Problems = []
+    for path in sorted(folder.glob("*.tif")):
+        tables = model_of(path)
+        if tables.is_file():
+            told = json.loads(tables.read_text(encoding="utf-8"))
+            clusters, dates = len(told["centers"]), len(told["dates"])
+        else:
+            clusters = dates = 0
+        changes, drop, before, after = read_cog(path).data.max(axis=(1, 2)).tolist()
+        if max(before, after) > clusters or max(changes, drop) > dates:
+            problems.append(
+                {
+                    "raster": path.relative_to(folder).as_posix(),
+                    "highest_label": max(before, after),
+                    "highest_date": drop,
+                    "told": f"{clusters} clusters, {dates} dates" if clusters else "no tables",
+                }
+            )
+    return problems
+
+
 def _window_row(cluster: str, window: FailedWindow) -> dict[str, Any]:
     return {
         "cluster": cluster,
@@ -290,6 +320,20 @@ QUESTIONS = (
         "labels_are_of_their_model",
         "Each label raster holds nothing but 0 and the clusters of its model.",
         _temporal_labels,
+        LABEL_RECOVERY,
+    ),
+    Question(
+        "land_cover_labels",
+        "labels_are_of_their_model",
+        "Each label raster holds nothing but 0 and the clusters of its model.",
+        _land_cover_labels,
+        LABEL_RECOVERY,
+    ),
+    Question(
+        "ndvi_label_changes",
+        "changes_are_of_their_tables",
+        "Each change map holds nothing but the clusters and dates of its tables.",
+        _changes_beyond_their_tables,
         LABEL_RECOVERY,
     ),
 )

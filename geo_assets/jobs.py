@@ -38,7 +38,9 @@ CUBES_AND_LABELS = (
     "ndvi_cube",
     "ndvi_spatial_labels",
     "ndvi_temporal_labels",
+    "ndvi_label_changes",
 )
+LAND_COVER = ("labels", "aoi_clusters", "scenes", "composite_image", "land_cover_labels")
 
 EVERYTHING = "everything"
 REDOWNLOAD = "redownload_failed_chips"
@@ -91,4 +93,8 @@ def build_jobs(campaign: Campaign, names: AbstractSet[str]) -> dict[str, Job]:
             CUBES, assets(*CUBES_AND_LABELS), "From areas to cubes and label rasters."
         )
         jobs[LOOK] = look_for_scenes_job(campaign, {CAMPAIGN_TAG: campaign.name})
+    if "land_cover_labels" in names:
+        jobs["land_cover"] = job(
+            "land_cover", assets(*LAND_COVER), "From areas to composites and land-cover labels."
+        )
     return jobs

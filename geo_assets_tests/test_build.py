@@ -6,7 +6,7 @@ from geo_assets.build import STEPS, build_defs
 from geo_assets.campaign_file import load_campaign, packaged_campaigns
 from geo_assets_tests.campaign_testing import a_campaign
 
-CUBES = {"ndvi_cube", "ndvi_spatial_labels", "ndvi_temporal_labels"}
+CUBES = {"ndvi_cube", "ndvi_spatial_labels", "ndvi_temporal_labels", "ndvi_label_changes"}
 
 
 def _facts(defs):
@@ -70,13 +70,31 @@ def test_every_asset_says_what_it_is(name):
 
 
 def test_without_a_cube_there_are_no_cube_assets(tmp_path):
-    with_cube = _facts(build_defs(a_campaign(tmp_path, {"cube": {}})))
-    without = _facts(build_defs(a_campaign(tmp_path)))
+    changes = {"land_cover": {}, "spatial_labels.fit": "cluster"}
+    with_cube = _facts(build_defs(a_campaign(tmp_path, {"cube": {}, **changes})))
+    without = _facts(build_defs(a_campaign(tmp_path, changes)))
     names = {key.partition("/")[2] for key in with_cube["assets"]}
     assert names == {step.name for step in STEPS}
     assert {key.partition("/")[2] for key in without["assets"]} == names - CUBES
     assert "cubes_and_labels" in with_cube["jobs"]
     assert "cubes_and_labels" not in without["jobs"]
+
+
+def test_without_land_cover_there_is_no_such_asset(tmp_path):
+    names = _names(build_defs(a_campaign(tmp_path)))
+    assert "composite_image" in names
+    assert "land_cover_labels" not in names
+
+
+def test_labels_of_a_model_for_each_date_are_not_followed(tmp_path):
+    for fit, there in (("date", False), ("cluster", True), ("partition", True)):
+        changes = {"cube": {}, "spatial_labels.fit": fit}
+        names = _names(build_defs(a_campaign(tmp_path, changes)))
+        assert ("ndvi_label_changes" in names) is there
+
+
+def _names(defs):
+    return {key.path[-1] for key in defs.resolve_asset_graph().get_all_asset_keys()}
 
 
 def test_the_graph_shows_what_the_source_supports():

@@ -175,6 +175,27 @@ WRONG = {
         {"areas.file": "archive:labels/north.geojson"},
         "areas: 'archive:' goes with imagery of the kind 'simulated', not 'stac'",
     ),
+    # label rasters
+    "a model of another fold": (
+        {"spatial_labels": {"fit": "cluster", "model_from": {"fold": "west", "split": "train"}}},
+        "spatial_labels.model_from.fold: 'west' is not among the campaign's folds ['north', 'sou",
+    ),
+    "a model of another split": (
+        {"land_cover": {"model_from": {"fold": "north", "split": "all"}}},
+        "land_cover.model_from.split: 'all' is not among the campaign's splits ['train', 'test']",
+    ),
+    "a model for each date to borrow": (
+        {"spatial_labels": {"model_from": {"fold": "north", "split": "train"}}},
+        "spatial_labels: 'model_from' needs 'fit: cluster' or 'fit: partition', one model for all",
+    ),
+    "places of another area": (
+        {"temporal_labels": {"position_weight": 1.0, "fit": "partition"}},
+        "temporal_labels: 'position_weight' needs 'fit: cluster' and no 'model_from': a place me",
+    ),
+    "K that does not rise": (
+        {"land_cover": {"k_range": [5, 5]}},
+        "land_cover: 'k_range' must rise (got [5, 5])",
+    ),
     # Earth Engine
     "more than the service allows": (
         {"imagery": EARTH_ENGINE | {"concurrency": 41}},

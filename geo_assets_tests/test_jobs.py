@@ -4,13 +4,13 @@ import pytest
 
 from geo_assets.build import STEPS, build_defs
 from geo_assets.campaign_file import load_campaign
-from geo_assets.jobs import AREAS_AND_CHIPS, CUBES_AND_LABELS, build_jobs
+from geo_assets.jobs import AREAS_AND_CHIPS, CUBES_AND_LABELS, LAND_COVER, build_jobs
 
 NAMES = {step.name for step in STEPS}
 UPSTREAM = {step.name: set(step.upstream) for step in STEPS}
 
 
-@pytest.mark.parametrize("selection", [AREAS_AND_CHIPS, CUBES_AND_LABELS])
+@pytest.mark.parametrize("selection", [AREAS_AND_CHIPS, CUBES_AND_LABELS, LAND_COVER])
 def test_a_job_runs_everything_that_its_assets_need(selection):
     """A job without an upstream of its own fails on a fresh folder of results."""
     assert set(selection) <= NAMES
@@ -19,7 +19,7 @@ def test_a_job_runs_everything_that_its_assets_need(selection):
 
 
 def test_the_jobs_together_make_every_asset():
-    assert {*AREAS_AND_CHIPS, *CUBES_AND_LABELS} == NAMES
+    assert {*AREAS_AND_CHIPS, *CUBES_AND_LABELS, *LAND_COVER} == NAMES
 
 
 def test_every_job_says_what_it_is_for_and_whose_it_is():

@@ -60,7 +60,7 @@ def ndvi_label_changes(partition: Partition) -> Facts:
     rows: list[dict[str, Any]] = []
     reasons: dict[str, str] = {}
     previews: dict[str, Any] = {}
-    for name in sorted(path.name for path in spatial.glob("cluster-*") if path.is_dir()):
+    for name in sorted({path.parent.name for path in spatial.glob("cluster-*/*.tif")}):
         dates, days, centers = _labels_of(partition, name)
         if len(days) < 2:
             reasons[name] = f"labels of {len(days)} date; two are needed to follow them"

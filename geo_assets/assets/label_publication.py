@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 METADATA = {"values": "uint8; 0 = outside or no data, 1 to K by rising centre"}
 
+NO_DATE = "the cube has no date"
+"""An answer rather than a failure, as is a partition without cubes."""
+
 SHOWN_ROWS = 100
 """Rows of a table in the metadata; the rasters themselves are all there."""
 
@@ -93,12 +96,15 @@ def refuse_if_nothing_was_made(
 ) -> None:
     """End a partition with areas of which none could be labelled as a failure.
 
+    Cubes without a date do not count: there is nothing to label.
+
     Raises:
         ClusteringError: It names the reason of each area.
     """
-    if reasons and not made:
-        told = "; ".join(f"{area}: {reason}" for area, reason in list(reasons.items())[:5])
-        more = f"; and {len(reasons) - 5} more" if len(reasons) > 5 else ""
+    failed = [f"{area}: {reason}" for area, reason in reasons.items() if reason != NO_DATE]
+    if failed and not made:
+        told = "; ".join(failed[:5])
+        more = f"; and {len(failed) - 5} more" if len(failed) > 5 else ""
         msg = f"{asset} {partition}: no raster could be made: {told}{more}"
         raise ClusteringError(msg)
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from geo_assets.assets.step import Partition
-    from geo_assets.campaign_labels import LandCoverLabels, TemporalLabels
+    from geo_assets.campaign_labels import PixelLabels
     from geo_assets.core.k_report import KReport
     from geo_assets.core.label_fit import FitRules
     from geo_assets.core.pixel_kmeans import PixelKMeans
@@ -35,7 +35,7 @@ class LabelAsset:
     """What one label asset asks for, in one partition."""
 
     name: str
-    rules: TemporalLabels | LandCoverLabels
+    rules: PixelLabels
     fit: FitRules
     lending: Path
     """Folder of the lending partition's rasters and models."""
@@ -147,7 +147,7 @@ def _borrowed(
 
 
 def model_document(
-    rules: TemporalLabels | LandCoverLabels, features: AreaFeatures, labelled: Labelled
+    rules: PixelLabels, features: AreaFeatures, labelled: Labelled
 ) -> dict[str, Any]:
     """Return what every model says of itself, to be published as JSON."""
     from geo_assets.storage.cube import cluster_of

@@ -13,6 +13,7 @@ from geo_assets.assets.label_models import (
 )
 from geo_assets.assets.label_publication import (
     METADATA,
+    NO_DATE,
     k_facts,
     label_pictures,
     ndvi_classes,
@@ -82,8 +83,8 @@ def ndvi_spatial_labels(partition: Partition) -> Facts:
     for name, cube in cubes.items():
         published: list[Path] = []
         if not cube.days:
-            reasons[name] = "the cube has no date"
-            partition.log.warning(f"{partition} {name}: no labels: {reasons[name]}")
+            partition.log.warning(f"{partition} {name}: no labels: {NO_DATE}")
+            rows.append(_row(name, "", NO_DATE))
         labelled = day_labels(cube, [each.model for each in models[name]], partition.workers)
         for number, (day, made, labels) in enumerate(
             zip(cube.days, models[name], labelled, strict=True)

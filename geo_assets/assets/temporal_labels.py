@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 from geo_assets.assets.label_models import lending_key
 from geo_assets.assets.label_publication import (
     METADATA,
+    NO_DATE,
     k_facts,
     label_pictures,
     ndvi_classes,
@@ -65,7 +66,7 @@ def ndvi_temporal_labels(partition: Partition) -> Facts:
         if cube.days:
             series[name] = NdviSeries(cube, rules.every, rules.max_gap_days, rules.missing, period)
         else:
-            reasons[name] = "the cube has no date"
+            reasons[name] = NO_DATE
     areas: dict[str, AreaFeatures] = {
         name: Placed(each) if rules.position_weight else each for name, each in series.items()
     }

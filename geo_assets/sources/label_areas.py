@@ -95,17 +95,16 @@ def pooled_sample(
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Return the sample (n, feature) of areas together, and the spatial fold (n,) of each pixel.
 
-    Each area gives pixels by its share of the valid ones, evenly over its sample.
+    Each area gives pixels by its share of the valid ones: the beginning of its sample.
     """
     total = max(sum(samples[name].valid for name in areas), 1)
     values, folds = [], []
     for name, features in areas.items():
         sample = samples[name].sample
         count = min(len(sample.values), -(-size * samples[name].valid // total))
-        chosen = np.arange(count) * len(sample.values) // max(count, 1)
-        values.append(sample.values[chosen])
+        values.append(sample.values[:count])
         folds.append(
-            spatial_folds(sample.rows[chosen], sample.cols[chosen], features.geobox.shape.yx)
+            spatial_folds(sample.rows[:count], sample.cols[:count], features.geobox.shape.yx)
         )
     return np.concatenate(values), np.concatenate(folds)
 

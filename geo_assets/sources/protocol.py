@@ -37,12 +37,16 @@ Reason = Literal["cloud", "no_overlap", "missing_band", "damaged", "outside_date
 
 _AREAS = frozenset({"labels", "aoi_clusters"})
 _IMAGES = frozenset({"scenes", "composite_image", "chip_grid", "chip_catalog"})
-_CUBES = frozenset({"ndvi_cube", "ndvi_spatial_labels", "ndvi_temporal_labels"})
+_COMPOSED_HERE = frozenset({"land_cover_labels"})
+CUBES = frozenset(
+    {"ndvi_cube", "ndvi_spatial_labels", "ndvi_temporal_labels", "ndvi_label_changes"}
+)
+"""The cubes and what is made of them."""
 
 ASSETS_OF_KIND: dict[str, frozenset[str]] = {
-    "stac": _AREAS | _IMAGES | _CUBES,
-    "simulated": _AREAS | _IMAGES | _CUBES,
-    "raster": _AREAS | _IMAGES | _CUBES,
+    "stac": _AREAS | _IMAGES | _COMPOSED_HERE | CUBES,
+    "simulated": _AREAS | _IMAGES | _COMPOSED_HERE | CUBES,
+    "raster": _AREAS | _IMAGES | _COMPOSED_HERE | CUBES,
     "earth-engine": _AREAS | _IMAGES,
 }
 """Names of the assets that each kind of source can feed."""

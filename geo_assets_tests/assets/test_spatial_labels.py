@@ -245,3 +245,11 @@ def test_a_partition_without_cubes_is_an_empty_success(tmp_path):
         facts = ndvi_spatial_labels.make(partition)
         assert facts["empty"]
         assert facts["rasters"] == 0
+
+
+def test_a_cube_without_any_date_is_an_answer_not_a_failure(tmp_path):
+    partition = a_partition(tmp_path)
+    write_ndvi(partition, np.zeros((0, *GRID.shape.yx), np.int16), days=DAYS[:0])
+    facts = ndvi_spatial_labels.make(partition)
+    assert facts["empty"]
+    assert [row.data["note"] for row in facts["table"].records] == ["the cube has no date"]

@@ -279,3 +279,11 @@ def test_blocks_of_any_size_give_the_same_labels(tmp_path, monkeypatch):
         ndvi_temporal_labels.make(partition)
         rasters.append(of(partition).read_bytes())
     assert rasters[0] == rasters[1]
+
+
+def test_a_cube_without_any_date_is_an_answer_not_a_failure(tmp_path):
+    partition = a_partition(tmp_path)
+    write_ndvi(partition, np.zeros((0, *GRID.shape.yx), np.int16), days=DAYS[:0])
+    facts = ndvi_temporal_labels.make(partition)
+    assert facts["empty"]
+    assert [row.data["note"] for row in facts["table"].records] == ["the cube has no date"]
