@@ -1,4 +1,4 @@
-"""One chip run as a process of its own, to be killed: folder, run id, number of chips."""
+"""One chip run as a process of its own, to be killed: folder, run id, number of chips, format."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from geo_assets_tests.storage.chip_testing import a_store, read_well, some_specs
 
 
 def read_slowly(spec):
-    time.sleep(0.004)
+    time.sleep(0.002)
     return read_well(spec)
 
 
 if __name__ == "__main__":
-    results, run_id, count = sys.argv[1:]
-    a_store(Path(results)).converge(some_specs(int(count)), read_slowly, run_id=run_id, workers=3)
+    results, run_id, count, chip_format = sys.argv[1:]
+    a_store(Path(results), chip_format).converge(
+        some_specs(int(count)), read_slowly, run_id=run_id, workers=3
+    )

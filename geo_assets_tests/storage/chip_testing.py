@@ -78,8 +78,8 @@ class Reader:
         return self.read(spec)
 
 
-def a_store(results, chip_format="tif", **fields):
-    encoding = ChipEncoding(format=chip_format, bands=BANDS, dtype="uint16", **fields)
+def a_store(results, chip_format="tif", dtype="uint16", **fields):
+    encoding = ChipEncoding(format=chip_format, bands=BANDS, dtype=dtype, **fields)
     return ChipStore(
         ChipPaths.of(Layout(results.parent, results.name), "north", "train"), encoding, COLLECTION
     )
