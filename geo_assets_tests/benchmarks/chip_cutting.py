@@ -6,10 +6,13 @@ Bands are four of reflectance and the label band, as a composite has them.
 from __future__ import annotations
 
 import datetime as dt
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import rasterio
+import zarr
+from affine import Affine
 from rasterio.windows import Window
 
 from geo_assets.core.chips import ChipPixels, ChipSpec, recipe_digest
@@ -24,11 +27,13 @@ from geo_assets_tests.benchmarks.model import Disagreement
 from geo_assets_tests.benchmarks.synthetic import grid, parcels, reflectance_images
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
+    from numpy.typing import NDArray
     from odc.geo.geobox import GeoBox
 
+    from geo_assets.core.chips import ChipFormat
     from geo_assets.storage.chip_reports import ConvergenceReport
 
 IMAGE = "composite.tif"
@@ -90,16 +95,18 @@ def name_of(window: Window) -> str:
     return f"benchmark-all-r{window.row_off:05d}-c{window.col_off:05d}"
 
 
-def store_in(folder: Path) -> ChipStore:
+def store_in(folder: Path, chip_format: ChipFormat = "tif") -> ChipStore:
     """Return the chip store below a folder of results."""
     return ChipStore(
         ChipPaths.of(Layout(folder.parent, folder.name), "benchmark", "all"),
-        ChipEncoding(format="tif", bands=BANDS, dtype="uint16"),
+        ChipEncoding(format=chip_format, bands=BANDS, dtype="uint16"),
         ChipCollection("benchmark-chips", "Chips of a benchmark."),
     )
 
 
-def converge(image: Path, wanted: list[ChipSpec], folder: Path) -> ConvergenceReport:
+def converge(
+    image: Path, wanted: list[ChipSpec], folder: Path, chip_format: ChipFormat = "tif"
+) -> ConvergenceReport:
     """Cut chips as the product does: blocks decoded once, two threads, the catalog at the end.
 
     The few lines around the store are those of ``geo_assets/sources/composite_chips.py``.
@@ -109,7 +116,7 @@ def converge(image: Path, wanted: list[ChipSpec], folder: Path) -> ConvergenceRe
         def read(spec: ChipSpec) -> ChipPixels:
             return ChipPixels(*blocks.window(spec.geobox))
 
-        return store_in(folder).converge(
+        return store_in(folder, chip_format).converge(
             wanted,
             read,
             run_id="benchmark",
@@ -151,16 +158,52 @@ def write_chip(source: rasterio.DatasetReader, window: Window, folder: Path) -> 
 def check_chips(image: Path, wanted: list[Window], folders: Mapping[str, Path]) -> None:
     """Compare every chip of every approach with the window of the source.
 
+    GeoTIFFs are read by rasterio, stores by zarr-python.
+
     Raises:
         Disagreement: If a chip is missing, too many, or has other pixels or another place.
     """
     with rasterio.open(image) as source:
         for name, folder in folders.items():
-            files = {file.stem: file for file in folder.rglob("*.tif")}
-            if files.keys() != {name_of(window) for window in wanted}:
-                raise Disagreement(f"{name} has {len(files)} chips; wanted {len(wanted)}")
+            chips = dict(_chips_in(folder))
+            if chips.keys() != {name_of(window) for window in wanted}:
+                raise Disagreement(f"{name} has {len(chips)} chips; wanted {len(wanted)}")
             for window in wanted:
-                with rasterio.open(files[name_of(window)]) as chip:
-                    same_place = chip.transform == source.window_transform(window)
-                    if not same_place or (chip.read() != source.read(window=window)).any():
-                        raise Disagreement(f"chip {name_of(window)} of {name} differs")
+                data, transform = chips[name_of(window)]()
+                same_place = transform == source.window_transform(window)
+                if not same_place or (data != source.read(window=window)).any():
+                    raise Disagreement(f"chip {name_of(window)} of {name} differs")
+
+
+def bytes_of_chips(folder: Path) -> int:
+    """Return the bytes of all files of chips and of their stores in a folder of results."""
+    files = [*_files(folder), *(f for s in _stores(folder) for f in s.rglob("*") if f.is_file())]
+    return sum(file.stat().st_size for file in files)
+
+
+def _chips_in(folder: Path) -> Iterator[tuple[str, Callable[[], tuple[NDArray[Any], Affine]]]]:
+    for file in _files(folder):
+        yield file.stem, partial(_of_file, file)
+    for store in _stores(folder):
+        # An array or a group, by its name: zarr-python's types do not tell which.
+        group: Any = zarr.open_group(store, mode="r")
+        for index, chip_id in enumerate(group["chip_id"][:]):
+            if chip_id:
+                yield str(chip_id), partial(_of_store, group, index)
+
+
+def _of_file(file: Path) -> tuple[NDArray[Any], Affine]:
+    with rasterio.open(file) as chip:
+        return chip.read(), chip.transform
+
+
+def _of_store(group: Any, index: int) -> tuple[NDArray[Any], Affine]:
+    return group["pixels"][index], Affine(*group["transform"][index])
+
+
+def _files(folder: Path) -> list[Path]:
+    return [file for file in folder.rglob("*.tif") if "warm" not in file.parts]
+
+
+def _stores(folder: Path) -> list[Path]:
+    return [store for store in folder.rglob("*.zarr") if "warm" not in store.parts]
