@@ -25,15 +25,15 @@ def compare_clusterings(
         n_clusters: K.
 
     Raises:
-        Disagreement: If ours is more than 1 % worse than the best, or agrees with it on fewer than
-            98 % of the pixels: then the approaches do not solve the same problem.
+        Disagreement: If ours is more than 0.1 % worse than the best, or agrees with it on fewer
+            than 98 % of the pixels: then the approaches do not solve the same problem.
     """
     ordered, spread = {}, {}
     for name, found in labels.items():
         ordered[name], spread[name] = _ordered(features, found, n_clusters)
     best = min(spread, key=lambda name: (spread[name], name != OURS))
     agreement = {name: float((ordered[name] == ordered[best]).mean()) for name in ordered}
-    if spread[OURS] > 1.01 * spread[best] or agreement[OURS] < 0.98:
+    if spread[OURS] > 1.001 * spread[best] or agreement[OURS] < 0.98:
         raise Disagreement(
             f"ours has a mean squared distance of {spread[OURS]:.6g} against {spread[best]:.6g} "
             f"by {best}, and shares {agreement[OURS]:.2%} of its labels"
