@@ -133,6 +133,7 @@ def composite_image(partition: Partition) -> Facts:
             image,
             sidecar,
             logged(partition.log, f"composite {partition} cluster {cluster}: blocks"),
+            partition.workers,
         )
         published += [image, sidecar]
         rows.append(
