@@ -195,7 +195,9 @@ def test_a_truncated_remote_raster_is_an_invalid_payload(server: FileServer) -> 
 
 
 @pytest.mark.parametrize(
-    "asked", ["3", format_datetime(dt.datetime.now(dt.UTC) + dt.timedelta(days=1), usegmt=True)]
+    "asked",
+    ["3", format_datetime(dt.datetime.now(dt.UTC) + dt.timedelta(days=1), usegmt=True)],
+    ids=["seconds", "date"],
 )
 def test_a_server_that_says_when_to_come_back_is_obeyed_within_the_limit(
     server: FileServer, asked: str, monkeypatch: pytest.MonkeyPatch
