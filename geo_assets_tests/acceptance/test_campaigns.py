@@ -20,7 +20,6 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 from sklearn.metrics import adjusted_rand_score
 
-from geo_assets.build import STEPS
 from geo_assets.campaign_file import find_campaign, load_campaign
 from geo_assets.storage.scenes import read_scenes
 from geo_assets_tests.acceptance.support import Workplace, last_line
@@ -185,9 +184,6 @@ def pixels_at(ran, item, key, grid=ORIGINAL_GRID):
         return file.read(1, window=window)[np.ix_(rows - rows[0], cols - cols[0])]
 
 
-@pytest.mark.skipif(
-    "land_cover_labels" not in {step.name for step in STEPS}, reason="no land-cover labels yet"
-)
 def test_the_labels_of_timberlea_are_the_four_land_covers(timberlea):
     ran, _ = timberlea
     path = ran.layout.folder / "land_cover_labels/all/all/cluster-0.tif"

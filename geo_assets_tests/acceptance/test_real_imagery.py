@@ -283,3 +283,59 @@ def test_fully_cloudy_dates_of_slovenia_are_dropped(slovenia):
     scenes = read_scenes(layout.scenes("all", "all"))
     left_out = {out["id"]: out["reason"] for out in scenes.left_out}
     assert left_out == {"S2_L1C_SVN_20150731": "cloud", "S2_L1C_SVN_20150820": "cloud"}
+
+
+# ------------------------------------------------------- labels of both places, seen by eye too
+
+
+def mean_ndvi(place) -> np.ndarray:
+    with xr.open_zarr(place.place.layout(place.campaign).ndvi_cube("all", "all", 0)) as cube:
+        return np.nanmean(cube["ndvi"].values, axis=0)
+
+
+def labels_at(path) -> np.ndarray:
+    with rasterio.open(path) as raster:
+        return raster.read(1)
+
+
+def test_the_series_of_rufiji_are_labelled_though_months_are_missing(rufiji):
+    layout = rufiji.place.layout(rufiji.campaign)
+    labels = labels_at(layout.ndvi_temporal_labels("all", "all", 0))
+    ndvi = mean_ndvi(rufiji)
+    assert set(np.unique(labels)) == {0, 1, 2, 3, 4, 5}
+    np.testing.assert_array_equal(labels > 0, np.isfinite(ndvi))
+    means = [ndvi[labels == value].mean() for value in range(1, 6)]
+    assert means == sorted(means)
+    # The river, all but its mixed edges, and the closed mangrove.
+    assert means[0] < 0.1
+    assert means[4] > 0.85
+
+
+@pytest.mark.parametrize("name", ["rufiji", "slovenia"])
+def test_land_cover_of_a_real_place_is_five_classes_of_its_own_spectra(name, request):
+    made = request.getfixturevalue(name)
+    layout = made.place.layout(made.campaign)
+    labels = labels_at(layout.land_cover_labels("all", "all", 0))
+    with rasterio.open(layout.composite_image("all", "all", 0)) as image:
+        bands, valid = image.read()[:-1].astype(np.float64), image.dataset_mask() > 0
+    np.testing.assert_array_equal(labels > 0, valid)
+    assert set(np.unique(labels[valid])) == {1, 2, 3, 4, 5}
+    total = sum(band[valid].var() for band in bands)
+    within = sum(
+        ((band[labels == value] - band[labels == value].mean()) ** 2).sum() / valid.sum()
+        for band in bands
+        for value in range(1, 6)
+    )
+    # Five classes leave less than a third of what the bands differ.
+    assert within < total / 3
+
+
+def test_the_river_of_rufiji_is_a_land_cover_of_its_own(rufiji):
+    layout = rufiji.place.layout(rufiji.campaign)
+    labels = labels_at(layout.land_cover_labels("all", "all", 0))
+    ndvi = mean_ndvi(rufiji)
+    river, green = ndvi < 0.05, ndvi > 0.7
+    values, counts = np.unique(labels[river], return_counts=True)
+    water = values[counts.argmax()]
+    assert counts.max() / counts.sum() > 0.9
+    assert (labels[green] == water).mean() < 0.001
