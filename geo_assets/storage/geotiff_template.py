@@ -77,6 +77,8 @@ class GeotiffTemplate:
     ) -> str | None:
         """Unpack a file again; return what is wrong with it, None where it holds just that."""
         head = payload[: len(self.head)]
+        if len(head) < len(self.head):
+            return "its header"
         sizes = struct.unpack_from(f"<{self.bands}I", head, self.counts)
         (mask_size,) = struct.unpack_from("<I", head, self.mask_count)
         at = len(self.head)
