@@ -110,6 +110,21 @@ def temporary_directory(path: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+@contextmanager
+def scratch_folder(path: Path) -> Iterator[Path]:
+    """Give an empty folder beside ``path`` for what it is made from, and remove it at the end.
+
+    On the same disk as ``path``; what a killed run leaves is swept as its temporaries are.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _temporary_name(path)
+    temporary.mkdir()
+    try:
+        yield temporary
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
 def sweep_temporaries(folder: Path) -> int:
     """Remove what dead runs left under temporary names in ``folder`` and below; return how many.
 

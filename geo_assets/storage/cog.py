@@ -1,4 +1,4 @@
-"""Rasters as Cloud-Optimized GeoTIFFs: written whole, read whole or by a window of their lattice.
+"""Rasters as Cloud-Optimized GeoTIFFs: written and read whole, or by windows of their lattice.
 
 Validity is an internal mask (docs/decisions/0003-validity-is-a-mask.md) or, for label rasters, a
 no-data value. Class colours lie in the file; GeoTIFF has no place for class names, so they lie as
@@ -7,14 +7,13 @@ tags in the file and, where QGIS and GDAL look for them, in ``{name}.tif.aux.xml
 
 from __future__ import annotations
 
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import rasterio
 import rasterio.errors
-import rasterio.shutil
 from odc.geo.geobox import GeoBox, bounding_box_in_pixel_domain
 from rasterio.enums import Resampling
 from rasterio.windows import Window
@@ -28,26 +27,20 @@ from geo_assets.storage.class_table import (
     colour_map,
     problem_of,
 )
-from geo_assets.storage.overviews import BLOCK_SIZE, Pixels, Scratch, write_overviews, write_plain
+from geo_assets.storage.cog_blocks import publish_cog
+from geo_assets.storage.overviews import Plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from geo_assets.storage.class_table import ClassTable
+    from geo_assets.storage.cog_blocks import Block
 
 LABEL_BAND = "label"
 """Name of the label band of a composite: its overviews are always by mode, classes do not mix."""
-
-_COG_OPTIONS = {
-    "compress": "DEFLATE",
-    "predictor": "YES",
-    "blocksize": BLOCK_SIZE,
-    "overviews": "FORCE_USE_EXISTING",
-    "bigtiff": "IF_SAFER",
-}
 
 
 @dataclass(frozen=True)
@@ -83,9 +76,9 @@ def write_cog(
     overviews: Literal["average", "mode", "nearest"] = "average",
     tags: Mapping[str, str] | None = None,
 ) -> None:
-    """Publish a raster as a COG: deflate with predictor, blocks of 512, overviews down to 512.
+    """Publish a raster as a COG: zstd with predictor, blocks of 512, overviews down to 512.
 
-    Equal arguments give equal bytes.
+    Equal arguments give equal bytes. ``write_cog_of_blocks`` wants no whole raster in memory.
 
     Args:
         path: Where the file goes.
@@ -104,33 +97,71 @@ def write_cog(
     Raises:
         StorageError: The arguments do not fit together.
     """
-    pixels = Pixels(data, geobox, valid, nodata)
-    _check_pixels(path, pixels)
-    _check_texts(path, data, band_names, band_descriptions)
+    _check_pixels(path, data, valid, geobox)
     if class_table:
         _check_classes(path, data, class_table)
-    names = band_names or [""] * len(data)
+    everything = (slice(0, geobox.shape.y), slice(0, geobox.shape.x), data, valid)
+    write_cog_of_blocks(
+        path,
+        [everything],
+        Plain(geobox, len(data), data.dtype, masked=valid is not None, nodata=nodata),
+        band_names=band_names,
+        band_descriptions=band_descriptions,
+        class_table=class_table,
+        overviews=overviews,
+        tags=tags,
+    )
+
+
+def write_cog_of_blocks(
+    path: Path,
+    blocks: Iterable[Block],
+    plain: Plain,
+    *,
+    band_names: Sequence[str] | None = None,
+    band_descriptions: Sequence[str] | None = None,
+    class_table: ClassTable | None = None,
+    overviews: Literal["average", "mode", "nearest"] = "average",
+    tags: Mapping[str, str] | None = None,
+) -> None:
+    """Publish a raster that is made block by block, as ``write_cog``; how it is cut shows nowhere.
+
+    Args:
+        path: Where the file goes.
+        blocks: Rows, columns, data (band, y, x) and, for a masked file, valid (y, x); taken one by
+            one, together they fill the grid.
+        plain: Grid, bands, dtype and how no-data is said.
+        band_names: As for ``write_cog``, as all that follow.
+        band_descriptions: One sentence a band.
+        class_table: Class value → (name, colour).
+        overviews: How overviews are resampled.
+        tags: Attribution, licence and other metadata.
+
+    Raises:
+        StorageError: The arguments do not fit together, or the file could not be written whole.
+    """
+    if plain.geobox.crs is None:
+        raise StorageError(f"{path}: cannot be written as COG: the grid has no CRS")
+    if plain.masked and plain.nodata is not None:
+        raise StorageError(
+            f"{path}: cannot be written as COG: validity is a mask or a no-data value, not both"
+        )
+    _check_texts(path, plain.count, band_names, band_descriptions)
+    names = band_names or [""] * plain.count
     rules = [Resampling.mode if name == LABEL_BAND else Resampling[overviews] for name in names]
-    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), ExitStack() as stack:
-        scratch = Scratch(stack)
-        base = scratch.file("base.tif")
-        write_plain(base, pixels)
-        with rasterio.open(base.name, "r+") as dataset:
-            dataset.update_tags(**(tags or {}))
-            for number, name in enumerate(names, start=1):
-                dataset.set_band_description(number, name)
-            for number, sentence in enumerate(band_descriptions or (), start=1):
-                dataset.update_tags(number, description=sentence)
-            if class_table:
-                dataset.update_tags(1, **class_tags(class_table))
-                dataset.write_colormap(1, colour_map(class_table))
-        write_overviews(scratch, "base.tif", pixels, rules)
-        # Made in memory: GDAL leaves a readable stump with holes where a disk is full.
-        cog = scratch.file("cog.tif")
-        rasterio.shutil.copy(base.name, cog.name, driver="COG", **_COG_OPTIONS)
-        content = cog.read()
+
+    def describe(dataset: rasterio.io.DatasetWriter) -> None:
+        dataset.update_tags(**(tags or {}))
+        for number, name in enumerate(names, start=1):
+            dataset.set_band_description(number, name)
+        for number, sentence in enumerate(band_descriptions or (), start=1):
+            dataset.update_tags(number, description=sentence)
+        if class_table:
+            dataset.update_tags(1, **class_tags(class_table))
+            dataset.write_colormap(1, colour_map(class_table))
+
+    publish_cog(path, plain, blocks, rules, describe)
     _publish_class_names(path, class_table)
-    publish_bytes(path, content)
 
 
 def read_cog(path: Path, *, asset: str | None = None) -> Raster:
@@ -251,26 +282,23 @@ def _outside(dataset: rasterio.DatasetReader) -> float:
     return float("nan") if np.dtype(dataset.dtypes[0]).kind == "f" else 0.0
 
 
-def _check_pixels(path: Path, pixels: Pixels) -> None:
-    shape = tuple(pixels.geobox.shape)
-    data, valid = pixels.data, pixels.valid
+def _check_pixels(
+    path: Path, data: NDArray[Any], valid: NDArray[np.bool_] | None, geobox: GeoBox
+) -> None:
+    shape = tuple(geobox.shape)
     problem = None
-    if pixels.geobox.crs is None:
-        problem = "the grid has no CRS"
-    elif data.ndim != 3 or len(data) == 0 or data.shape[1:] != shape:
+    if data.ndim != 3 or len(data) == 0 or data.shape[1:] != shape:
         problem = f"data is {data.shape}, wanted (band, y, x) with (y, x) = {shape}"
     elif valid is not None and (valid.shape != shape or valid.dtype != bool):
         problem = f"valid is {valid.dtype} {valid.shape}, wanted bool {shape}"
-    elif valid is not None and pixels.nodata is not None:
-        problem = "validity is a mask or a no-data value, not both"
     if problem:
         raise StorageError(f"{path}: cannot be written as COG: {problem}")
 
 
-def _check_texts(path: Path, data: NDArray[Any], *texts: Sequence[str] | None) -> None:
+def _check_texts(path: Path, count: int, *texts: Sequence[str] | None) -> None:
     for given in texts:
-        if given is not None and len(given) != len(data):
-            raise StorageError(f"{path}: {len(data)} bands want as many texts, not {list(given)}")
+        if given is not None and len(given) != count:
+            raise StorageError(f"{path}: {count} bands want as many texts, not {list(given)}")
 
 
 def _check_classes(path: Path, data: NDArray[Any], table: ClassTable) -> None:

@@ -15,13 +15,22 @@ from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
-from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.windows import Window
 from rio_cogeo import cog_validate
 
 from geo_assets.errors import StorageError
+from geo_assets.storage import cog_blocks
 from geo_assets.storage.class_table import class_names_path
-from geo_assets.storage.cog import open_raster, read_cog, read_geobox, read_window, write_cog
+from geo_assets.storage.cog import (
+    open_raster,
+    read_cog,
+    read_geobox,
+    read_window,
+    write_cog,
+    write_cog_of_blocks,
+)
+from geo_assets.storage.overviews import Plain
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -99,7 +108,7 @@ def test_rasterio_reads_pixels_mask_grid_names_and_tags(tmp_path: Path) -> None:
         assert dataset.tags()["TIFFTAG_COPYRIGHT"] == "contains modified Copernicus data"
         assert dataset.tags()["licence"] == "CC-BY-4.0"
         assert dataset.tags(3)["description"] == "class"
-        assert dataset.profile["compress"] == "deflate"
+        assert dataset.profile["compress"] == "zstd"
         assert dataset.tags(ns="IMAGE_STRUCTURE")["PREDICTOR"] == "2"
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.tif"]
 
@@ -367,3 +376,76 @@ def test_a_real_scene_keeps_its_odd_grid(tmp_path: Path, real_data: Path) -> Non
     np.testing.assert_array_equal(copy.data, original.data)
     window = original.geobox[10:30, 40:70]
     np.testing.assert_array_equal(read_window(source, window).data, original.data[:, 10:30, 40:70])
+
+
+@pytest.mark.parametrize("shape", [(300, 200), (1100, 1030), (513, 2049)])
+@pytest.mark.parametrize("rule", ["nearest", "average"])
+def test_a_raster_made_of_blocks_on_the_disk_is_the_one_made_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shape: tuple[int, int], rule: str
+) -> None:
+    data, valid = composite(*shape)
+    names, geobox = ["red", "nir", "label"], grid(*shape)
+    write_cog(tmp_path / "a.tif", data, geobox, valid=valid, band_names=names, overviews=rule)
+    monkeypatch.setattr(cog_blocks, "MEMORY_BYTES", 0)
+    blocks = [
+        (rows, cols, data[:, rows, cols], valid[rows, cols])
+        for rows in (slice(0, 200), slice(200, shape[0]))
+        for cols in (slice(0, 77), slice(77, shape[1]))
+    ]
+    plain = Plain(geobox, 3, data.dtype, masked=True, nodata=None)
+    write_cog_of_blocks(tmp_path / "b.tif", blocks, plain, band_names=names, overviews=rule)
+    assert (tmp_path / "a.tif").read_bytes() == (tmp_path / "b.tif").read_bytes()
+    assert cog_validate(tmp_path / "b.tif", strict=True) == (True, [], [])
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["a.tif", "b.tif"]
+
+
+@pytest.mark.parametrize("shape", [(513, 700), (1025, 1026), (2048, 1537), (1999, 3)])
+def test_pixels_taken_for_overviews_are_those_that_gdal_takes(
+    tmp_path: Path, shape: tuple[int, int]
+) -> None:
+    data, valid = composite(*shape)
+    write_cog(tmp_path / "a.tif", data, grid(*shape), valid=valid, overviews="nearest")
+    with rasterio.open(tmp_path / "a.tif") as ours:
+        factors = ours.overviews(1)
+        profile = ours.profile
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
+        with rasterio.open(tmp_path / "b.tif", "w", **profile) as theirs:
+            theirs.write(data)
+            theirs.write_mask(valid)
+        with rasterio.open(tmp_path / "b.tif", "r+") as theirs:
+            theirs.build_overviews(
+                [2**level for level in range(1, len(factors) + 1)], Resampling.nearest
+            )
+    for level in range(len(factors)):
+        pixels, mask = overviews_of(tmp_path / "a.tif", level)
+        np.testing.assert_array_equal(pixels, overviews_of(tmp_path / "b.tif", level)[0])
+        # What is valid was not 0, what is not was: the mask belongs to the pixel that was taken.
+        assert not pixels[:2, ~mask].any()
+        assert pixels[:2, mask].all()
+
+
+def test_a_full_disk_is_named_where_a_raster_is_made_on_it(tmp_path: Path) -> None:
+    code = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+from affine import Affine
+from odc.geo.geobox import GeoBox
+from geo_assets.errors import StorageError
+from geo_assets.storage import cog_blocks
+from geo_assets.storage.cog import write_cog
+grid = GeoBox((1400, 1300), Affine(10, 0, 5e5, 0, -10, 9e6), "EPSG:32737")
+noise = np.random.default_rng(0).integers(0, 60000, (2, 1400, 1300), dtype=np.uint16)
+cog_blocks.MEMORY_BYTES = 0
+for limit in (50_000, 2_000_000, 7_500_000):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, -1))
+    try:
+        write_cog(Path(sys.argv[1]) / "a.tif", noise, grid)
+    except (StorageError, OSError) as error:
+        print("failed")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], check=True, capture_output=True, text=True
+    )
+    assert done.stdout.split() == ["failed"] * 3
+    assert list(tmp_path.iterdir()) == []
