@@ -274,7 +274,7 @@ def smoothed_digest(group: zarr.Group, head: CubeHead, days: Mapping[str, Stored
 
 
 def _chunk_series_digest(array: Any, chunk: Index3) -> str:
-    return chunk_digest(np.asarray(array[:, chunk[1], chunk[2]])) if len(array) else ""
+    return chunk_digest(np.asarray(array[:, chunk[1], chunk[2]])) if array.shape[0] else ""
 
 
 def _smooth_chunk(
