@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import dagster as dg
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from geo_assets.resources import Results
 from geo_assets_tests.campaign_testing import a_campaign
 from geo_assets_tests.chip_catalogs import store_of, write_chips
 from geo_assets_tests.small_world import World
+from geo_assets_tests.storage.chip_testing import Reader, a_spec
 
 NORTH, SOUTH = "north|train", "south|train"
 LEFT_OVER = "check_what_is_left_failed"
@@ -109,6 +112,19 @@ def test_a_chip_whose_file_is_gone_or_cut_is_reported(checks):
         (cut.stem, "100 bytes"),
     ]
     assert _table(found)[1]["recorded"] == f"{size} bytes"
+
+
+def test_a_chip_that_is_gone_from_its_zarr_store_is_reported(checks):
+    store = store_of(checks.layout, NORTH)
+    store = replace(store, encoding=replace(store.encoding, format="zarr"))
+    specs = [a_spec(number) for number in range(70)]
+    store.converge(specs, Reader(), run_id="test")
+    assert checks.run()["every_ok_chip_has_its_file"].passed
+    (store.paths.chips / "chips.zarr" / "valid" / "c.1.0.0").unlink()
+    found = checks.run()["every_ok_chip_has_its_file"]
+    assert found.metadata["count"].value == 6
+    assert _table(found)[0]["chip_id"] == specs[64].chip_id
+    assert _table(found)[0]["found"] == "no file"
 
 
 def test_a_catalog_that_cannot_be_read_is_reported_by_name(checks):

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import rasterio
+import zarr
 from PIL import Image
 
+import geo_assets
 from geo_assets.campaign_file import load_campaign
 from geo_assets.storage.catalog import read_rows
 from geo_assets_tests.acceptance.earth_engine_support import (
@@ -155,6 +157,23 @@ def test_pixels_are_the_median_of_numpy_in_every_format(chip_format, made, by_ha
         np.testing.assert_array_equal(data[-1][there], label[there])
         if valid is not None:
             np.testing.assert_array_equal(valid, there)
+
+
+def test_a_zarr_store_holds_the_pixels_of_the_other_formats(world, made, by_hand, tmp_path):
+    stored = world.chips(tmp_path / "copy", format="zarr")
+    catalog = stored.place.layout(stored.campaign).chip_catalog(FOLD, SPLIT)
+    store = zarr.open_group(stored.folder / "../../chips" / FOLD / SPLIT / "chips.zarr", mode="r")
+    assert stored.metadata["ok"] == len(by_hand)
+    assert stored.requests.total() == made["npy"].requests.total()
+    for row in stored.rows():
+        median, label, there = by_hand[row.spec.chip_id]
+        data, geobox = geo_assets.open_chip(catalog, row.spec.chip_id)
+        np.testing.assert_array_equal(data[:-1], median)
+        np.testing.assert_array_equal(data[-1][there], label[there])
+        assert geobox == row.spec.geobox
+        index = int(row.href.partition("#")[2])
+        np.testing.assert_array_equal(store["pixels"][index], data)
+        np.testing.assert_array_equal(store["valid"][index], there)
 
 
 def drawn(median, there):

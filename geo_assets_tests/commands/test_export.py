@@ -454,3 +454,13 @@ def test_a_call_without_layout_or_folder_shows_the_usage(command, arguments):
     done = command("export", *arguments)
     assert done.exit_code == 2
     assert "Usage: " in done.stderr
+
+
+def test_chips_in_a_zarr_store_are_refused_before_anything_is_written(place):
+    store = store_of(place.layout, "north|train")
+    encoding = replace(store.encoding, format="zarr")
+    replace(store, encoding=encoding).converge([a_spec(0)], Reader(), run_id="test")
+    line = place.refused()
+    assert line.startswith("train.parquet of north: its chips lie in one Zarr store")
+    assert "chips.format" in line
+    assert not place.target.exists()

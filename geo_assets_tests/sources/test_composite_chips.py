@@ -16,7 +16,12 @@ from geo_assets.errors import ReadError, StorageError
 from geo_assets.sources.composite_chips import Composite, CompositeChips
 from geo_assets.sources.composites import CompositeBuilder, CompositeRules, Labels
 from geo_assets.sources.observations import CloudRules
+from geo_assets.storage.catalog import ChipCollection, read_rows
 from geo_assets.storage.chip_expectation import ChipEncoding, Stretch
+from geo_assets.storage.chip_opening import open_chip
+from geo_assets.storage.chip_paths import ChipPaths
+from geo_assets.storage.chip_store import ChipStore
+from geo_assets.storage.layout import Layout
 from geo_assets_tests.sources.memory_source import (
     Fault,
     MemorySource,
@@ -97,6 +102,28 @@ def test_chips_are_windows_of_the_composite_and_no_data_beyond_it(tmp_path, dtyp
             assert pixels.data.dtype == dtype
             beyond += not (0 <= row <= 150 - SIZE and 0 <= col <= 170 - SIZE)
     assert beyond > 10, "otherwise no border was looked at"
+
+
+def test_a_zarr_store_holds_what_geotiffs_hold(tmp_path):
+    chips = chips_of(tmp_path, MemorySource.of(*scenes()))
+    specs = chips.specs(table(), encoding())
+    catalogs = {}
+    for chip_format in ("tif", "zarr"):
+        store = ChipStore(
+            ChipPaths.of(Layout(tmp_path, chip_format), "f", "s"),
+            encoding(chip_format=chip_format),
+            ChipCollection("c", "Chips of a test."),
+        )
+        with chips:
+            report = store.converge(specs, chips.read, run_id="run", expect=chips.expect)
+        assert report.failed == 0
+        catalogs[chip_format] = store.paths.catalog
+    rows = [row for row in read_rows(catalogs["tif"]) if row.href is not None]
+    assert len(rows) > 20
+    for row in rows:
+        data, geobox = open_chip(catalogs["zarr"], row.spec.chip_id)
+        np.testing.assert_array_equal(data, open_chip(catalogs["tif"], row.spec.chip_id)[0])
+        assert geobox == row.spec.geobox
 
 
 def test_a_chip_without_a_scene_is_no_imagery_and_dated_by_the_campaign(tmp_path):
