@@ -14,7 +14,7 @@ import numpy as np
 from geo_assets.core.feature_scaling import Scaling, fit_scales
 from geo_assets.core.lloyd import best_centers
 from geo_assets.core.pixel_model import Missing, PixelKMeans
-from geo_assets.core.sampling import one_of_each_run, spread_sample
+from geo_assets.core.sampling import one_of_each_run
 from geo_assets.errors import ClusteringError
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ __all__ = [
     "fit_pixels",
     "label_block",
     "label_raster",
-    "spread_sample",
 ]
 
 MIN_CLUSTERS, MAX_CLUSTERS = 2, 32

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from sklearn.cluster import KMeans
+from threadpoolctl import threadpool_limits
 
 from geo_assets.core import lloyd
 from geo_assets.core.kernels.starting_centers import plus_plus
@@ -15,6 +16,13 @@ def clumps(seed, n=3000, features=7, classes=9, spread=0.6):
     truth = rng.integers(0, classes, n)
     rows = centers[truth] + rng.normal(0, spread, (n, features))
     return np.ascontiguousarray(rows.T.astype(np.float32))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread():
+    """Threads of OpenMP wait for each other, busily, where others are at work."""
+    with threadpool_limits(limits=1):
+        yield
 
 
 def inertia_about(scaled, centers):

@@ -18,8 +18,9 @@ from geo_assets.core.pixel_kmeans import (
     fit_pixels,
     label_block,
     label_raster,
-    spread_sample,
 )
+from geo_assets.core.sampling import block_sample
+from geo_assets.core.temporal_features import temporal_features
 from geo_assets.errors import GeoAssetsError
 
 
@@ -35,6 +36,12 @@ def landscape(seed=0, features=6, classes=4, shape=(60, 70), noise=0.05):
 
 def rows_of(features):
     return features.reshape(len(features), -1).T
+
+
+def peer_fit(scaled, k, n_init):
+    # In one thread: those of OpenMP wait for each other, busily, where others are at work.
+    with threadpool_limits(limits=1):
+        return KMeans(k, n_init=n_init, random_state=0).fit(scaled)
 
 
 def by_scikit_learn(model, samples):
@@ -62,7 +69,7 @@ def test_the_fit_is_no_worse_than_scikit_learn_on_all_pixels():
     assert model.sample_size == 3000
     labels, inertia = label_raster(model, features, np.ones(features.shape[1:], bool))
     scaled = StandardScaler().fit_transform(samples.astype(np.float64))
-    peer = KMeans(4, n_init=10, random_state=0).fit(scaled)
+    peer = peer_fit(scaled, 4, n_init=10)
     # The unit of inertia is that of the sample's scale: compare partitions about their own means.
     groups = [scaled[labels.ravel() == label] for label in range(1, 5)]
     ours = sum(np.square(group - group.mean(axis=0)).sum() for group in groups)
@@ -328,39 +335,6 @@ def test_integer_bands_are_taken_as_they_are():
     )
 
 
-@given(seed=st.integers(0, 2**32 - 1), size=st.integers(1, 400), share=st.sampled_from([0, 0.1, 1]))
-@settings(deadline=None)
-def test_a_sample_holds_valid_pixels_once_each(seed, size, share):
-    valid = np.random.default_rng(seed).random((37, 53)) < share
-    chosen = spread_sample(valid, size, seed)
-    assert len(chosen) == min(size, valid.sum())
-    assert (np.diff(chosen) > 0).all()
-    assert valid.ravel()[chosen].all()
-
-
-def test_a_sample_is_spread_by_the_valid_pixels_of_every_part():
-    valid = np.zeros((320, 640), bool)
-    valid[:, :320] = True  # left: all
-    valid[::4, 320:] = True  # right: a quarter
-    rows, cols = np.divmod(spread_sample(valid, 2048, 5), 640)
-    # 32 parts of 80 x 80 pixels, each of its due to a few pixels; random draws would miss by 10.
-    counts, _, _ = np.histogram2d(rows, cols, bins=(4, 8), range=((0, 320), (0, 640)))
-    assert np.abs(counts[:, :4] - 2048 * 0.8 / 16).max() <= 4
-    assert np.abs(counts[:, 4:] - 2048 * 0.2 / 16).max() <= 4
-
-
-def test_a_sample_depends_on_its_seed_alone():
-    valid = np.ones((64, 64), bool)
-    one, same, other = (spread_sample(valid, 100, seed) for seed in (1, 1, 2))
-    np.testing.assert_array_equal(one, same)
-    assert (one != other).any()
-
-
-def test_an_image_smaller_than_the_coarse_grid_can_be_sampled():
-    assert spread_sample(np.ones((3, 5), bool), 99, 1).tolist() == list(range(15))
-    assert len(spread_sample(np.ones((3, 5), bool), 4, 1)) == 4
-
-
 @pytest.mark.parametrize(
     ("samples", "options", "message"),
     [
@@ -406,13 +380,46 @@ def test_on_real_bands_a_sample_fits_as_well_as_scikit_learn_on_every_pixel(real
     with rasterio.open(path) as source:
         bands = source.read(window=((300, 600), (300, 600)))
     valid = (bands > 0).all(axis=0)
-    drawn = spread_sample(valid, 50_000, 10)
-    model = fit_pixels(rows_of(bands)[drawn], 4, scaling="standard", seed=10)
+    sample = block_sample(bands, valid, origin=(0, 0), shape=valid.shape, size=50_000, seed=10)
+    model = fit_pixels(sample.values, 4, scaling="standard", seed=10)
     labels, inertia = label_raster(model, bands, valid)
     scaled = (bands[:, valid].T.astype(np.float64) - model.offsets) / model.scales
-    peer = KMeans(4, n_init=5, random_state=0).fit(scaled)
+    peer = peer_fit(scaled, 4, n_init=5)
     # Real spectra have no gaps between clusters: partitions a little apart are equally good, so
     # that inertia is compared here, and labels only where there is a truth.
     assert inertia <= 1.001 * peer.inertia_
     assert labels[valid].all()
     assert not labels[~valid].any()
+
+
+@pytest.mark.real_data
+def test_on_real_series_a_fit_is_as_good_as_scikit_learns_best_start(real_data, full):
+    import rasterio
+
+    k = 5
+
+    folder = real_data / "slovenia_eopatch"
+    with rasterio.open(folder / "ndvi_68dates_cloudmasked.tif") as source:
+        cube = source.read()
+    dates = json.loads((folder / "ndvi_68dates.json").read_text())
+    when = np.array([date["datetime"] for date in dates], "datetime64[D]")
+    when, first = np.unique(when, return_index=True)  # some days have two, of two orbits
+    cube = cube[first]
+    series = temporal_features(cube, when, "month", 200)
+    features, valid = series.values, series.complete  # no DataFrame
+    assert valid.mean() > 0.9
+    model = fit_pixels(features[:, valid].T, k, scaling="common-robust", seed=1)
+    labels, inertia = label_raster(model, features, valid)
+    scaled = (features[:, valid].T.astype(np.float64) - model.offsets) / model.scales
+    peer = peer_fit(scaled, k, n_init=50 if full else 5)
+    assert inertia <= 1.001 * peer.inertia_
+    # Ignoring the gaps instead of filling them finds much the same.
+    gappy = temporal_features(cube, when, "month", fill=False)
+    features = gappy.values
+    known = ~np.isnan(features).all(axis=0)
+    ignoring = fit_pixels(
+        features[:, known].T, k, scaling="common-robust", seed=1, missing="ignore"
+    )
+    others, _ = label_raster(ignoring, features, known)
+    assert others[known].all()
+    assert adjusted_rand_score(labels[valid], others[valid]) > 0.5
