@@ -107,8 +107,8 @@ def write_cube(
 def open_cube(path: Path, *, asset: str | None = None) -> xr.Dataset:
     """Open a cube lazily: variables as float (time, y, x) with NaN where missing.
 
-    Indices come as float32, which holds their steps of 1e-4, by a look-up table; xarray by itself
-    would compute float64, in several times the time.
+    Indices come as float32, which holds their steps of 1e-4; xarray by itself would compute
+    float64, in twice the memory and the time.
 
     Args:
         path: The store: plain Zarr, or an Icechunk repository.
