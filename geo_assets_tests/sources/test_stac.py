@@ -4,6 +4,7 @@ import datetime as dt
 import json
 import shutil
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -348,3 +349,13 @@ def test_a_token_service_that_does_not_answer_is_a_transient_failure(
     with pytest.raises(ReadError) as raised:
         PlanetaryComputerSigning().sign("https://a.blob.core.windows.net/b/x.tif")
     assert raised.value.kind == "transient"
+
+
+def test_threads_that_need_the_same_token_ask_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    href = "https://sentinel2l2a01.blob.core.windows.net/sentinel2-l2/x.tif"
+    with token_service(tmp_path, monkeypatch) as requests, ThreadPoolExecutor(8) as pool:
+        signed = set(pool.map(PlanetaryComputerSigning().sign, [href] * 32))
+        assert signed == {f"{href}?sig=secret"}
+        assert len(requests) == 1
