@@ -1,7 +1,8 @@
-"""An image of an area while it is being filled, block by block."""
+"""An image of an area while it is being made: blocks that come one by one, with the label band."""
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,50 +11,75 @@ from geo_assets.core.compositing import fill_value
 from geo_assets.errors import SourceError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from numpy.typing import DTypeLike, NDArray
 
-    from geo_assets.sources.windows import FailedWindow, Window
+    from geo_assets.sources.windows import Window
+    from geo_assets.storage.cog_blocks import Block
+
+Part = tuple["Window", "NDArray[Any] | None", "NDArray[np.bool_] | None"]
+"""A window, its pixels (band, y, x) and their validity (y, x); None where nothing could be read."""
 
 
 class Canvas:
-    """Pixels, validity and failed windows of an area.
+    """Gives the blocks of an image in the dtype of the first pixels that come.
 
-    Its dtype is that of the first pixels that come: only a read tells what a source has.
+    Only a read tells what a source has; until then blocks without pixels wait.
+
+    Attributes:
+        dtype: dtype of all bands.
+        valid_pixels: Pixels with a datum among the blocks given so far.
     """
 
-    def __init__(self, shape: tuple[int, int], bands: int, dtype: DTypeLike) -> None:
-        """Begin with nothing.
+    def __init__(
+        self, parts: Iterable[Part], bands: int, label: NDArray[np.uint8], dtype: DTypeLike
+    ) -> None:
+        """Take parts until one has pixels.
 
         Args:
-            shape: Rows and columns.
-            bands: Number of bands.
+            parts: They fill the image and do not overlap.
+            bands: Number of image bands.
+            label: (y, x), the band that follows them.
             dtype: dtype if no pixels ever come.
         """
-        self.valid = np.zeros(shape, bool)
-        self.failed: list[FailedWindow] = []
+        self.dtype = np.dtype(dtype)
+        self.valid_pixels = 0
         self._bands = bands
-        self._empty_dtype = np.dtype(dtype)
-        self._data: NDArray[Any] | None = None
+        self._label = label
+        waiting: list[Part] = []
+        rest = iter(parts)
+        for part in rest:
+            waiting.append(part)
+            if part[1] is not None:
+                self.dtype = part[1].dtype
+                break
+        self._parts = chain(waiting, rest)
 
-    def put(self, block: Window, pixels: NDArray[Any], valid: NDArray[np.bool_]) -> None:
-        """Lay pixels (band, y, x) and their validity (y, x) on a block.
+    def blocks(self) -> Iterator[Block]:
+        """Yield the blocks, once: image bands and the label band, and what is valid.
 
         Raises:
-            SourceError: If they are of another dtype than those before.
+            SourceError: If the pixels of one part are of another dtype than those before.
         """
-        if self._data is None:
-            self._data = self._blank(pixels.dtype)
-        if self._data.dtype != pixels.dtype:
-            raise SourceError(
-                f"scenes are {self._data.dtype} in one part of the area and {pixels.dtype} in "
-                "another; ask for composite.dtype: float32"
-            )
-        self._data[:, *block.slices] = pixels
-        self.valid[block.slices] = valid
+        for window, pixels, valid in self._parts:
+            shape = (window.height, window.width)
+            data = np.empty((self._bands + 1, *shape), self.dtype)
+            data[-1] = self._label[window.slices]
+            if pixels is None or valid is None:
+                data[:-1] = fill_value(self.dtype)
+                yield *window.slices, data, np.zeros(shape, bool)
+                continue
+            if pixels.dtype != self.dtype:
+                raise dtypes_differ(self.dtype, pixels.dtype)
+            data[:-1] = pixels
+            self.valid_pixels += int(np.count_nonzero(valid))
+            yield *window.slices, data, valid
 
-    def pixels(self) -> NDArray[Any]:
-        """Return (band, y, x) as far as they are filled, the fill of their dtype elsewhere."""
-        return self._blank(self._empty_dtype) if self._data is None else self._data
 
-    def _blank(self, dtype: np.dtype[Any]) -> NDArray[Any]:
-        return np.full((self._bands, *self.valid.shape), fill_value(dtype), dtype)
+def dtypes_differ(one: np.dtype[Any], other: np.dtype[Any]) -> SourceError:
+    """Return the error of an image whose parts have pixels of two dtypes."""
+    return SourceError(
+        f"scenes are {one} in one part of the area and {other} in another; ask for "
+        "composite.dtype: float32"
+    )

@@ -25,9 +25,8 @@ if TYPE_CHECKING:
 
     from geo_assets.core.label_band import Overlap
     from geo_assets.core.reducers import Reducer
-    from geo_assets.sources.canvas import Canvas
     from geo_assets.sources.protocol import Item, RasterSource
-    from geo_assets.sources.windows import FailedWindow, Window
+    from geo_assets.sources.windows import FailedWindow
 
 
 @dataclass(frozen=True)
@@ -111,12 +110,6 @@ class ComposedBlock:
     pixels: NDArray[Any] | None
     valid: NDArray[np.bool_] | None
     failed: tuple[FailedWindow, ...]
-
-    def lay_on(self, canvas: Canvas, block: Window) -> None:
-        """Lay it on the composite, in its place."""
-        canvas.failed += [window.moved(block.row, block.col) for window in self.failed]
-        if self.pixels is not None and self.valid is not None:
-            canvas.put(block, self.pixels, self.valid)
 
 
 def compose_block(task: BlockTask) -> ComposedBlock:

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from geo_assets.core.chips import recipe_digest
+from geo_assets.core.compositing import fill_value
 from geo_assets.core.grids import pixel_window
 from geo_assets.core.label_band import burn_labels, label_digest
 from geo_assets.core.workers import Threads
 from geo_assets.errors import ReadError, SourceError, StorageError
-from geo_assets.sources.canvas import Canvas
+from geo_assets.sources.canvas import Canvas, dtypes_differ
 from geo_assets.sources.composite_rules import BlockTask, CompositeRules, compose_block
 from geo_assets.sources.composite_sidecar import DTYPE_WITHOUT_PIXELS, Sidecar
 from geo_assets.sources.observations import failed_window, items_meeting
@@ -31,12 +32,13 @@ from geo_assets.sources.windows import (
     tiles_of,
 )
 from geo_assets.storage.atomic import publish_json, sha256_of
-from geo_assets.storage.cog import LABEL_BAND, read_cog, write_cog
+from geo_assets.storage.cog import LABEL_BAND, open_raster, write_cog_of_blocks
+from geo_assets.storage.overviews import Plain
 
 __all__ = ["CompositeBuilder", "CompositeRules", "Labels"]
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from geopandas import GeoDataFrame
@@ -44,7 +46,9 @@ if TYPE_CHECKING:
     from pyproj import CRS
 
     from geo_assets.core.workers import Workers
+    from geo_assets.sources.canvas import Part
     from geo_assets.sources.protocol import Item, RasterSource
+    from geo_assets.storage.cog import OpenRaster
 
 BLOCK = 512
 """Pixels a side of the blocks of most files: composites are made of whole ones, which bounds memory
@@ -162,17 +166,25 @@ class CompositeBuilder:
         progress: Callable[[int, int], None] | None = None,
         workers: Workers | None = None,
     ) -> Sidecar:
-        canvas = Canvas(
-            self.geobox.shape.yx, len(self.rules.bands), self.rules.dtype or DTYPE_WITHOUT_PIXELS
-        )
+        failed: list[FailedWindow] = []
+        parts = self._composed(failed, progress, workers or Threads())
+        dtype = self.rules.dtype or DTYPE_WITHOUT_PIXELS
+        return self._publish(parts, dtype, failed, (image, sidecar), recipe)
+
+    def _composed(
+        self,
+        failed: list[FailedWindow],
+        progress: Callable[[int, int], None] | None,
+        workers: Workers,
+    ) -> Iterator[Part]:
+        """Yield all blocks of the image, and add to ``failed`` what could not be read of each."""
         blocks = self._blocks()
-        tasks = [self._task(block) for block in blocks]
-        composed = (workers or Threads()).map(compose_block, tasks)
-        for done, (block, made) in enumerate(zip(blocks, composed, strict=True), start=1):
-            made.lay_on(canvas, block)
+        made_of_blocks = workers.map(compose_block, (self._task(block) for block in blocks))
+        for done, (block, made) in enumerate(zip(blocks, made_of_blocks, strict=True), start=1):
+            failed += [window.moved(block.row, block.col) for window in made.failed]
+            yield block, made.pixels, made.valid
             if progress is not None:
                 progress(done, len(blocks))
-        return self._publish(canvas, image, sidecar, recipe)
 
     def _blocks(self) -> list[Window]:
         """Return the windows that are composed at a time: whole blocks of the first scene's files.
@@ -206,10 +218,8 @@ class CompositeBuilder:
     def _heal(self, image: Path, sidecar: Path, known: Sidecar) -> Sidecar:
         if not known.failed_windows:
             return known
-        raster = read_cog(image)
-        canvas = Canvas(known.shape, len(self.rules.bands), known.dtype)
-        if raster.valid.any():
-            canvas.put(Window(0, 0, *known.shape), raster.data[:-1], raster.valid)
+        failed: list[FailedWindow] = []
+        patches: dict[Window, list[Part]] = {}
         for block in tiles_of(known.shape, BLOCK):
             lost = [part for window in known.failed_windows if (part := window.within(block))]
             absent = [window for window in lost if window.kind == "permanent"]
@@ -217,14 +227,38 @@ class CompositeBuilder:
             still = [again for window in absent if (again := self._asked_again(window))]
             gone = [window for window in still if window.kind == "permanent"]
             for cell in disjoint_windows(gone):
-                canvas.failed += [part for window in still if (part := window.within(cell))]
+                failed += [part for window in still if (part := window.within(cell))]
                 parts = [part for window in passing if (part := window.within(cell))]
-                canvas.failed += [again for part in parts if (again := self._asked_again(part))]
+                failed += [again for part in parts if (again := self._asked_again(part))]
             for cell in disjoint_windows(lost, without=gone):
-                compose_block(self._task(cell)).lay_on(canvas, cell)
-        if tuple(merge_windows(canvas.failed)) == known.failed_windows:
+                made = compose_block(self._task(cell))
+                failed += [window.moved(cell.row, cell.col) for window in made.failed]
+                patches.setdefault(block, []).append((cell, made.pixels, made.valid))
+        if tuple(merge_windows(failed)) == known.failed_windows:
             return known
-        return self._publish(canvas, image, sidecar, known.recipe)
+        # Opened around all that publication opens: GDAL's environments of a thread nest.
+        with open_raster(image) as raster:
+            healed = self._patched(raster, patches)
+            return self._publish(healed, known.dtype, failed, (image, sidecar), known.recipe)
+
+    def _patched(
+        self, raster: OpenRaster, patches: Mapping[Window, Sequence[Part]]
+    ) -> Iterator[Part]:
+        """Yield all blocks of a published image with patches, by block, laid over."""
+        for block in tiles_of(self.geobox.shape.yx, BLOCK):
+            before = raster.window(self.geobox[block.slices])
+            pixels, valid = before.data[:-1], before.valid
+            for cell, patch, mask in patches.get(block, ()):
+                if patch is None or mask is None:
+                    continue
+                if not valid.any():
+                    # Nothing is known of the source's dtype but by the patch.
+                    pixels = np.full(pixels.shape, fill_value(patch.dtype), patch.dtype)
+                if pixels.dtype != patch.dtype:
+                    raise dtypes_differ(pixels.dtype, patch.dtype)
+                inner = cell.moved(-block.row, -block.col).slices
+                pixels[:, *inner], valid[inner] = patch, mask
+            yield (block, pixels, valid) if valid.any() else (block, None, None)
 
     def _asked_again(self, window: FailedWindow) -> FailedWindow | None:
         """Read a window of its scene alone; None if that goes now, else why it does not.
@@ -240,7 +274,16 @@ class CompositeBuilder:
             return failed_window(window, item, error)
         return None
 
-    def _publish(self, canvas: Canvas, image: Path, sidecar: Path, recipe: str) -> Sidecar:
+    def _publish(
+        self,
+        parts: Iterable[Part],
+        dtype: str,
+        failed: Sequence[FailedWindow],
+        paths: tuple[Path, Path],
+        recipe: str,
+    ) -> Sidecar:
+        """Write image and sidecar; ``failed`` is complete when the last part was taken."""
+        image, sidecar = paths
         label = burn_labels(
             self.labels.own,
             self.labels.other,
@@ -248,25 +291,26 @@ class CompositeBuilder:
             all_touched=self.rules.all_touched,
             overlap=self.rules.overlap,
         )
-        data = canvas.pixels()
-        write_cog(
+        canvas = Canvas(parts, len(self.rules.bands), label, dtype)
+        names = (*self.rules.bands, LABEL_BAND)
+        write_cog_of_blocks(
             image,
-            np.concatenate([data, label[np.newaxis].astype(data.dtype)]),
-            self.geobox,
-            valid=canvas.valid,
-            band_names=(*self.rules.bands, LABEL_BAND),
+            canvas.blocks(),
+            Plain(self.geobox, len(names), canvas.dtype, masked=True, nodata=None),
+            band_names=names,
             overviews="nearest",
             tags=dict(self.tags),
         )
         items = items_meeting(self.items, self.geobox)
+        rows, cols = self.geobox.shape.yx
         made = Sidecar(
             recipe=recipe,
-            shape=(self.geobox.shape.y, self.geobox.shape.x),
-            dtype=data.dtype.name,
+            shape=(rows, cols),
+            dtype=canvas.dtype.name,
             days=tuple(sorted({str(solar_day(item)) for item in items})),
             scene_ids=tuple(sorted({item["id"] for item in items})),
-            failed_windows=tuple(merge_windows(canvas.failed)),
-            valid_fraction=round(float(canvas.valid.mean()), 6),
+            failed_windows=tuple(merge_windows(failed)),
+            valid_fraction=round(canvas.valid_pixels / (rows * cols), 6),
             size=image.stat().st_size,
             sha256=sha256_of(image),
         )

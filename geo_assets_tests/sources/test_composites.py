@@ -458,7 +458,7 @@ def test_healing_wants_a_composite_of_the_same_recipe(paths):
         builder_of(MemorySource.of(*scenes()), reducer="max").heal(*paths)
 
 
-@pytest.mark.parametrize("stage", ["read", "write_cog", "publish_json"])
+@pytest.mark.parametrize("stage", ["read", "write_cog_of_blocks", "publish_json"])
 def test_an_error_in_the_middle_leaves_what_the_next_run_completes(paths, monkeypatch, stage):
     def fail(*_, **__):
         raise OSError(28, "No space left on device")
