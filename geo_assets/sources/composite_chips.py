@@ -20,7 +20,7 @@ from geo_assets.sources.chip_specs import (
     geoboxes_of,
 )
 from geo_assets.sources.windows import Window
-from geo_assets.storage.raster_blocks import RasterBlocks
+from geo_assets.storage.raster_blocks import MOST_BYTES, RasterBlocks
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from geopandas import GeoDataFrame
     from numpy.typing import NDArray
+    from odc.geo.geobox import GeoBox
 
     from geo_assets.sources.composite_sidecar import Sidecar
     from geo_assets.sources.composites import CompositeBuilder, Labels
@@ -63,7 +64,8 @@ class CompositeChips:
 
     def __enter__(self) -> Self:
         for composite in self.composites.values():
-            self._opened[composite.image] = self._files.enter_context(_blocks_of(composite.image))
+            blocks = _blocks_of(composite.image, MOST_BYTES // len(self.composites))
+            self._opened[composite.image] = self._files.enter_context(blocks)
         return self
 
     def __exit__(
@@ -77,10 +79,12 @@ class CompositeChips:
 
     def expect(self, specs: Sequence[ChipSpec]) -> None:
         """Tell which chips will be read, in their order: their blocks are decoded ahead."""
+        geoboxes: dict[int, list[GeoBox]] = {cluster: [] for cluster in self.composites}
+        for spec in specs:
+            if spec.scene_ids:
+                geoboxes[spec.cluster].append(spec.geobox)
         for cluster, composite in self.composites.items():
-            self._opened[composite.image].expect(
-                [spec.geobox for spec in specs if spec.cluster == cluster and spec.scene_ids]
-            )
+            self._opened[composite.image].expect(geoboxes[cluster])
 
     def specs(self, grid: GeoDataFrame, encoding: ChipEncoding) -> list[ChipSpec]:
         """Return what is wanted: a spec for each row of the chip grid, with its own recipe.
@@ -124,10 +128,10 @@ class CompositeChips:
         return ChipPixels(data, valid)
 
 
-def _blocks_of(image: Path) -> RasterBlocks:
+def _blocks_of(image: Path, most_bytes: int) -> RasterBlocks:
     """Open a composite: no-data holds the fill of its dtype, and background beyond its edge."""
     asset = "composite_image"
-    blocks = RasterBlocks(image, clean=_fill_image_bands, asset=asset)
+    blocks = RasterBlocks(image, clean=_fill_image_bands, asset=asset, most_bytes=most_bytes)
     fill = fill_value(blocks.dtype)
     blocks.outside = [*[fill] * (blocks.count - 1), BACKGROUND]
     return blocks

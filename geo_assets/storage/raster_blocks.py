@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MOST_BYTES = 512 * 2**20
-"""Decoded blocks that are held at most, beside those under way."""
+"""Decoded blocks of all rasters of a run that are held at most, beside those under way."""
 _LEAST_BYTES = 64 * 2**20
 _AHEAD = 2
 """Blocks decoded ahead, for each thread."""
@@ -50,13 +50,14 @@ class RasterBlocks:
     """A raster of which many windows are cut, from many threads; use it as a context.
 
     Two rows of blocks are held, for windows that come row by row, but never more than
-    ``MOST_BYTES``; of a raster so wide that this is too little, blocks are decoded again.
+    ``most_bytes``; of a raster so wide that this is too little, blocks are decoded again.
 
     Args:
         path: A GeoTIFF.
         clean: See ``Clean``.
         asset: Name of the asset that makes the file, for the message when it is absent.
         threads: Blocks decoded at a time; None: one for each processor this process may use.
+        most_bytes: Decoded blocks that are held at most, beside those under way.
 
     Raises:
         StorageError: The file is absent, or damaged.
@@ -69,6 +70,7 @@ class RasterBlocks:
         clean: Clean | None = None,
         asset: str | None = None,
         threads: int | None = None,
+        most_bytes: int = MOST_BYTES,
     ) -> None:
         if not path.is_file():
             advice = f"; materialize {asset} first" if asset else ""
@@ -96,7 +98,7 @@ class RasterBlocks:
         block_bytes = self._side[0] * self._side[1] * (self.count * self.dtype.itemsize + 1)
         in_a_row = -(-dataset.width // self._side[1])
         wanted = (2 * in_a_row + 2) * block_bytes
-        self._most = max(4, min(max(wanted, _LEAST_BYTES), MOST_BYTES) // block_bytes)
+        self._most = max(4, min(max(wanted, _LEAST_BYTES), most_bytes) // block_bytes)
         self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="block")
 
     def __enter__(self) -> Self:

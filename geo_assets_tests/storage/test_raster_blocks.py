@@ -100,8 +100,7 @@ def test_each_block_is_decoded_once_though_many_windows_share_it(image, monkeypa
 
 def test_few_blocks_are_held_however_large_the_raster(image, monkeypatch):
     monkeypatch.setattr(raster_blocks, "_LEAST_BYTES", 0)
-    monkeypatch.setattr(raster_blocks, "MOST_BYTES", 1)
-    with RasterBlocks(image, threads=1) as blocks:
+    with RasterBlocks(image, threads=1, most_bytes=1) as blocks:
         for row in range(0, 300, 10):
             data, _ = blocks.window(window(row, 0, 1, 410))
             np.testing.assert_array_equal(data, read_by_rasterio(image, row, 0, 1, 410)[0])
