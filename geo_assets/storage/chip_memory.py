@@ -68,7 +68,16 @@ def remember(paths: ChipPaths, shelf: Shelf, wanted: Sequence[ChipSpec]) -> dict
     for chip_id, record in latest.items():
         stamp = _stamp_if_unchanged(shelf, record.href, record.outcome, stamps)
         memory[chip_id] = Remembered(record.recipe, record.outcome, record.href, stamp)
+    _ask_for_twins(memory)
     return memory
+
+
+def _ask_for_twins(memory: Mapping[str, Remembered]) -> None:
+    """Believe one chip alone of those that claim one place, though their pixels be equal."""
+    owners: dict[str | None, str] = {}
+    for chip_id, chip in memory.items():
+        if chip.stamp is not None and owners.setdefault(chip.href, chip_id) != chip_id:
+            chip.stamp = None
 
 
 def _from_catalog(paths: ChipPaths, shelf: Shelf) -> dict[str, Remembered]:

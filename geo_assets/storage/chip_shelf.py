@@ -37,7 +37,8 @@ class Shelf(Protocol):
 
         Args:
             wanted: The chips of the grid, in their order.
-            held: Chips that are known, wanted or not, with their href if they have one.
+            held: Chips that are known, wanted or not, with their href if they have one; those
+                whose payload is sound come first.
         """
 
     def in_order(self, ask: Sequence[ChipSpec]) -> Sequence[ChipSpec]:

@@ -92,7 +92,8 @@ class ChipStore:
             known = {chip_id: chip.known(chip_id) for chip_id, chip in memory.items()}
             plan = plan_chips(wanted, known, _stamps_of_kept(memory))
             if plan.ask:
-                shelf.prepare(wanted, {chip_id: chip.href for chip_id, chip in memory.items()})
+                sound_first = sorted(memory.items(), key=lambda known: known[1].stamp is None)
+                shelf.prepare(wanted, {chip_id: chip.href for chip_id, chip in sound_first})
                 ask = shelf.in_order(plan.ask)
                 if expect is not None:
                     expect(ask)

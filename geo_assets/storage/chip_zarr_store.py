@@ -86,8 +86,13 @@ class ChipZarrStore:
 
     def prepare(self, wanted: Sequence[ChipSpec], held: Mapping[str, str | None]) -> None:
         """Give chips their index and the store room for them, see ``Shelf``."""
-        known = {chip_id: index_of(href or "") for chip_id, href in held.items()}
-        taken = {index for index in known.values() if index is not None}
+        known: dict[str, int] = {}
+        taken: set[int] = set()
+        for chip_id, href in held.items():
+            # Two runs that died before they published may have given one index to two chips.
+            if (index := index_of(href or "")) is not None and index not in taken:
+                known[chip_id] = index
+                taken.add(index)
         free = (index for index in count() if index not in taken)
         for spec in wanted:
             index = known.get(spec.chip_id)

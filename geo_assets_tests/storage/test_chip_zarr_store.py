@@ -228,6 +228,28 @@ def test_chips_keep_their_index_when_others_come_and_go(store):
     assert_zarr_python_reads(store, some_specs(170)[20:])
 
 
+def test_two_dead_runs_that_gave_one_index_to_two_chips_mix_nothing_up(store):
+    """Neither was published, so the second knew nothing of the first's new chip."""
+
+    def die(done, total, _counters):
+        if done == total:
+            raise KeyboardInterrupt
+
+    same = ChipPixels(np.full((3, SIZE, SIZE), 5, "uint16"), np.ones((SIZE, SIZE), bool))
+    for read in (pixels_of, lambda _: same):
+        for number in (1, 2):
+            with pytest.raises(KeyboardInterrupt):
+                store.converge([a_spec(number)], read, run_id=f"dead-{number}", progress=die)
+        report = store.converge([a_spec(1), a_spec(2)], read, run_id="after")
+        assert (report.ok, report.asked) == (2, 1)
+        assert sorted(indices(store).values()) == [0, 1]
+        assert store.verify().corrupt == ()
+        for spec in (a_spec(1), a_spec(2)):
+            data, _ = geo_assets.open_chip(store.paths.catalog, spec.chip_id)
+            np.testing.assert_array_equal(data, read(spec).data)
+        store.converge([], read, run_id="empty")
+
+
 def test_only_the_shards_of_changed_chips_are_written(store):
     specs = some_specs(200)
     store.converge(specs, pixels_of, run_id="run-1")
