@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from geo_assets.assets.imagery import cloud_rules, scenes_of_boxes
-from geo_assets.assets.step import Facts, Partition, asset_step, table_of
+from geo_assets.assets.step import DATA_VERSION, Facts, Partition, asset_step, table_of
 from geo_assets.progress import logged
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def ndvi_cube(partition: Partition) -> Facts:
         "first_day": min(days, default="none"),
         "last_day": max(days, default="none"),
         "failed_windows": sum(row["failed_windows"] for row in rows),
-        **({"snapshots": snapshots} if snapshots else {}),
+        **({DATA_VERSION: _version(snapshots)} if snapshots else {}),
         **_previews(builders, facts),
         "table": table_of(rows),
     }
@@ -217,6 +217,13 @@ def _variables(builders: dict[Path, CubeBuilder]) -> list[str]:
         smoothed = [f"{index.variable}_smoothed" for index in builder.rules.all_indices]
         return [v.name for v in variables] + (smoothed if builder.rules.smoothing else [])
     return []
+
+
+def _version(snapshots: dict[str, str]) -> str:
+    """The snapshot of a partition's one cube; of several, each with its name."""
+    if len(snapshots) == 1:
+        return next(iter(snapshots.values()))
+    return ", ".join(f"{name} {snapshot}" for name, snapshot in sorted(snapshots.items()))
 
 
 def _bytes_of(builder: CubeBuilder) -> int:

@@ -8,6 +8,7 @@ Without ``from __future__ import annotations``: Dagster compares the annotation 
 the class itself.
 """
 
+import hashlib
 import logging
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -38,6 +39,8 @@ Facts = Mapping[str, Any]
 
 
 EARTH_ENGINE_POOL = "earth_engine"
+DATA_VERSION = "data_version"
+"""Key of the fact that is a partition's data version, where a store gives its states names."""
 
 
 @dataclass(frozen=True)
@@ -172,6 +175,9 @@ class AssetStep:
             )
         for key, facts in made.items():
             context.add_asset_metadata(facts, asset_key=context.asset_key, partition_key=key)
+        version = _version_of(made)
+        if version is not None:
+            context.set_data_version(context.asset_key, dg.DataVersion(version))
 
     def _make_one(self, partition: Partition) -> Facts:
         layout, fold, split = partition.layout, partition.fold, partition.split
@@ -191,6 +197,19 @@ def imagery_pool(campaign: "Campaign") -> str | None:
     https://docs.dagster.io/guides/operate/managing-concurrency/concurrency-pools
     """
     return EARTH_ENGINE_POOL if campaign.imagery.kind == "earth-engine" else None
+
+
+def _version_of(made: Mapping[str, Facts]) -> str | None:
+    """Return the data version that a run's steps state, None if none does.
+
+    Dagster knows one for all partitions of a run: of several it is the digest of what each states;
+    each partition's own is in its metadata.
+    """
+    stated = {key: str(facts[DATA_VERSION]) for key, facts in made.items() if DATA_VERSION in facts}
+    if len(made) == 1 or not stated:
+        return next(iter(stated.values()), None)
+    lines = "".join(f"{key} {version}\n" for key, version in sorted(stated.items()))
+    return hashlib.sha256(lines.encode()).hexdigest()
 
 
 def _record(context: dg.AssetExecutionContext, made: Mapping[str, Facts]) -> None:

@@ -1,0 +1,80 @@
+"""``ndvi_cube`` as an asset: what it records, what it keeps, and what it says of its variables."""
+
+from __future__ import annotations
+
+import hashlib
+
+import dagster as dg
+import pytest
+
+from geo_assets.partitions import partition_keys
+from geo_assets.storage.cube import open_cube, published_cubes
+from geo_assets.storage.icechunk_cube import latest_snapshot
+from geo_assets.storage.time_major import compact_cube, open_time_major
+from geo_assets_tests.acceptance.support import Workplace, materialize, metadata_of
+from geo_assets_tests.small_world import write_world
+
+UPSTREAM = ("labels", "aoi_clusters", "scenes")
+
+
+@pytest.fixture
+def world(tmp_path):
+    def made(cube):
+        changes = {"splits": ["train"], "cube": {"area": "box"} | cube}
+        return write_world(tmp_path, changes), Workplace(tmp_path)
+
+    return made
+
+
+def run(campaign, place, assets, key):
+    result = materialize(campaign, place, assets, keys=[key])
+    assert result.success
+    return result
+
+
+def versions_of(result, campaign):
+    return {
+        event.materialization.tags["dagster/data_version"]
+        for event in result.get_asset_materialization_events()
+        if event.asset_key == dg.AssetKey([campaign.name, "ndvi_cube"])
+    }
+
+
+def test_the_snapshot_is_the_data_version_and_only_changes_with_the_cube(world):
+    campaign, place = world({"store": "icechunk", "variables": ["NDVI", "B08"]})
+    key = partition_keys(campaign)[0]
+    first = run(campaign, place, (*UPSTREAM, "ndvi_cube"), key)
+    layout = place.layout(campaign)
+    [(name, path)] = published_cubes(layout, *key.split("|")).items()
+    assert (name, path.suffix) == ("cluster-0", ".icechunk")
+    assert versions_of(first, campaign) == {latest_snapshot(path)}
+    facts = metadata_of(first, campaign, "ndvi_cube")[key]
+    assert facts["data_version"] == latest_snapshot(path)
+    assert facts["variables"] == "ndvi, B08"
+    again = run(campaign, place, ("ndvi_cube",), key)
+    assert versions_of(again, campaign) == versions_of(first, campaign)
+    assert set(open_cube(path).data_vars) == {"ndvi", "B08"}
+    # Of several partitions in one run: their digest, each one's own in its metadata.
+    keys = partition_keys(campaign)
+    both = materialize(campaign, place, (*UPSTREAM, "ndvi_cube"), keys=keys)
+    own = {k: f["data_version"] for k, f in metadata_of(both, campaign, "ndvi_cube").items()}
+    assert own[key] == latest_snapshot(path)
+    lines = "".join(f"{k} {version}\n" for k, version in sorted(own.items()))
+    assert versions_of(both, campaign) == {hashlib.sha256(lines.encode()).hexdigest()}
+
+
+def test_a_time_major_copy_stays_and_another_store_takes_the_place_of_the_first(world):
+    campaign, place = world({"smoothing": {"method": "linear"}})
+    key = partition_keys(campaign)[0]
+    result = run(campaign, place, (*UPSTREAM, "ndvi_cube"), key)
+    assert metadata_of(result, campaign, "ndvi_cube")[key]["variables"] == "ndvi, ndvi_smoothed"
+    [path] = published_cubes(place.layout(campaign), *key.split("|")).values()
+    compact_cube(path)
+    run(campaign, place, ("ndvi_cube",), key)
+    assert open_time_major(path).sizes["time"] == 1
+    other, _ = world({"store": "icechunk"})
+    run(other, place, ("ndvi_cube",), key)
+    assert [p.name for p in published_cubes(place.layout(other), *key.split("|")).values()] == [
+        "cluster-0.icechunk"
+    ]
+    assert not path.exists()
