@@ -13,8 +13,10 @@ import numpy as np
 
 from geo_assets.core.compositing import fill_value
 from geo_assets.core.indices import MISSING, compute_index, quantise_in_range
+from geo_assets.core.ndvi import has_quantised_ndvi, quantised_ndvi
 from geo_assets.sources.cube_rules import NDVI, CubeRules
 from geo_assets.sources.observations import BLOCK, observe
+from geo_assets.sources.open_files import kept_open
 from geo_assets.sources.windows import FailedWindow, Window, tiles_of
 
 if TYPE_CHECKING:
@@ -91,13 +93,14 @@ def see_chunk(task: DayChunk) -> SeenChunk:
         area = None if task.area is None else task.area[block.slices]
         if area is not None and not area.any():
             continue
-        found = observe(
-            task.source,
-            task.items,
-            task.rules.bands,
-            task.geobox[block.slices],
-            task.rules.clouds,
-        )
+        with kept_open():
+            found = observe(
+                task.source,
+                task.items,
+                task.rules.bands,
+                task.geobox[block.slices],
+                task.rules.clouds,
+            )
         _take(seen, task, found, block, area)
     return seen
 
@@ -119,6 +122,11 @@ def _take(
         seen.clear += int(np.count_nonzero(known))
         bands = dict(zip(rules.bands, data, strict=True))
         for index in rules.all_indices:
+            pair = [bands[band] for _, band in index.bands]
+            if index.variable == NDVI and rules.outliers == "none" and has_quantised_ndvi(*pair):
+                # What follows gives the same, by way of float64 images.
+                seen.values[NDVI][block.slices] = quantised_ndvi(pair[0], pair[1], known)
+                continue
             given = {common: bands[band] for common, band in index.bands}
             if not index.scale_free:
                 given = {c: given[c].astype(np.float64) * task.scales[b] for c, b in index.bands}
