@@ -128,7 +128,7 @@ class CubeBuilder:
             whole now), ``rewritten`` (attributes or smoothing changed) or ``kept``.
         """
         workers = workers or Threads()
-        known = self._known(path, workers)
+        known = self._known(path)
         asked = [day for day in self._by_day if known is None or self._is_due(day, known)]
         gone = set(known.days) - set(self._by_day) if known else set()
         changed = known is None or bool(gone)
@@ -215,7 +215,7 @@ class CubeBuilder:
             FAILED_ATTRIBUTE: json.dumps([asdict(window) for window in _failed(days.values())]),
         }
 
-    def _known(self, path: Path, workers: Workers) -> _Known | None:
+    def _known(self, path: Path) -> _Known | None:
         """Return what a published cube of these rules holds; None if it is another or damaged."""
         if not path.is_dir():
             return None
@@ -227,7 +227,8 @@ class CubeBuilder:
             names = kept_days(days)
             if not axes_agree(group, names, self.geobox):
                 return None
-            sound = sound_days(group, days, self._head.variables_of(days), workers)
+            # By threads, whoever reads: a day is but hashed, and its values stay on this disk.
+            sound = sound_days(group, days, self._head.variables_of(days), Threads())
             whole = dict(group.attrs) == self._head.attributes_of(
                 days, smoothed_digest(group, self._head, days)
             )
