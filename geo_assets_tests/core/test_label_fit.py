@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.cluster import KMeans
+from sklearn.metrics import adjusted_rand_score
+
+from geo_assets.core.label_fit import FitRules, feature_scales, fit_labels
+from geo_assets.core.pixel_kmeans import assign
+from geo_assets.errors import ClusteringError
+
+
+def rules(**changes):
+    given = {
+        "n_clusters": 3,
+        "k_range": (2, 5),
+        "scaling": "standard",
+        "missing": "fill",
+        "position_weight": 0.0,
+        "seed": 1,
+        "starts": 5,
+    }
+    return FitRules(**(given | changes))
+
+
+def three_kinds(each=300, places=False, seed=0):
+    rng = np.random.default_rng(seed)
+    kind = np.repeat([0, 1, 2], each)
+    values = np.array([[0, 0], [8, 0], [0, 8]])[kind] + rng.normal(0, 0.5, (3 * each, 2))
+    if places:
+        values = np.column_stack([values, rng.uniform(0, 5000, (3 * each, 2))])
+    return values.astype(np.float32), kind, rng.random(3 * each) < 0.5
+
+
+def test_kinds_are_found():
+    values, kind, folds = three_kinds()
+    fitted = fit_labels(values, rules(), folds)
+    assert fitted.report is None
+    assert adjusted_rand_score(kind, assign(fitted.model, values)) == 1.0
+
+
+def test_k_is_chosen_and_reported():
+    values, kind, folds = three_kinds()
+    fitted = fit_labels(values, rules(n_clusters="auto"), folds)
+    assert fitted.report.chosen == len(fitted.model.centers) == 3
+    assert adjusted_rand_score(kind, assign(fitted.model, values)) == 1.0
+
+
+def test_the_report_leaves_out_pixels_of_which_not_all_is_known():
+    values, _, folds = three_kinds()
+    values[::4, 0] = np.nan
+    fitted = fit_labels(values, rules(n_clusters="auto", missing="ignore"), folds)
+    assert fitted.report.sample_size == 675
+
+
+def test_places_of_weight_one_have_the_variance_of_all_values():
+    values, _, _ = three_kinds(places=True)
+    for weight in (0.5, 1.0, 3.0):
+        offsets, scales = feature_scales(values, rules(position_weight=weight))
+        variance = ((values - offsets) / scales).var(axis=0)
+        assert variance[2:].sum() == pytest.approx(weight**2 * variance[:2].sum(), rel=1e-4)
+        assert scales[2] == scales[3]
+
+
+def test_a_fit_with_places_is_that_of_scikit_learn_on_scaled_features():
+    values, _, folds = three_kinds(places=True)
+    asked = rules(position_weight=2.0, n_clusters=4, starts=20)
+    fitted = fit_labels(values, asked, folds)
+    offsets, scales = feature_scales(values, asked)
+    peer = KMeans(4, n_init=20, random_state=0).fit((values - offsets) / scales)
+    assert fitted.model.sample_inertia <= peer.inertia_ * 1.001
+    means = fitted.model.centers[:, :2].mean(axis=1)
+    assert means.tolist() == sorted(means)
+
+
+def test_pixels_in_one_place_or_of_one_value_have_a_scale_all_the_same():
+    values, _, _ = three_kinds(places=True)
+    values[:, 2:] = 7
+    _, scales = feature_scales(values, rules(position_weight=1.0))
+    assert scales[2:].tolist() == [1.0, 1.0]
+    values[:, :2] = 3
+    assert np.isfinite(feature_scales(values, rules(position_weight=1.0))[1]).all()
+
+
+@pytest.mark.parametrize("weight", [0.0, 1.0])
+def test_more_clusters_than_distinct_pixels_are_refused(weight):
+    values = np.ones((50, 4), np.float32)
+    with pytest.raises(ClusteringError, match="3 clusters asked of 1 distinct pixels"):
+        fit_labels(values, rules(position_weight=weight), np.zeros(50, bool))
+
+
+def test_the_sample_is_not_changed():
+    values, _, folds = three_kinds(places=True)
+    before = values.copy()
+    fit_labels(values, rules(position_weight=1.0, n_clusters="auto", k_range=(2, 3)), folds)
+    np.testing.assert_array_equal(values, before)
