@@ -29,9 +29,12 @@ from geo_assets.storage.disk import free_bytes
 from geo_assets.storage.layout import Layout
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import Console
 
     from geo_assets.campaign import Campaign
+    from geo_assets.campaign_cubes import Cube
 
 STEPS = (labels, aoi_clusters, scenes, chip_grid)
 """The steps that read no pixel."""
@@ -109,18 +112,25 @@ def _plan(campaign: Campaign, scratch: Layout, fold: str, split: str) -> Partiti
 def _rasters(partition: Partition) -> tuple[int, int]:
     """Bands of scenes that are read, and bytes of the composites and cubes made of them."""
     campaign = partition.campaign
+    bands = campaign.composite.bands
     cloud_band = 0 if campaign.clouds.band is None else 1
     reads = written = 0
     scenes_of = {box.cluster: items for box, items in scenes_of_boxes(partition)}
     for cluster, area in cluster_areas(partition).items():
         rows, cols = area.geobox.shape
         written += rows * cols * _bytes_of_a_pixel(campaign)
-        reads += len(area.items) * (len(campaign.composite.bands) + cloud_band)
+        reads += len(area.items) * (len(bands) + cloud_band)
         if campaign.cube is not None:
             scenes_of_cube = len(scenes_of[cluster])
-            written += rows * cols * scenes_of_cube * 2
-            reads += scenes_of_cube * (2 + cloud_band)
+            written += rows * cols * scenes_of_cube * 2 * _variables(campaign.cube, bands)
+            reads += scenes_of_cube * (len(campaign.cube.all_bands(bands)) + cloud_band)
     return reads, written
+
+
+def _variables(cube: Cube, bands: Sequence[str]) -> int:
+    """Variables of a cube; of two bytes a value, which few bands exceed."""
+    indices = 1 + len(cube.indices(bands))
+    return indices * (1 if cube.smoothing is None else 2) + len(cube.raw_bands(bands))
 
 
 def _requests(partition: Partition, chips: int) -> int:

@@ -1,0 +1,89 @@
+"""What a campaign may say of its cubes: indices of the catalogue, bands, and how they lie."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import pytest
+
+from geo_assets.errors import CampaignError
+from geo_assets_tests.campaign_testing import a_campaign
+
+BANDS = ["B02", "B04", "B08", "B11"]
+
+
+def cube_of(tmp_path, variables, **changes):
+    return a_campaign(
+        tmp_path,
+        {"composite.bands": BANDS, "cube": {"variables": variables} | changes},
+    )
+
+
+@pytest.mark.parametrize(
+    ("variables", "bands"),
+    [
+        (["NDVI"], ()),
+        (["ndmi", "evi"], ()),
+        (["NDVI", "NDBI", "B02"], ()),
+        (["MNDWI"], ("green",)),
+        (["NBR", "B03"], ("swir22", "B03")),
+        (["NDREI"], ("rededge071",)),
+    ],
+)
+def test_the_campaign_reads_the_bands_that_its_variables_need(tmp_path, variables, bands):
+    assert cube_of(tmp_path, variables).bands == (*BANDS, *bands)
+
+
+def test_red_and_nir_are_the_bands_that_the_cube_names(tmp_path):
+    campaign = cube_of(tmp_path, ["SAVI"], red="red", nir="B8A")
+    assert campaign.bands == (*BANDS, "red", "B8A")
+    assert campaign.cube.band_of("nir", BANDS) == "B8A"
+    assert campaign.cube.band_of("swir16", BANDS) == "B11"
+    assert campaign.cube.band_of("green", BANDS) == "green"
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        (["NDVJ"], r"cube.variables: 'NDVJ' is neither an index .* near are (\w+, )*NDVI"),
+        (["kNDVI"], r"cube.variables: index 'kNDVI': its formula .* needs 'kNN'"),
+        (["bai"], r"could be BAI or BaI; write it exactly so"),
+        (["NDVI", "ndvi"], r"cube.variables: names must differ \(got \['NDVI', 'ndvi'\]\)"),
+        (["not a name"], r"cube.variables"),
+        ([], r"cube.variables"),
+    ],
+)
+def test_variables_that_cannot_be_are_named(tmp_path, variables, message):
+    with pytest.raises(CampaignError, match=message):
+        cube_of(tmp_path, variables)
+
+
+def test_an_index_whose_band_a_raster_does_not_have_is_refused(tmp_path):
+    raster = {
+        "imagery": {
+            "kind": "raster",
+            "file": "image.tif",
+            "date": dt.date(2021, 6, 1),
+            "band_names": ["red", "nir", "green"],
+        },
+        "composite.bands": ["red", "nir"],
+    }
+    cube = {"red": "red", "nir": "nir"}
+    a_campaign(tmp_path, raster | {"cube": cube | {"variables": ["NDWI"]}})
+    with pytest.raises(CampaignError, match="'NDMI' needs the band 'swir16'; the imagery has"):
+        a_campaign(tmp_path, raster | {"cube": cube | {"variables": ["NDMI"]}})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"keep_snapshots_days": 0.01}, "cube.keep_snapshots_days"),
+        ({"scale": 0.0}, "cube.scale"),
+        ({"store": "netcdf"}, "cube.store"),
+        ({"smoothing": {"window": 4}}, "'window' must be odd"),
+        ({"smoothing": {"window": 3, "order": 3}}, "'order' must be less than 'window'"),
+    ],
+)
+def test_values_out_of_bounds_are_named(tmp_path, changes, message):
+    with pytest.raises(CampaignError, match=message):
+        cube_of(tmp_path, ["NDVI"], **changes)
