@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import spyndex
 import xarray as xr
+from affine import Affine
 from odc.geo.geobox import GeoBox
+from pyproj import Transformer
 
 from geo_assets.campaign import Grid
 from geo_assets.core.areas import ClusterBox
@@ -18,6 +20,7 @@ from geo_assets.sources.cube_rules import CubeRules, IndexRule
 from geo_assets.sources.cube_tiles import grid_of_tile, items_by_tile
 from geo_assets.sources.cubes import CubeBuilder
 from geo_assets.sources.observations import CloudRules
+from geo_assets.sources.scene_reader import SceneReader
 from geo_assets.storage.cube import open_cube
 from geo_assets_tests.sources.memory_source import (
     MemorySource,
@@ -26,6 +29,7 @@ from geo_assets_tests.sources.memory_source import (
     grid,
     random_scene,
 )
+from geo_assets_tests.sources.scene_testing import item_of, write_raster
 
 BANDS = ("B02", "B04", "B08", "B11")
 AREA = grid(60, 70)
@@ -249,3 +253,57 @@ def test_scenes_are_parted_by_tile_and_each_tile_has_its_own_pixels():
     assert grid_of_tile(source, box, parted["34UCC"], ("B04", "B08"), Grid()) is None
     with pytest.raises(SourceError, match="scene W0 names no MGRS tile"):
         items_by_tile([here[0].item])
+
+
+class Files:
+    """A source over files, each on a grid of its own."""
+
+    supports = frozenset()
+    single_raster = False
+
+    def describe(self):
+        return {"kind": "files"}
+
+    def native_geobox(self, item, band):
+        return SceneReader().native_geobox(item, band)
+
+    def read(self, item, bands, geobox, *, scl_band=None):
+        return SceneReader().read(item, bands, geobox, scl_band)
+
+
+def hills(geobox):
+    """Red and near infrared that change slowly over the ground, wherever the pixels lie."""
+    y, x = (geobox.coords[name].values for name in ("y", "x"))
+    points = np.meshgrid(x, y)
+    east, north = Transformer.from_crs(geobox.crs, "EPSG:32633", always_xy=True).transform(*points)
+    red = 1000 + 300 * np.sin(east / 3000)
+    return np.stack([red, red + 1500 + 500 * np.cos(north / 3000)]).round().astype("uint16")
+
+
+@pytest.mark.parametrize("store", STORES)
+def test_dates_from_two_utm_zones_lie_on_one_grid(tmp_path, store):
+    # At 18 degrees east zones 33 and 34 meet; both scenes show the same ground.
+    west = GeoBox((150, 150), Affine(10, 0, 720_000, 0, -10, 5_400_000), "EPSG:32633")
+    centre = west.extent.centroid.to_crs("EPSG:32634").coords[0]
+    corner = [round(centre[0], -1) - 1500, round(centre[1], -1) + 1500]
+    east = GeoBox((300, 300), Affine(10, 0, corner[0], 0, -10, corner[1]), "EPSG:32634")
+    items = []
+    for name, box, day in (("W", west, "2021-05-01"), ("E", east, "2021-05-06")):
+        assets = {}
+        for band, data in zip(("B04", "B08"), hills(box), strict=True):
+            path = tmp_path / name / f"{band}.tif"
+            write_raster(path, data[np.newaxis], box)
+            assets[band] = {"href": str(path), "type": "image/tiff; application=geotiff"}
+        items.append(item_of(assets, box, id=name, datetime=f"{day}T10:00:00Z"))
+    rules = CubeRules("B04", "B08", CloudRules(None), 0.5, "none", 10.0)
+    path = tmp_path / f"c.{store}"
+    for order in (items[1:], items):
+        made = CubeBuilder(Files(), order, west, np.ones(west.shape.yx, bool), rules, {})
+        facts, _ = made.build(path)
+    assert facts.days == ("2021-05-01", "2021-05-06")
+    assert facts.valid_share == (1.0, 1.0)
+    first, second = open_cube(path)["ndvi"].values
+    red, nir = hills(west).astype(float)
+    np.testing.assert_allclose(first, (nir - red) / (nir + red), atol=0.51e-4)
+    # The nearest pixel of the other zone is at most 8 m away.
+    np.testing.assert_allclose(second, first, atol=2e-3)
