@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 SIZE = 256
 SIDE = 4096
-ROWS_OF_CHIPS = 20
-"""Of those that overlap: they span two and a half rows of blocks, as all rows do."""
+ROWS_OF_CHIPS = 10
+"""Of those that overlap: as many as begin in one row of blocks; they reach into the next."""
 OLD_WAY, KEPT_OPEN = chip_cutting.OLD_WAY, "read window, write, source kept open"
 
 
