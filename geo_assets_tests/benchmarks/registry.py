@@ -16,6 +16,8 @@ MODULES = (
     "kmeans_temporal",
     "land_cover",
     "median_composite",
+    "median_scaling",
+    "ndvi_scene",
     "cube_write",
     "chips_cut",
     "chips_rerun",

@@ -1,0 +1,116 @@
+"""NDVI of one full scene of 10,980²: from two COGs to a published date of a cube."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+import rasterio
+
+from geo_assets_tests.benchmarks.model import (
+    OURS,
+    Approach,
+    Benchmark,
+    Disagreement,
+    Quantity,
+    Stopwatch,
+)
+from geo_assets_tests.benchmarks.scene_files import DECODING, decode, read_items, write_scenes
+from geo_assets_tests.benchmarks.synthetic import MISSING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+OLD_WAY = "old way: float64 of the whole scene, GeoTIFF"
+STORE = "cube.zarr"
+BANDS = ("B04", "B08")
+
+
+def ours(inputs: Path, output: Path, watch: Stopwatch) -> None:
+    from geo_assets.sources.cubes import CubeBuilder, CubeRules
+    from geo_assets.sources.observations import CloudRules
+    from geo_assets.sources.stac import StacRules, StacSource
+
+    items = read_items(inputs)
+    source = StacSource(StacRules(str(inputs), kind="static"))
+    geobox = source.native_geobox(items[0], "B04")
+    rules = CubeRules("B04", "B08", CloudRules(band=None), 0.0, "none", 10.0)
+
+    def build(rows: int, name: str) -> None:
+        area = geobox[:rows, :rows]
+        inside = np.ones(area.shape.yx, bool)
+        CubeBuilder(source, items, area, inside, rules, {}).build(output / name)
+
+    build(64, "warm.zarr")
+    with watch.time():
+        build(geobox.shape.y, STORE)
+    _note(watch)
+
+
+def old_way(inputs: Path, output: Path, watch: Stopwatch) -> None:
+    item = read_items(inputs)[0]
+    with watch.time():
+        bands = []
+        for band in BANDS:
+            with rasterio.open(item["assets"][band]["href"]) as file:
+                profile = file.profile
+                bands.append(file.read(1).astype(float))
+        red, nir = bands
+        with np.errstate(all="ignore"):
+            ndvi = np.true_divide(nir - red, nir + red)
+        profile = {key: profile[key] for key in ("height", "width", "count", "crs", "transform")}
+        with rasterio.open(
+            output / "ndvi.tif", "w", driver="GTiff", dtype="float64", **profile
+        ) as file:
+            file.write(ndvi, 1)
+    _note(watch)
+
+
+def decoding(inputs: Path, _: Path, watch: Stopwatch) -> None:
+    with watch.time():
+        decode(inputs, BANDS)
+    _note(watch)
+
+
+def check(inputs: Path, outputs: Mapping[str, Path]) -> dict[str, dict[str, float]]:
+    import zarr
+
+    del inputs
+    with rasterio.open(outputs[OLD_WAY] / "ndvi.tif") as file:
+        expected = file.read(1)
+    steps = np.where(np.isnan(expected), MISSING, np.rint(expected * 10_000)).astype(np.int16)
+    del expected
+    got = np.asarray(zarr.open_group(outputs[OURS] / STORE, mode="r")["ndvi"][0])
+    if not np.array_equal(got, steps):
+        raise Disagreement(f"{np.count_nonzero(got != steps)} pixels of the cube differ")
+    return {}
+
+
+def _note(watch: Stopwatch) -> None:
+    watch.note("cpu", watch.cpu_seconds)
+    watch.note("memory", watch.peak_bytes / 1e6)
+
+
+def _benchmark(codec: str) -> Benchmark:
+    return Benchmark(
+        name=f"ndvi_scene_{codec}",
+        make=partial(write_scenes, dates=1, compress=codec, classes=False),
+        size=10_980,
+        quick_size=128,
+        approaches=(
+            Approach(OURS, ours, "ours"),
+            Approach(OLD_WAY, old_way),
+            Approach(DECODING, decoding),
+        ),
+        check=check,
+        quantities=(
+            Quantity(goals={OLD_WAY: 11}),
+            Quantity("cpu", goals={DECODING: 1 / 2}),
+            Quantity("memory", "MB"),
+        ),
+    )
+
+
+BENCHMARKS = [_benchmark("deflate"), _benchmark("zstd")]
