@@ -213,6 +213,55 @@ def test_labels_beyond_their_model_are_reported(evening):
     assert [row["clusters"] for row in _table(found["ndvi_spatial_labels"])] == ["no model"]
 
 
+def _problems(asset, partition):
+    from geo_assets.checks import QUESTIONS
+
+    (question,) = (question for question in QUESTIONS if question.asset == asset)
+    return question.problems(partition.layout, partition.fold, partition.split)
+
+
+def test_land_cover_beyond_its_model_is_reported(tmp_path):
+    from geo_assets.assets.land_cover import land_cover_labels
+    from geo_assets_tests.assets.test_land_cover import (
+        a_land_cover_partition,
+        an_image,
+        of,
+        write_image,
+    )
+
+    partition = a_land_cover_partition(tmp_path)
+    assert _problems("land_cover_labels", partition) == []
+    write_image(partition, an_image()[0])
+    land_cover_labels.make(partition)
+    assert _problems("land_cover_labels", partition) == []
+    with rasterio.open(of(partition), "r+", IGNORE_COG_LAYOUT_BREAK="YES") as labels:
+        labels.write(np.full(labels.shape, 9, "uint8"), 1)
+    (row,) = _problems("land_cover_labels", partition)
+    assert (row["highest_label"], row["clusters"]) == (9, 3)
+
+
+def test_changes_beyond_their_tables_are_reported(tmp_path):
+    from geo_assets.assets.label_changes import ndvi_label_changes
+    from geo_assets.assets.spatial_labels import ndvi_spatial_labels
+    from geo_assets.storage.layout import model_of
+    from geo_assets_tests.assets.label_cases import a_partition, two_kinds, write_ndvi
+
+    partition = a_partition(tmp_path, spatial_labels={"fit": "cluster"})
+    write_ndvi(partition, two_kinds()[0])
+    ndvi_spatial_labels.make(partition)
+    ndvi_label_changes.make(partition)
+    path = partition.layout.ndvi_label_changes("north", "train", 0)
+    assert _problems("ndvi_label_changes", partition) == []
+    with rasterio.open(path, "r+", IGNORE_COG_LAYOUT_BREAK="YES") as changes:
+        changes.write(np.full(changes.shape, 7, "uint16"), 3)
+    (row,) = _problems("ndvi_label_changes", partition)
+    assert row["highest_label"] == 7
+    assert row["told"] == "5 clusters, 3 dates"
+    model_of(path).unlink()
+    (row,) = _problems("ndvi_label_changes", partition)
+    assert row["told"] == "no tables"
+
+
 def test_a_damaged_expression_and_a_lost_preview_are_named(tmp_path):
     from geo_assets.checks import QUESTIONS
     from geo_assets.sources.expression_sidecar import ExpressionSidecar

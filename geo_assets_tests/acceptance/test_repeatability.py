@@ -33,6 +33,7 @@ def test_two_runs_publish_the_same_files(twice):
     assert set(first) == set(second)
     kinds = {path.parts[0] for path in first}
     assert {"chips", "composite_image", "ndvi_cube", "ndvi_spatial_labels"} < kinds
+    assert {"ndvi_temporal_labels", "ndvi_label_changes", "land_cover_labels"} < kinds
 
 
 def test_chips_rasters_and_cubes_are_equal_byte_for_byte(twice):
