@@ -42,7 +42,12 @@ def assign_pixels(
         centre, those over some of the features scaled to all.
     """
     n = features.shape[1]
-    as_it_lies = features.dtype == np.float32 and features.flags.c_contiguous
+    # Read-only arrays, as those that came from another process, are a type of their own to the
+    # kernel: copies spare a second compilation.
+    as_it_lies = features.dtype == np.float32 and features.flags.carray
+    inside = np.require(valid, requirements=["C", "W"])
+    own_centers = np.array(centers, np.float32)
+    own_offsets, own_scales = offsets.astype(np.float32), scales.astype(np.float32)
     labels = np.empty(n, np.uint8)
     inertias = np.zeros((-(-n // STRIP), 2))
     no_sums, no_counts = np.zeros((0, 0)), np.zeros((0, 0), np.int64)
@@ -51,10 +56,10 @@ def assign_pixels(
         """Label the pixels from start to stop of a block that begins at the pixel ``first``."""
         label_pixels(
             block,
-            valid[first:],
-            offsets.astype(np.float32),
-            scales.astype(np.float32),
-            centers,
+            inside[first:],
+            own_offsets,
+            own_scales,
+            own_centers,
             ignore,
             start,
             stop,
@@ -70,7 +75,7 @@ def assign_pixels(
             return
         for first in range(start, stop, BLOCK):
             block = features[:, first : min(first + BLOCK, stop)]
-            assign(np.ascontiguousarray(block, np.float32), first, 0, block.shape[1])
+            assign(np.array(block, np.float32, order="C"), first, 0, block.shape[1])
 
     map_strips(assign_strip, n, threads=threads, unit=BLOCK)
     return labels, float(inertias[:, 1].sum())

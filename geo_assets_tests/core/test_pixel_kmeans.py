@@ -12,6 +12,7 @@ from threadpoolctl import threadpool_limits
 
 from geo_assets.core import pixel_assignment
 from geo_assets.core.feature_scaling import fit_scales
+from geo_assets.core.kernels.assignment import label_pixels
 from geo_assets.core.pixel_kmeans import (
     PixelKMeans,
     assign,
@@ -237,6 +238,19 @@ def test_the_same_seed_gives_the_same_bytes_whatever_the_threads():
         with threadpool_limits(limits=threads):
             made.add(json.dumps(fit_pixels(samples, 5, scaling="standard", seed=7).to_dict()))
     assert len(made) == 1
+
+
+def test_arrays_that_came_from_another_process_are_not_compiled_for_again():
+    features, truth = landscape()
+    model = fit_pixels(rows_of(features), 4, scaling="none", seed=1)
+    valid = np.ones(truth.shape, bool)
+    labels, _ = label_raster(model, features, valid)
+    compiled = len(label_pixels.signatures)
+    for array in (features, valid, model.offsets, model.scales, model.scaled_centers):
+        array.flags.writeable = False
+    again, _ = label_raster(model, features, valid)
+    np.testing.assert_array_equal(again, labels)
+    assert len(label_pixels.signatures) == compiled
 
 
 def test_a_model_survives_json_to_the_last_bit():
