@@ -37,6 +37,10 @@ SCENE_COLUMNS = {
 }
 
 
+PICTURE_PIXELS = 2048
+"""Pixels a side of what previews are made from: several for each that is shown."""
+
+
 @asset_step(
     group="imagery",
     kinds={"stac", "geoparquet"},
@@ -114,7 +118,7 @@ def composite_image(partition: Partition) -> Facts:
     """
     from geo_assets.previews.composites import band_panels, rgb_with_labels
     from geo_assets.previews.png import markdown_image
-    from geo_assets.storage.cog import LABEL_BAND, read_cog
+    from geo_assets.storage.cog import LABEL_BAND, read_thinned
     from geo_assets.storage.disk import require_room
     from geo_assets.storage.leftovers import remove_all_but
 
@@ -160,7 +164,7 @@ def composite_image(partition: Partition) -> Facts:
         "bands": ", ".join([*partition.campaign.composite.bands, LABEL_BAND]),
     }
     if rows:
-        raster = read_cog(published[0])
+        raster = read_thinned(published[0], PICTURE_PIXELS)
         bands = partition.campaign.composite.bands
         facts["preview"] = dg.MetadataValue.md(
             markdown_image(

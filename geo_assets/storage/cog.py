@@ -178,6 +178,19 @@ def read_cog(path: Path, *, asset: str | None = None) -> Raster:
         return _raster(dataset, dataset.read(), dataset.dataset_mask() > 0, _geobox(dataset))
 
 
+def read_thinned(path: Path, longest: int) -> Raster:
+    """Read a raster for a picture: at most ``longest`` pixels a side, off its overviews.
+
+    Arguments and errors as for ``read_cog``. Smaller rasters come whole.
+    """
+    with _opened(path, None) as dataset:
+        step = max(-(-max(dataset.shape) // longest), 1)
+        shape = (-(-dataset.height // step), -(-dataset.width // step))
+        data = dataset.read(out_shape=(dataset.count, *shape))
+        valid = dataset.dataset_mask(out_shape=shape) > 0
+        return _raster(dataset, data, valid, _geobox(dataset).zoom_to(shape))
+
+
 def read_geobox(path: Path, *, asset: str | None = None) -> GeoBox:
     """Read the grid of a raster and no pixel; arguments and errors as for ``read_cog``."""
     with _opened(path, asset) as dataset:

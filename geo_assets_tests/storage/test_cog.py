@@ -26,6 +26,7 @@ from geo_assets.storage.cog import (
     open_raster,
     read_cog,
     read_geobox,
+    read_thinned,
     read_window,
     write_cog,
     write_cog_of_blocks,
@@ -449,3 +450,22 @@ for limit in (50_000, 2_000_000, 7_500_000):
     )
     assert done.stdout.split() == ["failed"] * 3
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_raster_for_a_picture_is_thinned_off_its_overviews(tmp_path: Path) -> None:
+    """A picture of a whole scene must not cost the memory of the scene."""
+    path = tmp_path / "c.tif"
+    data, valid = composite(1100, 1537)
+    write_cog(path, data, grid(1100, 1537), valid=valid)
+    thin = read_thinned(path, 800)
+    pixels, mask = overviews_of(path, 0)
+    assert thin.data.shape == (3, 550, 769)
+    np.testing.assert_array_equal(thin.data, pixels)
+    np.testing.assert_array_equal(thin.valid, mask)
+    assert thin.geobox.shape == (550, 769)
+    assert thin.geobox.crs == grid(1, 1).crs
+
+    whole = read_thinned(path, 1537)
+    np.testing.assert_array_equal(whole.data, data)
+    np.testing.assert_array_equal(whole.valid, valid)
+    assert whole.geobox == grid(1100, 1537)
