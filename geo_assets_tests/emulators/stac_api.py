@@ -59,7 +59,12 @@ def serve_stac_api(
         yield f"http://{address}"
     finally:
         server.terminate()
-        server.wait(timeout=10)
+        try:
+            server.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            # It waits for clients that keep their connection; nobody waits for it.
+            server.kill()
+            server.wait()
 
 
 def free_port() -> int:
