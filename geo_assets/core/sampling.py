@@ -81,7 +81,7 @@ def block_sample(
     count = int(np.count_nonzero(valid))
     # Of tiles of 2**level pixels a side one pixel each: as large as leaves enough, to be quick.
     level = max(0, int(math.log2(max(count, 1) / size) / 2))
-    inside = np.ascontiguousarray(valid)
+    inside = np.require(valid, requirements=["C", "W"])  # read-only: a type of its own to compile
     rows, cols, places = thinned_pixels(inside, top, left, level, seed)
     while level > 0 and len(places) < size:
         level -= 1
