@@ -15,8 +15,11 @@ import geo_assets.errors
 from geo_assets.campaign_file import campaign_schema
 from geo_assets.cli import _readable_errors, main
 
-COMMANDS = {"init", "doctor", "plan", "status", "verify", "export", "schema", "home", "demo"}
-WITH_CAMPAIGN = ["doctor", "plan", "status", "verify"]
+COMMANDS = {
+    *("init", "doctor", "plan", "status", "verify", "export", "export-cube", "compact"),
+    *("schema", "home", "demo"),
+}
+WITH_CAMPAIGN = ["doctor", "plan", "status", "verify", "compact"]
 
 
 def _run(*arguments):
