@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from geo_assets.campaign import Campaign
     from geo_assets.campaign_labels import LandCoverLabels
     from geo_assets.core.label_fit import FitRules
-    from geo_assets.sources.label_features import AreaFeatures, CompositeBands
+    from geo_assets.sources.composite_bands import CompositeBands
+    from geo_assets.sources.label_features import AreaFeatures
 
 KIND = "land_cover"
 
@@ -48,7 +49,8 @@ def land_cover_labels(partition: Partition) -> Facts:
     """
     from geo_assets.core.land_cover_features import check_indices
     from geo_assets.sources.band_keys import common_name
-    from geo_assets.sources.label_features import CompositeBands, Placed
+    from geo_assets.sources.composite_bands import CompositeBands
+    from geo_assets.sources.label_features import Placed
     from geo_assets.storage.leftovers import remove_all_but
 
     campaign, layout = partition.campaign, partition.layout

@@ -12,8 +12,7 @@ from geo_assets.core.workers import Threads
 from geo_assets.sources import label_features
 from geo_assets.sources.label_areas import label_area, pooled_sample, sample_area
 from geo_assets.sources.label_days import day_histograms, day_labels
-from geo_assets.sources.label_features import CompositeBands, NdviDays, NdviSeries, Placed
-from geo_assets.storage.cog import write_cog
+from geo_assets.sources.label_features import NdviDays, NdviSeries, Placed
 from geo_assets.storage.cube import MISSING, write_cube
 from geo_assets_tests.assets.label_cases import DAYS, GRID, two_kinds
 
@@ -134,17 +133,3 @@ def test_what_is_read_travels_as_names(cube):
         again = pickle.loads(packed)  # noqa: S301  # our own bytes
         window = features.windows()[0]
         np.testing.assert_array_equal(again.read(window).values, features.read(window).values)
-
-
-def test_a_composite_is_thinned_strip_by_strip(tmp_path, monkeypatch):
-    monkeypatch.setattr(label_features, "_EDGE", 16)
-    pixels = np.random.default_rng(0).integers(1, 3000, (3, *GRID.shape.yx)).astype(np.uint16)
-    valid = pixels[0] > 300
-    path = tmp_path / "cluster-0.tif"
-    write_cog(path, pixels, GRID, valid=valid, band_names=["B04", "B08", "label"])
-    bands = CompositeBands.of(path, ("B04", "B08"), ("red", "nir"), ("NDVI",))
-    thin, known = bands.thinned([1, 0], 3)
-    np.testing.assert_array_equal(thin, pixels[[1, 0], ::3, ::3])
-    np.testing.assert_array_equal(known, valid[::3, ::3])
-    assert bands.names == ("B04", "B08", "NDVI")
-    assert bands.units == ("uint16", "uint16", "1")
