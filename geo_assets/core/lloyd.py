@@ -18,8 +18,9 @@ from geo_assets.core.workers import Threads
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-SCREENED = 10_000
-"""Pixels on which starts are compared; the best of them go on with all."""
+SCREENED = 2_000
+"""Pixels for each cluster on which starts are compared; the best of them go on with all. On fewer,
+small clusters (bright roofs, say) are too few to be found."""
 
 FINALISTS = 4
 """Starts that go on, no two of which ended in the same place."""
@@ -54,8 +55,8 @@ def best_centers(
     """Return the centres of least inertia that greedy k-means++ starts lead to.
 
     Each start has random numbers of its own and runs in one thread, so that the answer depends on
-    the seed alone. Starts run on ``SCREENED`` pixels spread over the sample; the best few go on
-    with all of it.
+    the seed alone. Starts run on ``SCREENED`` pixels a cluster, spread over the sample; the best
+    few go on with all of it.
 
     Args:
         scaled: (feature, n) float32, NaN where a feature is to be ignored. Centres are the means
@@ -75,10 +76,11 @@ def best_centers(
     difference *= difference
     variance = float((np.sum(difference, axis=1, where=known, dtype=np.float64) / counts).mean())
     few = scaled
-    if scaled.shape[1] >= 2 * SCREENED:
+    screened = SCREENED * n_clusters
+    if scaled.shape[1] >= 2 * screened:
         # Drawn at random: every fifth pixel of a sample in raster order may be columns of an image.
         rng = np.random.default_rng(seed)
-        few = np.ascontiguousarray(scaled[:, one_of_each_run(scaled.shape[1], SCREENED, rng)])
+        few = np.ascontiguousarray(scaled[:, one_of_each_run(scaled.shape[1], screened, rng)])
 
     def start(number: int) -> Centers:
         rng = np.random.default_rng([seed, number])

@@ -52,7 +52,7 @@ def test_from_the_same_centres_the_same_optimum_is_reached_as_by_scikit_learn():
 
 
 def test_starts_compared_on_part_of_a_large_sample_lead_to_scikit_learns_best(monkeypatch):
-    monkeypatch.setattr(lloyd, "SCREENED", 500)
+    monkeypatch.setattr(lloyd, "SCREENED", 60)
     for seed in range(3):
         scaled = clumps(seed, n=6000)
         found = best_centers(scaled, 8, seed=seed, n_init=20, **OPTIONS)
