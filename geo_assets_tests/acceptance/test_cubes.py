@@ -109,6 +109,7 @@ def start(path):
     return process, tell
 
 
+@pytest.mark.timeout(3600)
 def test_a_killed_publication_leaves_the_old_or_the_new_cube_and_one_retry_completes(
     states, full, tmp_path, record_property
 ):
@@ -189,6 +190,7 @@ def stored(path):
     }
 
 
+@pytest.mark.timeout(3600)
 def test_four_writers_at_once_lose_no_acknowledged_commit(tmp_path, full):
     days = np.arange("2021-01-01", "2025-01-01", dtype="datetime64[D]").astype(str).tolist()
     for turn in range(20 if full else 1):
@@ -201,6 +203,7 @@ def test_four_writers_at_once_lose_no_acknowledged_commit(tmp_path, full):
         assert set(there) == {"2020-12-31", *wanted}
 
 
+@pytest.mark.timeout(1800)
 def test_without_the_lock_acknowledged_commits_are_lost(tmp_path):
     """That the lock is needed on a local disk, and that the test above can fail."""
     days = np.arange("2021-01-01", "2025-01-01", dtype="datetime64[D]").astype(str).tolist()
