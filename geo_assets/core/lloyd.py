@@ -77,7 +77,7 @@ def best_centers(
     variance = float((np.sum(difference, axis=1, where=known, dtype=np.float64) / counts).mean())
     few = scaled
     screened = SCREENED * n_clusters
-    if scaled.shape[1] >= 2 * screened:
+    if scaled.shape[1] > screened:
         # Drawn at random: every fifth pixel of a sample in raster order may be columns of an image.
         rng = np.random.default_rng(seed)
         few = np.ascontiguousarray(scaled[:, one_of_each_run(scaled.shape[1], screened, rng)])
