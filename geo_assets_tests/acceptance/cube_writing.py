@@ -9,8 +9,11 @@ import multiprocessing
 from contextlib import nullcontext
 from dataclasses import replace
 
+import dask.array  # noqa: F401  # writers would load these one by one, at first use
 import numpy as np
+import spyndex  # noqa: F401
 
+import geo_assets.core.kernels.ndvi  # noqa: F401
 from geo_assets.sources import cubes
 from geo_assets.sources.cubes import CubeBuilder, CubeRules
 from geo_assets.sources.observations import CloudRules
