@@ -15,7 +15,7 @@ from geo_assets.core.compositing import fill_value
 from geo_assets.core.indices import MISSING, compute_index, quantise_in_range
 from geo_assets.core.ndvi import has_quantised_ndvi, quantised_ndvi
 from geo_assets.sources.cube_rules import NDVI, CubeRules
-from geo_assets.sources.observations import BLOCK, observe
+from geo_assets.sources.observations import observe
 from geo_assets.sources.open_files import kept_open
 from geo_assets.sources.windows import FailedWindow, Window, tiles_of
 
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
     from geo_assets.sources.observations import Observations
     from geo_assets.sources.protocol import Item, RasterSource
+
+BLOCK = 1024
+"""Pixels a side of the blocks that are read at once: a chunk of a cube, whole blocks of files."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import rasterio
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
@@ -23,6 +25,9 @@ _ROOM = 96
 
 _IDLE_S = 60.0
 """Seconds after which a file that was not asked for makes room for another."""
+
+_CACHE_BYTES = 64 * 2**20
+"""Bytes of decoded blocks that GDAL keeps for all threads."""
 
 _Version = tuple[str, int, int, int]
 
@@ -46,7 +51,10 @@ def kept_open() -> Iterator[None]:
     """
     _SHELF.wanted += 1
     try:
-        yield
+        # Windows are whole blocks, so that hardly any is asked for twice; GDAL would keep what it
+        # decoded of open files until a twentieth of the machine's memory is full.
+        with rasterio.Env(GDAL_CACHEMAX=_CACHE_BYTES):
+            yield
     finally:
         _SHELF.wanted -= 1
 
