@@ -12,7 +12,7 @@ from geo_assets.partitions import partition_keys
 from geo_assets.resources import DATA_VARIABLE
 from geo_assets_tests.small_world import World
 
-CHANGES = {"splits": ["train", "test"]}
+CHANGES = {"splits": ["train", "test"], "land_cover": {"n_clusters": 2}}
 
 
 @pytest.fixture(scope="package")
