@@ -84,7 +84,8 @@ def test_every_benchmark_has_ours_a_baseline_and_goals_for_baselines_that_exist(
 
 def test_names_choose_benchmarks_by_their_beginning():
     names = [benchmark.name for benchmark in chosen_benchmarks(["median_composite", "cube_write"])]
-    assert names == ["median_composite_12", "median_composite_36", "cube_write_12"]
+    assert {"median_composite_12", "median_composite_cogs_36", "cube_write_12"} <= set(names)
+    assert all(name.startswith(("median_composite", "cube_write")) for name in names)
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones(tmp_path, capsys):
