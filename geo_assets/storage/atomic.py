@@ -96,21 +96,6 @@ def publish_directory(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def temporary_directory(path: Path) -> Iterator[Path]:
-    """Give an empty directory beside ``path``, on its disk, that is removed at the end.
-
-    For what is put together before it is published; a killed run's is swept like any temporary.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _temporary_name(path)
-    temporary.mkdir()
-    try:
-        yield temporary
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-@contextmanager
 def scratch_folder(path: Path) -> Iterator[Path]:
     """Give an empty folder beside ``path`` for what it is made from, and remove it at the end.
 

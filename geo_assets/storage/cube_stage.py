@@ -13,7 +13,7 @@ import numpy as np
 import zarr
 
 from geo_assets.errors import StorageError
-from geo_assets.storage.atomic import temporary_directory
+from geo_assets.storage.atomic import scratch_folder
 from geo_assets.storage.chunk_files import write_chunk_file
 from geo_assets.storage.cube_days import chunk_digest, digest_of_chunks
 from geo_assets.storage.cube_format import chunk_slices, chunks_of, create_variable
@@ -93,5 +93,5 @@ class Stage:
 @contextmanager
 def staged(path: Path, slots: int, shape: tuple[int, int]) -> Iterator[Stage]:
     """Give a stage for a cube that lies or will lie at ``path``; removed at the end."""
-    with temporary_directory(path) as folder:
+    with scratch_folder(path) as folder:
         yield Stage(folder, slots, shape)
