@@ -172,7 +172,7 @@ def test_the_sensor_requests_just_their_partitions(with_failures, fields):
     place, chosen = with_failures
     resources = {"results": Results(data=str(place.data))}
     defs = build_defs(fields.campaign, resources)
-    [sensor] = defs.sensors
+    sensor = defs.get_sensor_def("failed_chips_sensor")
     with dg.DagsterInstance.ephemeral() as instance:
         context = dg.build_sensor_context(instance=instance, resources=resources, definitions=defs)
         asked = sensor(context).run_requests

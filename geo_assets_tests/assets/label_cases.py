@@ -22,8 +22,12 @@ GRID = GeoBox((60, 80), Affine(10, 0, 700_000, 0, -10, 5_480_000), "EPSG:32632")
 
 
 def a_partition(folder, key="north|train", **sections):
-    """A partition of the demo whose sections have other values: ``spatial_labels={...}``."""
+    """A partition of the demo whose sections have other values: ``spatial_labels={...}``.
+
+    Each date has a model of its own unless they say otherwise.
+    """
     campaign = load_campaign("demo")
+    sections["spatial_labels"] = {"fit": "date"} | sections.get("spatial_labels", {})
     changes = {
         name: getattr(campaign, name).model_copy(update=values) for name, values in sections.items()
     }
