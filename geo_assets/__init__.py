@@ -27,7 +27,7 @@ def open_catalog(path: str | Path) -> GeoDataFrame:
     Raises:
         StorageError: If the file is missing or no catalog.
     """
-    from geo_assets.storage.catalog import open_catalog as opened
+    from geo_assets.storage.chips.catalog import open_catalog as opened
 
     return opened(Path(path))
 
@@ -46,7 +46,7 @@ def open_chip(catalog: str | Path, chip_id: str) -> tuple[NDArray[Any], GeoBox]:
     Raises:
         StorageError: If the catalog has no such chip, or it is not ``ok``, or its file is damaged.
     """
-    from geo_assets.storage.chip_opening import open_chip as opened
+    from geo_assets.storage.chips.opening import open_chip as opened
 
     return opened(Path(catalog), chip_id)
 
@@ -60,6 +60,6 @@ def open_cube(path: str | Path) -> Dataset:
     Raises:
         StorageError: If the store is missing or no cube.
     """
-    from geo_assets.storage.cube import open_cube as opened
+    from geo_assets.storage.cubes.opening import open_cube as opened
 
     return opened(Path(path))

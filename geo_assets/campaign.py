@@ -30,7 +30,7 @@ from geo_assets.campaign_values import (
     Owner,
     Section,
 )
-from geo_assets.sources.band_keys import bands_of_ndvi
+from geo_assets.core.band_names import bands_of_ndvi
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 from pydantic import Field, StrictFloat, StrictInt, model_validator
 
 from geo_assets.campaign_values import Band, Section
+from geo_assets.core.band_names import SENTINEL_2_NAMES, common_name, esa_name
 from geo_assets.core.index_catalogue import find_index, index_names, is_index, nearest
 from geo_assets.errors import GeoAssetsError
-from geo_assets.sources.band_keys import SENTINEL_2_NAMES, common_name, esa_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from geo_assets.campaign import Campaign
-    from geo_assets.sources.windows import FailedWindow
+    from geo_assets.products.windows import FailedWindow
     from geo_assets.storage.layout import Layout
 
 SAMPLE = 20
@@ -126,7 +126,7 @@ def _check(campaign: Campaign, question: Question) -> dg.AssetChecksDefinition:
 
 
 def _failed_chips(layout: Layout, fold: str, split: str) -> Problems:
-    from geo_assets.storage.catalog import read_rows
+    from geo_assets.storage.chips.catalog import read_rows
 
     path = layout.chip_catalog(fold, split)
     return [
@@ -142,8 +142,8 @@ def _failed_chips(layout: Layout, fold: str, split: str) -> Problems:
 
 
 def _chips_without_file(layout: Layout, fold: str, split: str) -> Problems:
-    from geo_assets.storage.catalog import read_rows
-    from geo_assets.storage.chip_opening import Payloads
+    from geo_assets.storage.chips.catalog import read_rows
+    from geo_assets.storage.chips.opening import Payloads
 
     path = layout.chip_catalog(fold, split)
     payloads = Payloads(path)
@@ -164,7 +164,7 @@ def _chips_without_file(layout: Layout, fold: str, split: str) -> Problems:
 
 
 def _composite_windows(layout: Layout, fold: str, split: str) -> Problems:
-    from geo_assets.sources.composite_sidecar import Sidecar
+    from geo_assets.products.composites.sidecar import Sidecar
 
     problems: Problems = []
     for path in sorted(layout.composite_images(fold, split).glob("cluster-*.json")):
@@ -175,7 +175,7 @@ def _composite_windows(layout: Layout, fold: str, split: str) -> Problems:
 
 
 def _damaged_expressions(layout: Layout, fold: str, split: str) -> Problems:
-    from geo_assets.sources.expression_sidecar import ExpressionSidecar
+    from geo_assets.products.composites.expression_sidecar import ExpressionSidecar
 
     problems: Problems = []
     for path in sorted(layout.composite_images(fold, split).glob("cluster-*.json")):
@@ -189,8 +189,8 @@ def _damaged_expressions(layout: Layout, fold: str, split: str) -> Problems:
 
 
 def _cube_windows(layout: Layout, fold: str, split: str) -> Problems:
-    from geo_assets.sources.cubes import failed_windows_of
-    from geo_assets.storage.cube import open_cube, published_cubes
+    from geo_assets.products.cubes.builder import failed_windows_of
+    from geo_assets.storage.cubes.opening import open_cube, published_cubes
 
     problems: Problems = []
     for name, path in published_cubes(layout, fold, split).items():
@@ -200,8 +200,8 @@ def _cube_windows(layout: Layout, fold: str, split: str) -> Problems:
 
 
 def _labels_beyond_their_model(folder: Path) -> Problems:
-    from geo_assets.storage.cog import read_cog
     from geo_assets.storage.layout import model_of
+    from geo_assets.storage.rasters.cog import read_cog
 
     problems: Problems = []
     for path in sorted(folder.rglob("*.tif")):
@@ -234,8 +234,8 @@ def _land_cover_labels(layout: Layout, fold: str, split: str) -> Problems:
 
 
 def _changes_beyond_their_tables(layout: Layout, fold: str, split: str) -> Problems:
-    from geo_assets.storage.cog import read_cog
     from geo_assets.storage.layout import model_of
+    from geo_assets.storage.rasters.cog import read_cog
 
     folder = layout.ndvi_label_changes_folder(fold, split)
     problems: Problems = []

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from geo_assets.errors import ReadError
 from geo_assets.partitions import fold_and_split
-from geo_assets.storage.chip_files import ChipEncoding
-from geo_assets.storage.chip_paths import ChipPaths
-from geo_assets.storage.chip_store import ChipStore
-from geo_assets_tests.storage.chip_testing import BANDS, COLLECTION, NOON, Reader, a_spec
+from geo_assets.storage.chips.files import ChipEncoding
+from geo_assets.storage.chips.paths import ChipPaths
+from geo_assets.storage.chips.store import ChipStore
+from geo_assets_tests.storage.chips.chip_testing import BANDS, COLLECTION, NOON, Reader, a_spec
 
 
 def store_of(layout, key):

@@ -11,7 +11,7 @@ from geo_assets.campaign import LABEL_BAND
 from geo_assets.campaign_file import campaign_schema, find_campaign, packaged_campaigns
 from geo_assets.campaign_values import looks_secret
 from geo_assets.errors import CampaignError
-from geo_assets.storage import cog
+from geo_assets.storage.rasters import cog
 from geo_assets_tests.campaign_testing import ABSENT, a_campaign, campaign_content
 from geo_assets_tests.conftest import REPOSITORY
 

@@ -13,7 +13,7 @@ from geo_assets.resources import Results
 from geo_assets_tests.campaign_testing import a_campaign
 from geo_assets_tests.chip_catalogs import store_of, write_chips
 from geo_assets_tests.small_world import World
-from geo_assets_tests.storage.chip_testing import Reader, a_spec
+from geo_assets_tests.storage.chips.chip_testing import Reader, a_spec
 
 NORTH, SOUTH = "north|train", "south|train"
 LEFT_OVER = "check_what_is_left_failed"
@@ -264,7 +264,7 @@ def test_changes_beyond_their_tables_are_reported(tmp_path):
 
 def test_a_damaged_expression_and_a_lost_preview_are_named(tmp_path):
     from geo_assets.checks import QUESTIONS
-    from geo_assets.sources.expression_sidecar import ExpressionSidecar
+    from geo_assets.products.composites.expression_sidecar import ExpressionSidecar
     from geo_assets.sources.protocol import ServerComposite
     from geo_assets_tests.sources.memory_source import grid
 

@@ -290,7 +290,7 @@ def test_a_local_cluster_lasts_as_long_as_it_is_open(tmp_path):
 def test_no_credential_is_sent(workers, monkeypatch):
     """Workers sign for themselves; what they need is in their own environment."""
     monkeypatch.setenv("PC_SDK_SUBSCRIPTION_KEY", "canary-7361")
-    from geo_assets.sources.stac import StacRules, StacSource
+    from geo_assets.sources.stac.source import StacRules, StacSource
 
     source = StacSource(StacRules("https://example.com", signing="planetary-computer"))
     sent = []

@@ -17,8 +17,8 @@ from odc.geo.geobox import GeoBox
 from geo_assets.assets.areas import aoi_clusters, labels, read_boxes
 from geo_assets.assets.step import Partition
 from geo_assets.campaign_file import load_campaign
+from geo_assets.products.area_grid import grid_of_area, mask_of_polygons
 from geo_assets.resources import ImagerySource
-from geo_assets.sources.area_grid import grid_of_area, mask_of_polygons
 from geo_assets.sources.label_files import read_labels
 from geo_assets.storage.layout import Layout
 from geo_assets_tests.conftest import REPOSITORY

@@ -13,7 +13,7 @@ from geo_assets.assets.step import Facts, Partition, asset_step
 
 if TYPE_CHECKING:
     from geo_assets.core.areas import ClusterBox
-    from geo_assets.sources.composites import Labels
+    from geo_assets.products.composites.builder import Labels
 
 LABEL_COLUMNS = {
     "geometry": ("polygon", "Label polygon, longitude and latitude (EPSG:4326)"),
@@ -108,7 +108,7 @@ def read_labels_of_fold(partition: Partition) -> Labels:
     Raises:
         StorageError: If ``labels`` is not materialized for the partition.
     """
-    from geo_assets.sources.composites import Labels
+    from geo_assets.products.composites.builder import Labels
     from geo_assets.sources.label_files import read_labels
     from geo_assets.storage.geoparquet import read_table
 

@@ -1,6 +1,6 @@
 """Where the chips of a partition come from and where they go: local composites or a server.
 
-How they converge is ``storage/chip_store.py``.
+How they converge is ``storage/chips/store.py``.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from geo_assets.sources.protocol import SERVER_KINDS
 if TYPE_CHECKING:
     from geo_assets.assets.step import Partition
     from geo_assets.campaign import Campaign
-    from geo_assets.sources.composite_chips import CompositeChips
+    from geo_assets.products.chips.composite_chips import CompositeChips
+    from geo_assets.products.chips.server_chips import PictureFormat, ServerChips
     from geo_assets.sources.earth_engine.traffic import Traffic
     from geo_assets.sources.protocol import ServerSource
-    from geo_assets.sources.server_chips import PictureFormat, ServerChips
-    from geo_assets.storage.chip_expectation import Stretch
-    from geo_assets.storage.chip_store import ChipStore
+    from geo_assets.storage.chips.expectation import Stretch
+    from geo_assets.storage.chips.store import ChipStore
     from geo_assets.storage.layout import Layout
 
 SPARE_THREADS = 10
@@ -47,8 +47,8 @@ def server_chips(partition: Partition) -> ServerChips:
     Raises:
         StorageError: If they are not published, or the campaign or the scenes have changed since.
     """
-    from geo_assets.sources.expression_sidecar import ExpressionSidecar
-    from geo_assets.sources.server_chips import ServerChips
+    from geo_assets.products.chips.server_chips import ServerChips
+    from geo_assets.products.composites.expression_sidecar import ExpressionSidecar
 
     layout, fold, split = partition.layout, partition.fold, partition.split
     table = label_table(partition)
@@ -68,7 +68,7 @@ def server_chips(partition: Partition) -> ServerChips:
 
 
 def _picture(campaign: Campaign, layout: Layout, fold: str, split: str) -> PictureFormat | None:
-    from geo_assets.sources.server_chips import PictureFormat
+    from geo_assets.products.chips.server_chips import PictureFormat
 
     chip_format = campaign.chips.format
     if chip_format not in {"png", "jpg"}:
@@ -80,7 +80,7 @@ def _picture(campaign: Campaign, layout: Layout, fold: str, split: str) -> Pictu
 
 def healed_composites(partition: Partition) -> CompositeChips:
     """Return the composites of a partition after reading their failed windows again."""
-    from geo_assets.sources.composite_chips import Composite, CompositeChips
+    from geo_assets.products.chips.composite_chips import Composite, CompositeChips
     from geo_assets.storage.partition_lock import partition_lock
 
     layout, fold, split = partition.layout, partition.fold, partition.split
@@ -97,11 +97,11 @@ def healed_composites(partition: Partition) -> CompositeChips:
 
 def chip_store(campaign: Campaign, layout: Layout, fold: str, split: str) -> ChipStore:
     """Return the store of one partition's chips."""
-    from geo_assets.storage.catalog import ChipCollection
-    from geo_assets.storage.chip_expectation import ChipEncoding
-    from geo_assets.storage.chip_paths import ChipPaths
-    from geo_assets.storage.chip_store import ChipStore
-    from geo_assets.storage.cog import LABEL_BAND
+    from geo_assets.storage.chips.catalog import ChipCollection
+    from geo_assets.storage.chips.expectation import ChipEncoding
+    from geo_assets.storage.chips.paths import ChipPaths
+    from geo_assets.storage.chips.store import ChipStore
+    from geo_assets.storage.rasters.cog import LABEL_BAND
 
     dtype = _dtype_of_composites(campaign, layout, fold, split)
     return ChipStore(
@@ -122,8 +122,8 @@ def chip_store(campaign: Campaign, layout: Layout, fold: str, split: str) -> Chi
 
 def _dtype_of_composites(campaign: Campaign, layout: Layout, fold: str, split: str) -> str:
     """Dtype of a partition's composites."""
-    from geo_assets.sources.composite_sidecar import Sidecar, dtype_of_composites
-    from geo_assets.sources.expression_sidecar import ExpressionSidecar
+    from geo_assets.products.composites.expression_sidecar import ExpressionSidecar
+    from geo_assets.products.composites.sidecar import Sidecar, dtype_of_composites
 
     kind = ExpressionSidecar if campaign.imagery.kind in SERVER_KINDS else Sidecar
     paths = sorted(layout.composite_images(fold, split).glob("cluster-*.json"))
@@ -133,7 +133,7 @@ def _dtype_of_composites(campaign: Campaign, layout: Layout, fold: str, split: s
 
 def _stretch(campaign: Campaign, dtype: str) -> Stretch:
     """How pictures show pixels: the same for all chips, so that neighbours can be compared."""
-    from geo_assets.storage.chip_expectation import Stretch
+    from geo_assets.storage.chips.expectation import Stretch
 
     low, high = campaign.chips.stretch or (0, {"uint8": 255, "float32": 0.3}.get(dtype, 3000))
     red, green, blue = rgb_indices(campaign)

@@ -1,6 +1,6 @@
 """Chips: their grid on the pixel lattice, and the catalog that converges to it.
 
-Convergence is ``core/convergence.py`` and ``storage/chip_store.py``.
+Convergence is ``core/convergence.py`` and ``storage/chips/store.py``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from geo_assets.campaign import Campaign
     from geo_assets.previews.chips import ChipTile
-    from geo_assets.storage.chip_store import ChipStore
+    from geo_assets.storage.chips.store import ChipStore
 
 GRID_COLUMNS = {
     "chip_id": ("string", "Stable id: fold, split, CRS, row and column on the pixel lattice"),
@@ -136,7 +136,7 @@ def chip_catalog(partition: Partition) -> Facts:
     """
     from geo_assets.previews.chips import contact_sheet, status_map
     from geo_assets.previews.png import markdown_image
-    from geo_assets.storage.catalog import open_catalog
+    from geo_assets.storage.chips.catalog import open_catalog
     from geo_assets.storage.disk import require_room
     from geo_assets.storage.geoparquet import read_table
 
@@ -195,8 +195,8 @@ def _tiles(campaign: Campaign, store: ChipStore) -> list[ChipTile]:
     """Return some chips of a catalog as tiles of a contact sheet."""
     from geo_assets.core.grids import lattice_position
     from geo_assets.previews.chips import ChipTile, sample_rows
-    from geo_assets.storage.catalog import read_rows
-    from geo_assets.storage.chip_expectation import PICTURES
+    from geo_assets.storage.chips.catalog import read_rows
+    from geo_assets.storage.chips.expectation import PICTURES
 
     rows = read_rows(store.paths.catalog)
     tiles = []

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
 
     from geo_assets.core.areas import ClusterBox
-    from geo_assets.sources.cube_rules import CubeRules
-    from geo_assets.sources.cubes import CubeBuilder, CubeFacts
+    from geo_assets.products.cubes.builder import CubeBuilder, CubeFacts
+    from geo_assets.products.cubes.rules import CubeRules
     from geo_assets.sources.protocol import Item
 
 
@@ -41,10 +41,10 @@ def ndvi_cube(partition: Partition) -> Facts:
     """
     import numpy as np
 
+    from geo_assets.storage.cubes.icechunk_cube import collect_garbage, lock_of
+    from geo_assets.storage.cubes.time_major import time_major_of
     from geo_assets.storage.disk import require_room
-    from geo_assets.storage.icechunk_cube import collect_garbage, lock_of
     from geo_assets.storage.leftovers import remove_all_but
-    from geo_assets.storage.time_major import time_major_of
 
     choice = partition.campaign.cube
     assert choice is not None  # noqa: S101  # without it the asset is not in the graph
@@ -117,7 +117,7 @@ def cube_builders(partition: Partition) -> dict[Path, CubeBuilder]:
         StorageError: If an upstream table is not materialized.
         SourceError: If cubes are by tile and a scene names none.
     """
-    from geo_assets.sources.cubes import CubeBuilder
+    from geo_assets.products.cubes.builder import CubeBuilder
     from geo_assets.storage.geoparquet import read_table
 
     campaign, layout = partition.campaign, partition.layout
@@ -152,7 +152,7 @@ def cube_rules(partition: Partition) -> CubeRules:
     """Return how the campaign's observations become cubes."""
     from geo_assets.core.index_catalogue import find_index
     from geo_assets.core.smoothing import SmoothingRules
-    from geo_assets.sources.cube_rules import CubeRules, IndexRule
+    from geo_assets.products.cubes.rules import CubeRules, IndexRule
 
     campaign = partition.campaign
     choice, bands = campaign.cube, campaign.composite.bands
@@ -180,8 +180,8 @@ def cube_rules(partition: Partition) -> CubeRules:
 
 def _areas(partition: Partition) -> Iterator[tuple[ClusterBox, str | None, list[Item], GeoBox]]:
     """Yield cluster, tile, scenes and pixel grid of each cube there can be."""
-    from geo_assets.sources.area_grid import grid_of_area
-    from geo_assets.sources.cube_tiles import grid_of_tile, items_by_tile
+    from geo_assets.products.area_grid import grid_of_area
+    from geo_assets.products.cubes.tiles import grid_of_tile, items_by_tile
 
     campaign, source = partition.campaign, partition.raster_source
     by_tile = campaign.cube is not None and campaign.cube.cube_by == "tile"
@@ -205,7 +205,7 @@ def _areas(partition: Partition) -> Iterator[tuple[ClusterBox, str | None, list[
 def _area(rule: str, polygons: Any, grid: GeoBox) -> NDArray[np.bool_]:
     import numpy as np
 
-    from geo_assets.sources.area_grid import mask_of_polygons
+    from geo_assets.products.area_grid import mask_of_polygons
 
     return np.ones(grid.shape.yx, bool) if rule == "box" else mask_of_polygons(polygons, grid)
 
@@ -239,7 +239,7 @@ def _previews(builders: dict[Path, CubeBuilder], facts: dict[str, CubeFacts]) ->
 
     from geo_assets.previews.cubes import ndvi_map, valid_share
     from geo_assets.previews.png import markdown_image
-    from geo_assets.storage.cube import open_cube
+    from geo_assets.storage.cubes.opening import open_cube
 
     for path in builders:
         name, made = path.stem, facts[path.stem]

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from geo_assets.campaign import Campaign
     from geo_assets.core.areas import ClusterBox
     from geo_assets.previews.palette import ClassTable
-    from geo_assets.sources.composites import CompositeBuilder, CompositeRules
-    from geo_assets.sources.observations import CloudRules
+    from geo_assets.products.composites.builder import CompositeBuilder
     from geo_assets.sources.protocol import Item, SceneSelection
+    from geo_assets.sources.rules import CloudRules, CompositeRules
 
 SCENE_COLUMNS = {
     "id": ("string", "STAC item id"),
@@ -53,7 +53,7 @@ def scenes(partition: Partition) -> Facts:
 
     Scenes that were found but left out are kept by name, with the reason, in the file's metadata.
     """
-    from geo_assets.sources.stac_services import imagery_notices
+    from geo_assets.sources.stac.services import imagery_notices
     from geo_assets.storage.scenes import write_scenes
 
     campaign = partition.campaign
@@ -118,9 +118,9 @@ def composite_image(partition: Partition) -> Facts:
     """
     from geo_assets.previews.composites import band_panels, rgb_with_labels
     from geo_assets.previews.png import markdown_image
-    from geo_assets.storage.cog import LABEL_BAND, read_thinned
     from geo_assets.storage.disk import require_room
     from geo_assets.storage.leftovers import remove_all_but
+    from geo_assets.storage.rasters.cog import LABEL_BAND, read_thinned
 
     layout = partition.layout
     builders = composite_builders(partition)
@@ -199,8 +199,8 @@ def cluster_areas(partition: Partition) -> dict[int, ClusterArea]:
     Raises:
         StorageError: If an upstream table is not materialized.
     """
-    from geo_assets.sources.area_grid import grid_of_area
-    from geo_assets.sources.scene_order import solar_day
+    from geo_assets.products.area_grid import grid_of_area
+    from geo_assets.sources.scenes.order import solar_day
 
     campaign = partition.campaign
     first, last = campaign.composite_dates
@@ -220,7 +220,7 @@ def cluster_areas(partition: Partition) -> dict[int, ClusterArea]:
 
 def composite_rules(campaign: Campaign) -> CompositeRules:
     """Return how the campaign's observations and polygons become a composite."""
-    from geo_assets.sources.composites import CompositeRules
+    from geo_assets.sources.rules import CompositeRules
 
     return CompositeRules(
         bands=campaign.composite.bands,
@@ -239,7 +239,7 @@ def composite_builders(partition: Partition) -> dict[int, CompositeBuilder]:
     Raises:
         StorageError: If an upstream table is not materialized.
     """
-    from geo_assets.sources.composites import CompositeBuilder
+    from geo_assets.products.composites.builder import CompositeBuilder
 
     campaign = partition.campaign
     labels = read_labels_of_fold(partition)
@@ -275,7 +275,7 @@ def scenes_of_boxes(partition: Partition) -> list[tuple[ClusterBox, list[Item]]]
 
 def cloud_rules(campaign: Campaign) -> CloudRules:
     """Return the campaign's rules for clear observations."""
-    from geo_assets.sources.observations import CloudRules
+    from geo_assets.sources.rules import CloudRules
 
     clouds = campaign.clouds
     return CloudRules(clouds.band, clouds.exclude, clouds.dilate_m)
@@ -301,7 +301,7 @@ def label_classes(partition: Partition) -> ClassTable:
 
 def rgb_indices(campaign: Campaign) -> list[int]:
     """Return which bands of a composite are shown as red, green and blue."""
-    from geo_assets.sources.band_keys import common_name
+    from geo_assets.core.band_names import common_name
 
     bands = campaign.composite.bands
     if campaign.chips.preview_bands is not None:

@@ -47,11 +47,11 @@ def ndvi_label_changes(partition: Partition) -> Facts:
     often its label changes and when it drops for good.
     """
     from geo_assets.core.label_changes import BANDS
-    from geo_assets.sources.label_days import follow_area
+    from geo_assets.products.labels.days import follow_area
     from geo_assets.storage.atomic import publish_json
-    from geo_assets.storage.cog import read_geobox, write_cog
     from geo_assets.storage.layout import model_of
     from geo_assets.storage.leftovers import remove_all_but
+    from geo_assets.storage.rasters.cog import read_geobox, write_cog
 
     layout = partition.layout
     folder = layout.ndvi_label_changes_folder(partition.fold, partition.split)
@@ -119,7 +119,7 @@ def _labels_of(partition: Partition, name: str) -> tuple[Any, list[str], NDArray
     import numpy as np
 
     from geo_assets.core.indices import NDVI_SCALE
-    from geo_assets.sources.label_days import LabelDates
+    from geo_assets.products.labels.days import LabelDates
     from geo_assets.storage.layout import model_of
 
     layout = partition.layout

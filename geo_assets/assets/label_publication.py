@@ -46,9 +46,9 @@ def publish_labels(
     report: KReport | None = None,
 ) -> list[Path]:
     """Publish a label raster with its class names, its model and K report; return the files."""
-    from geo_assets.storage.class_table import class_names_path
-    from geo_assets.storage.cog import write_cog
     from geo_assets.storage.layout import model_of
+    from geo_assets.storage.rasters.class_table import class_names_path
+    from geo_assets.storage.rasters.cog import write_cog
 
     published = publish_model(model_of(path), model, report)
     write_cog(

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from geo_assets.campaign import Campaign
     from geo_assets.campaign_labels import LandCoverLabels
     from geo_assets.core.label_fit import FitRules
-    from geo_assets.sources.composite_bands import CompositeBands
-    from geo_assets.sources.label_features import AreaFeatures
+    from geo_assets.products.labels.composite_bands import CompositeBands
+    from geo_assets.products.labels.features import AreaFeatures
 
 KIND = "land_cover"
 
@@ -47,10 +47,10 @@ def land_cover_labels(partition: Partition) -> Facts:
     Each band and index has a scale of its own, so that the brightest does not rule; the label band
     is never a feature, and what is no data in the composite is no data here. The model lies beside.
     """
+    from geo_assets.core.band_names import common_name
     from geo_assets.core.land_cover_features import check_indices
-    from geo_assets.sources.band_keys import common_name
-    from geo_assets.sources.composite_bands import CompositeBands
-    from geo_assets.sources.label_features import Placed
+    from geo_assets.products.labels.composite_bands import CompositeBands
+    from geo_assets.products.labels.features import Placed
     from geo_assets.storage.leftovers import remove_all_but
 
     campaign, layout = partition.campaign, partition.layout
@@ -114,7 +114,7 @@ def _rules(campaign: Campaign) -> LandCoverLabels:
 
 def _composites(partition: Partition) -> list[Path]:
     """Return the composites of a partition, by rising cluster."""
-    from geo_assets.storage.cube import cluster_of
+    from geo_assets.storage.cubes.opening import cluster_of
 
     folder = partition.layout.composite_images(partition.fold, partition.split)
     return sorted(folder.glob("cluster-*.tif"), key=lambda path: cluster_of(path.stem))

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from geo_assets.core.k_report import KReport
     from geo_assets.core.label_fit import FitRules
     from geo_assets.core.pixel_kmeans import PixelKMeans
-    from geo_assets.sources.label_areas import AreaSample
-    from geo_assets.sources.label_features import AreaFeatures
+    from geo_assets.products.labels.areas import AreaSample
+    from geo_assets.products.labels.features import AreaFeatures
 
 SAMPLE = 50_000
 """Pixels that a model is fitted on, spread over the area."""
@@ -77,7 +77,7 @@ def label_areas(
         areas: Features of each area, by its name.
     """
     from geo_assets.core.label_smoothing import smooth_labels
-    from geo_assets.sources.label_areas import label_area, sample_area
+    from geo_assets.products.labels.areas import label_area, sample_area
 
     samples: dict[str, AreaSample] = {}
     models: dict[str, AreaModel] = {}
@@ -109,7 +109,7 @@ def _fitted(
     samples: Mapping[str, AreaSample],
 ) -> dict[str, AreaModel]:
     """Fit a model to each area, or one to all."""
-    from geo_assets.sources.label_areas import pooled_sample
+    from geo_assets.products.labels.areas import pooled_sample
 
     if asset.rules.fit == "partition":
         shared = _fit(asset.fit, *pooled_sample(areas, samples, SAMPLE), str(partition))
@@ -150,7 +150,7 @@ def model_document(
     rules: PixelLabels, features: AreaFeatures, labelled: Labelled
 ) -> dict[str, Any]:
     """Return what every model says of itself, to be published as JSON."""
-    from geo_assets.storage.cube import cluster_of
+    from geo_assets.storage.cubes.opening import cluster_of
 
     sample = labelled.sample
     return {

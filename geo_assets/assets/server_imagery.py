@@ -18,10 +18,10 @@ from geo_assets.assets.step import Facts, Partition, asset_step, table_of
 if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
 
+    from geo_assets.products.chips.server_chips import ServerArea
+    from geo_assets.products.composites.expression_sidecar import ExpressionSidecar
     from geo_assets.sources.earth_engine.label_table import LabelTable
-    from geo_assets.sources.expression_sidecar import ExpressionSidecar
     from geo_assets.sources.protocol import ServerComposite, ServerPixels
-    from geo_assets.sources.server_chips import ServerArea
 
 PREVIEW_SIDE = 512
 """Pixels of the longer side of a preview, at most."""
@@ -40,7 +40,7 @@ def composite_image(partition: Partition) -> Facts:
     coarse preview; the pixels stay on the server.
     """
     from geo_assets.previews.png import markdown_image
-    from geo_assets.sources.expression_sidecar import ExpressionSidecar
+    from geo_assets.products.composites.expression_sidecar import ExpressionSidecar
     from geo_assets.storage.leftovers import remove_all_but
 
     layout, fold, split = partition.layout, partition.fold, partition.split
@@ -102,7 +102,7 @@ def server_areas(partition: Partition, table: LabelTable | None) -> dict[int, Se
     Raises:
         StorageError: If an upstream table is not materialized.
     """
-    from geo_assets.sources.server_chips import ServerArea
+    from geo_assets.products.chips.server_chips import ServerArea
 
     rules = composite_rules(partition.campaign)
     return {

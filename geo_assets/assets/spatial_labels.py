@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from geo_assets.core.histogram_kmeans import HistogramKMeans
     from geo_assets.core.k_report import KReport
-    from geo_assets.sources.label_features import NdviDays
+    from geo_assets.products.labels.features import NdviDays
 
 KIND = "ndvi_spatial"
 
@@ -66,9 +66,9 @@ def ndvi_spatial_labels(partition: Partition) -> Facts:
     """
     from geo_assets.core.indices import NDVI_SCALE
     from geo_assets.core.label_smoothing import smooth_labels
-    from geo_assets.sources.label_days import day_labels
-    from geo_assets.sources.label_features import NdviDays
-    from geo_assets.storage.cube import published_cubes
+    from geo_assets.products.labels.days import day_labels
+    from geo_assets.products.labels.features import NdviDays
+    from geo_assets.storage.cubes.opening import published_cubes
     from geo_assets.storage.leftovers import remove_all_but
 
     layout, rules = partition.layout, partition.campaign.spatial_labels
@@ -129,7 +129,7 @@ def _models(partition: Partition, cubes: Mapping[str, NdviDays]) -> dict[str, li
     """Return the model of each day of each cube, as ``fit`` and ``model_from`` say."""
     import numpy as np
 
-    from geo_assets.sources.label_days import day_histograms
+    from geo_assets.products.labels.days import day_histograms
 
     rules = partition.campaign.spatial_labels
     if cubes and borrows(partition, rules):
@@ -196,7 +196,7 @@ def _borrowed(partition: Partition) -> DayModel:
 def _document(partition: Partition, name: str, made: DayModel) -> dict[str, Any]:
     """Return a model as it is published."""
     from geo_assets.core.indices import NDVI_SCALE
-    from geo_assets.storage.cube import cluster_of
+    from geo_assets.storage.cubes.opening import cluster_of
 
     assert made.model is not None  # noqa: S101  # asked of days that have one
     rules = partition.campaign.spatial_labels

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from geo_assets.campaign import Campaign
     from geo_assets.core.label_fit import FitRules
-    from geo_assets.sources.label_features import AreaFeatures, NdviSeries
+    from geo_assets.products.labels.features import AreaFeatures, NdviSeries
 
 KIND = "ndvi_temporal"
 
@@ -50,8 +50,8 @@ def ndvi_temporal_labels(partition: Partition) -> Facts:
     extrapolated in silence, and a pixel that stays incomplete is 0; or steps without value are
     left out of distances. The model, its K report and the share that was filled lie beside.
     """
-    from geo_assets.sources.label_features import NdviDays, NdviSeries, Placed
-    from geo_assets.storage.cube import published_cubes
+    from geo_assets.products.labels.features import NdviDays, NdviSeries, Placed
+    from geo_assets.storage.cubes.opening import published_cubes
     from geo_assets.storage.leftovers import remove_all_but
 
     campaign, layout = partition.campaign, partition.layout

@@ -50,8 +50,8 @@ def compact_cubes(
         StorageError: If there is no cube, or a cube cannot be read.
         LockedError: If a run works on the cubes of one of the partitions.
     """
-    from geo_assets.storage.cube import published_cubes
-    from geo_assets.storage.time_major import compact_cube
+    from geo_assets.storage.cubes.opening import published_cubes
+    from geo_assets.storage.cubes.time_major import compact_cube
 
     done = []
     for each_fold in chosen("fold", fold, campaign.folds):

@@ -130,8 +130,8 @@ def _imagery(campaign: Campaign) -> Iterator[Finding]:
 
 
 def _raster(imagery: RasterImagery, bands: Sequence[str]) -> Finding:
-    from geo_assets.sources.band_keys import find_band
     from geo_assets.sources.local_raster import LocalRasterSource, RasterRules
+    from geo_assets.sources.scenes.band_keys import find_band
 
     name = imagery.file.name
     try:
@@ -147,7 +147,7 @@ def _raster(imagery: RasterImagery, bands: Sequence[str]) -> Finding:
 
 
 def _stac(imagery: StacImagery) -> Iterator[Finding]:
-    from geo_assets.sources.stac_services import stac_service
+    from geo_assets.sources.stac.services import stac_service
 
     try:
         service = stac_service(imagery)

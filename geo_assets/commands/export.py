@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from geo_assets.campaign import Campaign
-    from geo_assets.storage.classic_folder import ClassicFolder, NumberedChip
+    from geo_assets.storage.chips.classic_folder import ClassicFolder, NumberedChip
     from geo_assets.storage.layout import Layout
 
 
@@ -129,7 +129,7 @@ def export_classic(
     """Copy chips to ``Chips/{domain}/fold{n}/{split}/{domain}_{split}_imgs_{00042}.tif``.
 
     They are numbered in the order of their ids, from ``start_index`` in each fold and split. The
-    index beside each folder keeps what the numbers lose, see ``storage/classic_folder.py``.
+    index beside each folder keeps what the numbers lose, see ``storage/chips/classic_folder.py``.
     Every partition is looked at before the first is written.
     """
     from geo_assets.storage.disk import require_room
@@ -232,7 +232,7 @@ def _fold_folders(campaign: Campaign) -> dict[str, str]:
 
 
 def _classic_folder(to: Path, domain: str, fold: str, split: str, campaign: str) -> ClassicFolder:
-    from geo_assets.storage.classic_folder import ClassicFolder
+    from geo_assets.storage.chips.classic_folder import ClassicFolder
 
     return ClassicFolder(to / "Chips" / domain / fold, domain, split, campaign)
 
@@ -241,10 +241,10 @@ def _numbered(
     layout: Layout, fold: str, split: str, target: ClassicFolder, start_index: int
 ) -> tuple[list[NumberedChip], Counter[str]]:
     """Return the ``ok`` chips of a partition under their numbers, and the count of each status."""
-    from geo_assets.storage.catalog import open_catalog, read_rows
-    from geo_assets.storage.chip_index import IndexRow
-    from geo_assets.storage.chip_paths import ChipPaths
-    from geo_assets.storage.classic_folder import NumberedChip
+    from geo_assets.storage.chips.catalog import open_catalog, read_rows
+    from geo_assets.storage.chips.classic_folder import NumberedChip
+    from geo_assets.storage.chips.index import IndexRow
+    from geo_assets.storage.chips.paths import ChipPaths
 
     paths = ChipPaths.of(layout, fold, split)
     rows = sorted(read_rows(paths.catalog), key=lambda row: row.spec.chip_id)

@@ -44,8 +44,8 @@ def export_cube(
         CampaignError: If the campaign has no such fold or split.
         StorageError: If there is no such cube, or something is in the way.
     """
-    from geo_assets.storage.cube import cluster_of, published_cubes
-    from geo_assets.storage.cube_export import export_store
+    from geo_assets.storage.cubes.export import export_store
+    from geo_assets.storage.cubes.opening import cluster_of, published_cubes
 
     chosen("fold", fold, campaign.folds)
     chosen("split", split, campaign.splits)

@@ -24,7 +24,7 @@ from geo_assets.campaign_imagery import EarthEngineImagery, SimulatedImagery
 from geo_assets.resources import ImagerySource
 from geo_assets.sources.archive import archive_folder, prepare_archive
 from geo_assets.sources.protocol import SERVER_KINDS
-from geo_assets.sources.stac_services import imagery_notices
+from geo_assets.sources.stac.services import imagery_notices
 from geo_assets.storage.disk import free_bytes
 from geo_assets.storage.layout import Layout
 

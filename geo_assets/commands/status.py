@@ -46,8 +46,8 @@ def campaign_status(campaign: Campaign, layout: Layout) -> list[PartitionStatus]
 
 def partition_status(layout: Layout, fold: str, split: str) -> PartitionStatus:
     """Read what one partition holds."""
-    from geo_assets.storage.catalog import read_rows
-    from geo_assets.storage.cube import open_cube, published_cubes
+    from geo_assets.storage.chips.catalog import read_rows
+    from geo_assets.storage.cubes.opening import open_cube, published_cubes
     from geo_assets.storage.geoparquet import read_metadata
     from geo_assets.storage.scenes import read_scenes
 

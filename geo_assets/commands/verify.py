@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from geo_assets.campaign import Campaign
-    from geo_assets.storage.chip_reports import VerifyReport
+    from geo_assets.storage.chips.reports import VerifyReport
     from geo_assets.storage.layout import Layout
 
 

@@ -1,7 +1,7 @@
 """Chips as values: what is wanted, what was read, and how it ended.
 
 A chip is one window of the pixel lattice of its area. Nothing here touches a file: formats live in
-``storage/chip_files.py``, the table of chips in ``storage/catalog.py``.
+``storage/chips/files.py``, the table of chips in ``storage/chips/catalog.py``.
 """
 
 from __future__ import annotations

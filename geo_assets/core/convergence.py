@@ -1,7 +1,7 @@
 """The decision at the heart of the chip catalog: what to ask, what to keep, what to remove.
 
 Pure: it sees the wanted chips, the rows that are known and the files that lie on the disk, and
-returns a plan. Asking, writing and publishing is the work of ``storage/chip_store.py``.
+returns a plan. Asking, writing and publishing is the work of ``storage/chips/store.py``.
 """
 
 from __future__ import annotations

@@ -77,8 +77,8 @@ def failed_chips(campaign: Campaign, job: Job) -> dg.SensorDefinition:
 
 
 def _state(layout: Layout, key: str) -> PartitionState:
-    from geo_assets.storage.chip_paths import ChipPaths
-    from geo_assets.storage.chip_state import partition_state
+    from geo_assets.storage.chips.paths import ChipPaths
+    from geo_assets.storage.chips.state import partition_state
 
     return partition_state(ChipPaths.of(layout, *fold_and_split(key)))
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from geo_assets.core.grids import crs_of
 from geo_assets.errors import SourceError
-from geo_assets.sources.asset_files import AssetFiles
 from geo_assets.sources.protocol import ASSETS_OF_KIND
-from geo_assets.sources.scene_order import solar_shift
-from geo_assets.sources.scene_reader import SceneReader
-from geo_assets.sources.scene_selection import choose_scenes
-from geo_assets.sources.scene_window import native_grid
+from geo_assets.sources.scenes.asset_files import AssetFiles
+from geo_assets.sources.scenes.order import solar_shift
+from geo_assets.sources.scenes.reader import SceneReader
+from geo_assets.sources.scenes.selection import choose_scenes
+from geo_assets.sources.scenes.window import native_grid
 from geo_assets.storage.atomic import sha256_of
 
 if TYPE_CHECKING:

@@ -29,8 +29,8 @@ def open_source(campaign: Campaign, layout: Layout) -> RasterSource | ServerSour
     """
     from geo_assets.sources.local_raster import LocalRasterSource, RasterRules
     from geo_assets.sources.simulated import ArchiveSpec
-    from geo_assets.sources.stac import StacRules, StacSource
-    from geo_assets.sources.stac_services import stac_service
+    from geo_assets.sources.stac.services import stac_service
+    from geo_assets.sources.stac.source import StacRules, StacSource
 
     match campaign.imagery:
         case SimulatedImagery(seed=seed):

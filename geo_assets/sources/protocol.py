@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
 
     from geo_assets.core.areas import ClusterBox
-    from geo_assets.sources.composites import CompositeRules
     from geo_assets.sources.earth_engine.label_table import LabelTable
     from geo_assets.sources.earth_engine.traffic import Traffic
-    from geo_assets.storage.chip_expectation import Stretch
+    from geo_assets.sources.rules import CompositeRules
+    from geo_assets.storage.chips.expectation import Stretch
 
 Item = dict[str, Any]
 """A STAC item as a dictionary of JSON values, hrefs absolute and unsigned."""

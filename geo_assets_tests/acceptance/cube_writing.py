@@ -14,14 +14,14 @@ import numpy as np
 import spyndex  # noqa: F401
 
 import geo_assets.core.kernels.ndvi  # noqa: F401
-from geo_assets.sources import cubes
-from geo_assets.sources.cubes import CubeBuilder, CubeRules
-from geo_assets.sources.observations import CloudRules
-from geo_assets.storage import cube_publication
-from geo_assets.storage.cube_days import CubeHead, StoredDay
-from geo_assets.storage.cube_format import index_variable
-from geo_assets.storage.cube_publication import Changes, publish_changes
-from geo_assets.storage.cube_stage import staged
+from geo_assets.products.cubes import builder as cubes
+from geo_assets.products.cubes.builder import CubeBuilder, CubeRules
+from geo_assets.sources.rules import CloudRules
+from geo_assets.storage.cubes import publication as cube_publication
+from geo_assets.storage.cubes.days import CubeHead, StoredDay
+from geo_assets.storage.cubes.format import index_variable
+from geo_assets.storage.cubes.publication import Changes, publish_changes
+from geo_assets.storage.cubes.stage import staged
 from geo_assets_tests.sources.memory_source import MemorySource, grid, random_scene
 
 SERVER = multiprocessing.get_context("forkserver")

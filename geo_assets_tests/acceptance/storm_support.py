@@ -13,7 +13,8 @@ from odc.geo.geobox import GeoBox
 
 from geo_assets.core.areas import ClusterBox
 from geo_assets.core.chip_grid import chip_grid
-from geo_assets.sources.composites import CompositeRules, Labels
+from geo_assets.products.chips.server_chips import ServerArea, ServerChips
+from geo_assets.products.composites.builder import Labels
 from geo_assets.sources.earth_engine.caller import Caller
 from geo_assets.sources.earth_engine.credentials import Connection
 from geo_assets.sources.earth_engine.pixels import grid_of
@@ -21,13 +22,12 @@ from geo_assets.sources.earth_engine.policy import RequestPolicy, Timeouts
 from geo_assets.sources.earth_engine.session import Session
 from geo_assets.sources.earth_engine.source import EarthEngineRules, EarthEngineSource
 from geo_assets.sources.earth_engine.transport import Transport
-from geo_assets.sources.observations import CloudRules
 from geo_assets.sources.protocol import SceneQuery
-from geo_assets.sources.server_chips import ServerArea, ServerChips
-from geo_assets.storage.catalog import ChipCollection, read_rows
-from geo_assets.storage.chip_expectation import ChipEncoding
-from geo_assets.storage.chip_paths import ChipPaths
-from geo_assets.storage.chip_store import ChipStore
+from geo_assets.sources.rules import CloudRules, CompositeRules
+from geo_assets.storage.chips.catalog import ChipCollection, read_rows
+from geo_assets.storage.chips.expectation import ChipEncoding
+from geo_assets.storage.chips.paths import ChipPaths
+from geo_assets.storage.chips.store import ChipStore
 from geo_assets.storage.layout import Layout
 from geo_assets_tests.emulators.earth_engine.assets import Assets
 from geo_assets_tests.emulators.earth_engine.canned import VALID, LatticePixels, lattice_values
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from geo_assets.core.chips import ChipSpec
-    from geo_assets.storage.catalog import CatalogRow
-    from geo_assets.storage.chip_reports import ConvergenceReport
+    from geo_assets.storage.chips.catalog import CatalogRow
+    from geo_assets.storage.chips.reports import ConvergenceReport
 
 COLLECTION = "projects/storm/assets/images"
 BANDS = ("B", "G")

@@ -20,9 +20,9 @@ from geo_assets.core.label_fit import FitRules, fit_labels
 from geo_assets.core.workers import Threads
 from geo_assets.errors import ClusteringError, StorageError
 from geo_assets.partitions import fold_and_split, partition_keys
-from geo_assets.sources.label_areas import pooled_sample, sample_area
-from geo_assets.sources.label_features import NdviDays, NdviSeries
-from geo_assets.storage.cube import MISSING, write_cube
+from geo_assets.products.labels.areas import pooled_sample, sample_area
+from geo_assets.products.labels.features import NdviDays, NdviSeries
+from geo_assets.storage.cubes.opening import MISSING, write_cube
 from geo_assets.storage.layout import model_of
 from geo_assets_tests.acceptance.support import ARCHIVE, Workplace, materialize, metadata_of, say
 from geo_assets_tests.assets.label_cases import GRID

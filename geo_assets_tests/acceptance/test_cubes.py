@@ -11,7 +11,7 @@ import pytest
 import xarray as xr
 
 from geo_assets.storage.atomic import is_temporary, sweep_temporaries
-from geo_assets.storage.cube import open_cube
+from geo_assets.storage.cubes.opening import open_cube
 from geo_assets_tests.acceptance.cube_writing import (
     DAYS,
     SERVER,

@@ -15,8 +15,8 @@ from PIL import Image
 
 import geo_assets
 from geo_assets.campaign_file import load_campaign
-from geo_assets.storage.catalog import read_rows
-from geo_assets.storage.chip_opening import Payloads
+from geo_assets.storage.chips.catalog import read_rows
+from geo_assets.storage.chips.opening import Payloads
 from geo_assets_tests.acceptance.earth_engine_support import (
     BANDS,
     cashew,

@@ -19,7 +19,7 @@ from affine import Affine
 
 from geo_assets.campaign_file import load_campaign
 from geo_assets.jobs import AREAS_AND_CHIPS
-from geo_assets.storage.catalog import read_rows
+from geo_assets.storage.chips.catalog import read_rows
 from geo_assets_tests.acceptance.support import Workplace, materialize, metadata_of, say
 from geo_assets_tests.emulators.earth_engine import Assets, ImageFile
 from geo_assets_tests.emulators.earth_engine.server import EarthEngineEmulator

@@ -16,12 +16,12 @@ from geo_assets.build import build_defs
 from geo_assets.campaign_file import load_campaign
 from geo_assets.jobs import EVERYTHING, REDOWNLOAD
 from geo_assets.partitions import fold_and_split
+from geo_assets.products.chips.specs import geoboxes_of
 from geo_assets.resources import Results
-from geo_assets.sources.chip_specs import geoboxes_of
 from geo_assets.sources.earth_engine import credentials, policy
 from geo_assets.sources.earth_engine.pixels import grid_of
 from geo_assets.sources.earth_engine.policy import RequestPolicy, Timeouts
-from geo_assets.storage.catalog import read_rows
+from geo_assets.storage.chips.catalog import read_rows
 from geo_assets.storage.geoparquet import read_table
 from geo_assets_tests.acceptance.earth_engine_support import cashew, serve_assets
 from geo_assets_tests.acceptance.support import (

@@ -14,7 +14,7 @@ import shapely
 from geo_assets.campaign_file import load_campaign
 from geo_assets.jobs import AREAS_AND_CHIPS
 from geo_assets.partitions import fold_and_split
-from geo_assets.storage.catalog import read_rows
+from geo_assets.storage.chips.catalog import read_rows
 from geo_assets_tests.acceptance.earth_engine_support import (
     FOLDS,
     TABLE,

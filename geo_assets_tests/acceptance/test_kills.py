@@ -16,7 +16,7 @@ import pytest
 from geo_assets.campaign_file import load_campaign
 from geo_assets.partitions import fold_and_split, partition_keys
 from geo_assets.storage.atomic import is_temporary
-from geo_assets.storage.chip_files import check_payload
+from geo_assets.storage.chips.files import check_payload
 from geo_assets_tests.acceptance.support import (
     chip_files,
     digest,

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import zarr
 
+from geo_assets.products.cubes.builder import CubeBuilder, CubeRules
 from geo_assets.resources import Compute
-from geo_assets.sources.cubes import CubeBuilder, CubeRules
-from geo_assets.sources.observations import CloudRules
+from geo_assets.sources.rules import CloudRules
 from geo_assets_tests.acceptance.support import say
 from geo_assets_tests.dask_processes import dask_processes
 from geo_assets_tests.sources.formula_source import FormulaSource, formula_grid, red_and_nir

@@ -14,7 +14,7 @@ from geo_assets.assets.step import Partition
 from geo_assets.campaign_file import load_campaign
 from geo_assets.core.workers import Threads
 from geo_assets.resources import ImagerySource
-from geo_assets.storage.cube import MISSING, write_cube
+from geo_assets.storage.cubes.opening import MISSING, write_cube
 from geo_assets.storage.layout import Layout
 
 DAYS = np.array(["2021-02-03", "2021-05-04", "2021-06-05", "2021-10-06"], "datetime64[D]")

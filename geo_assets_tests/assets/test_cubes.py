@@ -8,9 +8,9 @@ import dagster as dg
 import pytest
 
 from geo_assets.partitions import partition_keys
-from geo_assets.storage.cube import open_cube, published_cubes
-from geo_assets.storage.icechunk_cube import latest_snapshot
-from geo_assets.storage.time_major import compact_cube, open_time_major
+from geo_assets.storage.cubes.icechunk_cube import latest_snapshot
+from geo_assets.storage.cubes.opening import open_cube, published_cubes
+from geo_assets.storage.cubes.time_major import compact_cube, open_time_major
 from geo_assets_tests.acceptance.support import Workplace, materialize, metadata_of
 from geo_assets_tests.small_world import write_world
 

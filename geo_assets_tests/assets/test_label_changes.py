@@ -13,7 +13,7 @@ from geo_assets.assets.label_changes import ndvi_label_changes
 from geo_assets.assets.spatial_labels import ndvi_spatial_labels
 from geo_assets.assets.temporal_labels import ndvi_temporal_labels
 from geo_assets.errors import ClusteringError, StorageError
-from geo_assets.storage.cube import MISSING
+from geo_assets.storage.cubes.opening import MISSING
 from geo_assets.storage.layout import model_of
 from geo_assets_tests.assets.label_cases import (
     GRID,

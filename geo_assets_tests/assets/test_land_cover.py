@@ -11,8 +11,8 @@ from geo_assets.campaign_labels import LandCoverLabels, ModelFrom
 from geo_assets.core.indices import normalized_difference
 from geo_assets.errors import ClusteringError
 from geo_assets.storage.atomic import sha256_of
-from geo_assets.storage.cog import LABEL_BAND, write_cog
 from geo_assets.storage.layout import k_report_of, model_of
+from geo_assets.storage.rasters.cog import LABEL_BAND, write_cog
 from geo_assets_tests.assets.label_cases import GRID, a_partition, read_json, read_labels
 
 BANDS = ("B02", "B03", "B04", "B08", "B11", "B12")

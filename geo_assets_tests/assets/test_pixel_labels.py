@@ -8,7 +8,9 @@ from geo_assets.assets.land_cover import land_cover_labels
 from geo_assets.assets.spatial_labels import ndvi_spatial_labels
 from geo_assets.assets.temporal_labels import ndvi_temporal_labels
 from geo_assets.core.workers import Threads
-from geo_assets.sources import composite_bands, label_days, label_features
+from geo_assets.products.labels import composite_bands
+from geo_assets.products.labels import days as label_days
+from geo_assets.products.labels import features as label_features
 from geo_assets_tests.assets.label_cases import two_kinds, write_ndvi
 from geo_assets_tests.assets.test_land_cover import a_land_cover_partition, an_image, write_image
 

@@ -10,7 +10,7 @@ from geo_assets.campaign_labels import ModelFrom
 from geo_assets.core.histogram_kmeans import fit_values
 from geo_assets.core.label_smoothing import smooth_labels
 from geo_assets.errors import ClusteringError, StorageError
-from geo_assets.storage.cube import MISSING
+from geo_assets.storage.cubes.opening import MISSING
 from geo_assets.storage.layout import k_report_of, model_of
 from geo_assets_tests.assets.label_cases import (
     DAYS,

@@ -9,7 +9,7 @@ from geo_assets.assets.temporal_labels import ndvi_temporal_labels
 from geo_assets.campaign_labels import ModelFrom
 from geo_assets.core.label_smoothing import smooth_labels
 from geo_assets.errors import ClusteringError, StorageError
-from geo_assets.storage.cube import MISSING
+from geo_assets.storage.cubes.opening import MISSING
 from geo_assets.storage.layout import k_report_of, model_of
 from geo_assets_tests.assets.label_cases import (
     DAYS,
@@ -273,7 +273,7 @@ def test_blocks_of_any_size_give_the_same_labels(tmp_path, monkeypatch):
     values, _ = months(gaps=0.1)
     rasters = []
     for number, edge in enumerate((1024, 32)):
-        monkeypatch.setattr("geo_assets.sources.label_features._EDGE", edge)
+        monkeypatch.setattr("geo_assets.products.labels.features._EDGE", edge)
         partition = a_partition(tmp_path / str(number), temporal_labels={"n_clusters": 3})
         write_ndvi(partition, values, days=MONTHS)
         ndvi_temporal_labels.make(partition)

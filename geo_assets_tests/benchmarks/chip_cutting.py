@@ -16,13 +16,13 @@ from affine import Affine
 from rasterio.windows import Window
 
 from geo_assets.core.chips import ChipPixels, ChipSpec, recipe_digest
-from geo_assets.storage.catalog import ChipCollection
-from geo_assets.storage.chip_expectation import ChipEncoding
-from geo_assets.storage.chip_paths import ChipPaths
-from geo_assets.storage.chip_store import ChipStore
-from geo_assets.storage.cog import write_cog
+from geo_assets.storage.chips.catalog import ChipCollection
+from geo_assets.storage.chips.expectation import ChipEncoding
+from geo_assets.storage.chips.paths import ChipPaths
+from geo_assets.storage.chips.store import ChipStore
 from geo_assets.storage.layout import Layout
-from geo_assets.storage.raster_blocks import RasterBlocks
+from geo_assets.storage.rasters.cog import write_cog
+from geo_assets.storage.rasters.raster_blocks import RasterBlocks
 from geo_assets_tests.benchmarks.model import Disagreement
 from geo_assets_tests.benchmarks.synthetic import grid, parcels, reflectance_images
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
 
     from geo_assets.core.chips import ChipFormat
-    from geo_assets.storage.chip_reports import ConvergenceReport
+    from geo_assets.storage.chips.reports import ConvergenceReport
 
 IMAGE = "composite.tif"
 BANDS = ("B02", "B03", "B04", "B08", "label")
@@ -109,7 +109,7 @@ def converge(
 ) -> ConvergenceReport:
     """Cut chips as the product does: blocks decoded once, two threads, the catalog at the end.
 
-    The few lines around the store are those of ``geo_assets/sources/composite_chips.py``.
+    The few lines around the store are those of ``geo_assets/products/chips/composite_chips.py``.
     """
     with RasterBlocks(image) as blocks:
 

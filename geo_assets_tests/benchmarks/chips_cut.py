@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from geo_assets.storage.cog import read_geobox
+from geo_assets.storage.rasters.cog import read_geobox
 from geo_assets_tests.benchmarks import chip_cutting
 from geo_assets_tests.benchmarks.model import OURS, Approach, Benchmark, Quantity, Stopwatch
 

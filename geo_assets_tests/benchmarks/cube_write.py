@@ -41,8 +41,8 @@ def make(dates: int, inputs: Path, size: int) -> None:
 
 
 def ours(inputs: Path, output: Path, watch: Stopwatch) -> None:
-    from geo_assets.storage.cube import open_cube, write_cube
-    from geo_assets.storage.time_major import time_major_of
+    from geo_assets.storage.cubes.opening import open_cube, write_cube
+    from geo_assets.storage.cubes.time_major import time_major_of
 
     ndvi = np.load(inputs / "ndvi.npy")
     geobox = grid(ndvi.shape[-1])
@@ -60,7 +60,7 @@ SUM = "geo_assets_sha256"
 
 
 def _compact(store: Path, watch: Stopwatch) -> None:
-    from geo_assets.storage.time_major import compact_cube
+    from geo_assets.storage.cubes.time_major import compact_cube
 
     with watch.time("compaction"):
         copy, _ = compact_cube(store)

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from geo_assets.core.chips import ChipSpec
+    from geo_assets.products.chips.server_chips import ServerChips
     from geo_assets.sources.earth_engine.policy import RequestPolicy
     from geo_assets.sources.earth_engine.source import EarthEngineSource
-    from geo_assets.sources.server_chips import ServerChips
 
 BANDS = ("B2", "B3", "B4", "B8")
 VALID = "valid"
@@ -108,9 +108,9 @@ def our_chips(
     import geopandas
 
     from geo_assets.core.chip_grid import ChipWindow, chip_frame
-    from geo_assets.sources.composites import CompositeRules, Labels
-    from geo_assets.sources.observations import CloudRules
-    from geo_assets.sources.server_chips import ServerArea, ServerChips
+    from geo_assets.products.chips.server_chips import ServerArea, ServerChips
+    from geo_assets.products.composites.builder import Labels
+    from geo_assets.sources.rules import CloudRules, CompositeRules
 
     rules = CompositeRules(BANDS, "median", None, CloudRules(None), True, "max")
     size = grids[0].shape.x
@@ -134,16 +134,16 @@ def our_chips(
 
 
 def encoding() -> Any:
-    from geo_assets.storage.chip_expectation import ChipEncoding
+    from geo_assets.storage.chips.expectation import ChipEncoding
 
     return ChipEncoding("npy", (*BANDS, "label"), "uint16")
 
 
 def store(folder: Path) -> Any:
     """Return a store of chips in a folder."""
-    from geo_assets.storage.catalog import ChipCollection
-    from geo_assets.storage.chip_paths import ChipPaths
-    from geo_assets.storage.chip_store import ChipStore
+    from geo_assets.storage.chips.catalog import ChipCollection
+    from geo_assets.storage.chips.paths import ChipPaths
+    from geo_assets.storage.chips.store import ChipStore
     from geo_assets.storage.layout import Layout
 
     paths = ChipPaths.of(Layout(folder, "benchmark"), "f", "s")

@@ -110,10 +110,10 @@ def from_cogs(inputs: Path, output: Path, watch: Stopwatch) -> None:
     import geopandas
 
     from geo_assets.core.compositing import reduce_stack
-    from geo_assets.sources.composite_rules import BlockTask, compose_block
-    from geo_assets.sources.composites import CompositeBuilder, CompositeRules, Labels
-    from geo_assets.sources.observations import CloudRules
-    from geo_assets.sources.stac import StacRules, StacSource
+    from geo_assets.products.composites.blocks import BlockTask, compose_block
+    from geo_assets.products.composites.builder import CompositeBuilder, Labels
+    from geo_assets.sources.rules import CloudRules, CompositeRules
+    from geo_assets.sources.stac.source import StacRules, StacSource
 
     items = read_items(inputs)
     source = StacSource(StacRules(str(inputs), kind="static"))

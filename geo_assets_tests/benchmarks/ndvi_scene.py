@@ -29,9 +29,9 @@ BANDS = ("B04", "B08")
 
 
 def ours(inputs: Path, output: Path, watch: Stopwatch) -> None:
-    from geo_assets.sources.cubes import CubeBuilder, CubeRules
-    from geo_assets.sources.observations import CloudRules
-    from geo_assets.sources.stac import StacRules, StacSource
+    from geo_assets.products.cubes.builder import CubeBuilder, CubeRules
+    from geo_assets.sources.rules import CloudRules
+    from geo_assets.sources.stac.source import StacRules, StacSource
 
     items = read_items(inputs)
     source = StacSource(StacRules(str(inputs), kind="static"))

@@ -30,7 +30,7 @@ from geo_assets.commands.home import HOME_VARIABLE
 from geo_assets.previews.strip import StripParts, readme_strip
 from geo_assets.resources import ImagerySource, Results
 from geo_assets.sources.archive import archive_folder
-from geo_assets.storage.cog import read_cog, read_window
+from geo_assets.storage.rasters.cog import read_cog, read_window
 from geo_assets_tests.browser import real_strips
 from geo_assets_tests.browser.dagster_pages import dagster_ui, graph_page, screenshot
 from geo_assets_tests.conftest import REPOSITORY

@@ -23,8 +23,8 @@ from geo_assets.previews.palette import MUTED, ClassTable, class_table, paint_la
 from geo_assets.previews.raster import fitted_shape, resample_labels
 from geo_assets.previews.rgb import shown
 from geo_assets.previews.style import MARGIN, TEXT_SIZE, Sheet, legend_of
-from geo_assets.storage.cog import read_cog
-from geo_assets.storage.cube import open_cube, published_cubes
+from geo_assets.storage.cubes.opening import open_cube, published_cubes
+from geo_assets.storage.rasters.cog import read_cog
 from geo_assets_tests.acceptance.support import Workplace, materialize, render
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import xarray as xr
 
-from geo_assets.storage.cube import open_cube, published_cubes
+from geo_assets.storage.cubes.opening import open_cube, published_cubes
 from geo_assets.storage.layout import Layout
 from geo_assets_tests.acceptance.cube_writing import builder
 from geo_assets_tests.campaign_testing import write_campaign

@@ -14,12 +14,12 @@ from affine import Affine
 
 from geo_assets import open_catalog, open_chip
 from geo_assets.resources import Results
-from geo_assets.storage.chip_expectation import Stretch
-from geo_assets.storage.classic_folder import ClassicFolder
+from geo_assets.storage.chips.classic_folder import ClassicFolder
+from geo_assets.storage.chips.expectation import Stretch
 from geo_assets.storage.partition_lock import partition_lock
 from geo_assets_tests.campaign_testing import write_campaign
 from geo_assets_tests.chip_catalogs import store_of, write_chips
-from geo_assets_tests.storage.chip_testing import Reader, a_spec
+from geo_assets_tests.storage.chips.chip_testing import Reader, a_spec
 
 NORTH = "Chips/tiny/north/train"
 SOUTH = "Chips/tiny/south/train"

@@ -13,7 +13,7 @@ from rasterio.windows import Window
 from geo_assets.core.areas import ClusterBox
 from geo_assets.errors import GeoAssetsError, ReadError, SourceError
 from geo_assets.sources.local_raster import LocalRasterSource, RasterRules
-from geo_assets.sources.scene_order import solar_day
+from geo_assets.sources.scenes.order import solar_day
 from geo_assets_tests.sources.scene_testing import GRID, noise, query, write_raster
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import pytest
 from geo_assets.errors import SourceError
 from geo_assets.sources.local_raster import LocalRasterSource
 from geo_assets.sources.protocol import supported_assets
-from geo_assets.sources.stac import StacSource
+from geo_assets.sources.stac.source import StacSource
 
 
 def test_what_a_source_supports_is_what_its_kind_supports() -> None:

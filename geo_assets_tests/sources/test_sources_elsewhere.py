@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from geo_assets.core.areas import ClusterBox
-from geo_assets.sources.asset_files import HttpRules
 from geo_assets.sources.local_raster import LocalRasterSource, RasterRules
 from geo_assets.sources.protocol import SceneQuery
-from geo_assets.sources.stac import StacRules, StacSource
+from geo_assets.sources.scenes.asset_files import HttpRules
+from geo_assets.sources.stac.source import StacRules, StacSource
 from geo_assets_tests.emulators.file_server import serve_files
 from geo_assets_tests.small_world import write_world
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from geo_assets.core.chips import ChipOutcome
 from geo_assets.errors import StorageError
 from geo_assets.storage.journal import Journal, JournalRecord, pending_journals, read_journal
-from geo_assets_tests.storage.chip_testing import NOON, RECIPE
+from geo_assets_tests.storage.chips.chip_testing import NOON, RECIPE
 
 OUTCOME = ChipOutcome(status="ok", attempts=1, updated=NOON, size=7, sha256="a" * 64)
 

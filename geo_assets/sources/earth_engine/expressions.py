@@ -1,7 +1,7 @@
 """The expression of a composite: scenes, clouds, days, reducer, rounding and grid, as ee objects.
 
 Built with the official client, so that what is sent is what anybody's script would send. Nothing
-here sends a request; every rule is that of ``sources/composites.py``, said to a server.
+here sends a request; every rule is that of ``products/composites/builder.py``, said to a server.
 """
 
 from __future__ import annotations
@@ -16,18 +16,17 @@ from geo_assets.core.clouds import SCL_NO_DATA
 from geo_assets.core.grids import authority_code, crs_of
 from geo_assets.errors import SourceError
 from geo_assets.sources.earth_engine.images import dtype_of_band, has_band
-from geo_assets.sources.scene_order import observation_order, solar_day
+from geo_assets.sources.scenes.order import observation_order, solar_day
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from odc.geo.geobox import GeoBox
 
-    from geo_assets.sources.composites import CompositeRules
     from geo_assets.sources.earth_engine.label_table import LabelTable
-    from geo_assets.sources.observations import CloudRules
     from geo_assets.sources.protocol import Item
-    from geo_assets.storage.chip_expectation import Stretch
+    from geo_assets.sources.rules import CloudRules, CompositeRules
+    from geo_assets.storage.chips.expectation import Stretch
 
 VALID = "valid"
 """Band that follows the others in every answer: 1 where the image bands hold a datum."""

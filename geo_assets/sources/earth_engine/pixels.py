@@ -17,8 +17,8 @@ from geo_assets.core.compositing import fill_value
 from geo_assets.core.grids import authority_code, crs_of
 from geo_assets.sources.earth_engine.expressions import VALID
 from geo_assets.sources.protocol import ServerPixels
-from geo_assets.storage.chip_expectation import ChipExpectation, invalid
-from geo_assets.storage.chip_npy import decode_npy
+from geo_assets.storage.chips.expectation import ChipExpectation, invalid
+from geo_assets.storage.chips.npy import decode_npy
 
 if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox

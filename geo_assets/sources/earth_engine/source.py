@@ -26,19 +26,19 @@ from geo_assets.sources.earth_engine.thumbnails import (
     whole_picture,
 )
 from geo_assets.sources.protocol import ServerComposite, supported_assets
-from geo_assets.sources.scene_selection import choose_scenes
+from geo_assets.sources.scenes.selection import choose_scenes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from odc.geo.geobox import GeoBox
 
-    from geo_assets.sources.composites import CompositeRules
     from geo_assets.sources.earth_engine.label_table import LabelTable
     from geo_assets.sources.earth_engine.session import Session
     from geo_assets.sources.earth_engine.traffic import Traffic
     from geo_assets.sources.protocol import Item, SceneQuery, SceneSelection, ServerPixels
-    from geo_assets.storage.chip_expectation import Stretch
+    from geo_assets.sources.rules import CompositeRules
+    from geo_assets.storage.chips.expectation import Stretch
 
 T = TypeVar("T")
 

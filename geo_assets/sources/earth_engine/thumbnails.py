@@ -10,8 +10,8 @@ import re
 from typing import TYPE_CHECKING, Literal
 
 from geo_assets.errors import ReadError
-from geo_assets.storage.chip_expectation import ChipExpectation
-from geo_assets.storage.chip_picture import decode_picture
+from geo_assets.storage.chips.expectation import ChipExpectation
+from geo_assets.storage.chips.picture import decode_picture
 
 if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox

@@ -23,7 +23,7 @@ from geo_assets.core.areas import ClusterBox
 from geo_assets.errors import ReadError
 from geo_assets.sources.protocol import SceneQuery
 from geo_assets.sources.simulated import ArchiveSpec, write_archive
-from geo_assets.sources.stac import StacRules, StacSource
+from geo_assets.sources.stac.source import StacRules, StacSource
 
 if TYPE_CHECKING:
     from geo_assets.sources.protocol import Item

@@ -13,12 +13,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from geo_assets.errors import SourceError
-from geo_assets.sources.composites import CompositeRules
 from geo_assets.sources.earth_engine.expressions import CloudScoreRules, rounded_half_to_even
 from geo_assets.sources.earth_engine.images import item_of
 from geo_assets.sources.earth_engine.label_table import LabelTable
 from geo_assets.sources.earth_engine.source import EarthEngineRules, EarthEngineSource
-from geo_assets.sources.observations import CloudRules
+from geo_assets.sources.rules import CloudRules, CompositeRules
 from geo_assets_tests.sources.earth_engine.scripted import session_with
 from geo_assets_tests.sources.earth_engine.test_source import COLLECTION, GRID, info
 

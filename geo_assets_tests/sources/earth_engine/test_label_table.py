@@ -13,14 +13,13 @@ from odc.geo.geobox import GeoBox
 
 from geo_assets.core.labels import LabelRules, validate_labels
 from geo_assets.errors import SourceError
-from geo_assets.sources.composites import CompositeRules
 from geo_assets.sources.earth_engine.credentials import Connection
 from geo_assets.sources.earth_engine.label_table import LabelTable
 from geo_assets.sources.earth_engine.policy import RequestPolicy
 from geo_assets.sources.earth_engine.session import open_session
 from geo_assets.sources.earth_engine.source import EarthEngineRules, EarthEngineSource
-from geo_assets.sources.observations import CloudRules
 from geo_assets.sources.protocol import SceneQuery
+from geo_assets.sources.rules import CloudRules, CompositeRules
 from geo_assets_tests.emulators.earth_engine import Assets
 from geo_assets_tests.emulators.earth_engine.server import EarthEngineEmulator
 

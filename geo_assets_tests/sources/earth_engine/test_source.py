@@ -13,13 +13,12 @@ from PIL import Image
 
 from geo_assets.core.areas import ClusterBox
 from geo_assets.errors import ReadError, SourceError
-from geo_assets.sources.composites import CompositeRules
 from geo_assets.sources.earth_engine import source as module
 from geo_assets.sources.earth_engine.faults import CredentialsError, PermanentFault
 from geo_assets.sources.earth_engine.source import EarthEngineRules, EarthEngineSource
-from geo_assets.sources.observations import CloudRules
 from geo_assets.sources.protocol import SceneQuery, ServerComposite
-from geo_assets.storage.chip_expectation import Stretch
+from geo_assets.sources.rules import CloudRules, CompositeRules
+from geo_assets.storage.chips.expectation import Stretch
 from geo_assets_tests.sources.earth_engine.scripted import session_with
 from geo_assets_tests.sources.earth_engine.test_pixels import record
 

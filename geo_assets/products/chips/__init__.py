@@ -1,0 +1,1 @@
+"""Which chips are wanted, and where their pixels come from."""

@@ -1,0 +1,76 @@
+"""How observations become a composite, and one block of it: what workers do side by side.
+
+What is made of all blocks, and how it is published and healed, is in ``builder``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from geo_assets.core.compositing import fill_value, reduce_stack
+from geo_assets.products.observations import observe
+from geo_assets.sources.scenes.open_files import kept_open
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+    from odc.geo.geobox import GeoBox
+
+    from geo_assets.products.windows import FailedWindow
+    from geo_assets.sources.protocol import Item, RasterSource
+    from geo_assets.sources.rules import CompositeRules
+
+
+@dataclass(frozen=True)
+class BlockTask:
+    """A block of a composite to be made: it names what is read and carries no pixels.
+
+    Attributes:
+        source: Where pixels come from.
+        items: Scenes; those that do not meet the block cost nothing.
+        geobox: The block's pixel grid.
+        rules: How they are composed.
+    """
+
+    source: RasterSource
+    items: Sequence[Item]
+    geobox: GeoBox
+    rules: CompositeRules
+
+
+@dataclass(frozen=True, eq=False)
+class ComposedBlock:
+    """A block of a composite.
+
+    Attributes:
+        pixels: (band, y, x), the fill of its dtype where not valid; None: no scene was read.
+        valid: (y, x); None: no scene was read.
+        failed: Windows of the block that could not be read.
+    """
+
+    pixels: NDArray[Any] | None
+    valid: NDArray[np.bool_] | None
+    failed: tuple[FailedWindow, ...]
+
+
+def compose_block(task: BlockTask) -> ComposedBlock:
+    """Read the scenes of a block and reduce their clear observations."""
+    with kept_open():
+        seen = observe(
+            task.source, task.items, task.rules.bands_read, task.geobox, task.rules.clouds
+        )
+    if not len(seen.days):
+        return ComposedBlock(None, None, seen.failed)
+    # One thread: blocks are made side by side.
+    pixels, valid, _ = reduce_stack(
+        seen.data, seen.valid, task.rules.reduction(), task.rules.dtype, threads=1
+    )
+    pixels = pixels[: len(task.rules.bands)]
+    for window in seen.failed:
+        # A median over the dates that happened to be readable would look right and be another.
+        valid[window.slices] = False
+        pixels[:, *window.slices] = fill_value(pixels.dtype)
+    return ComposedBlock(pixels, valid, seen.failed)

@@ -1,0 +1,1 @@
+"""Cubes of AOI clusters: each clear day made once."""

@@ -1,0 +1,341 @@
+"""Cubes of AOI clusters: every clear day on one pixel grid, each day made once.
+
+What is read is decided by day: scenes that are new or changed cost their days, and no other. How a
+chunk of a day is read is in ``days``, what a cube holds in ``rules``, how it is published
+in ``storage``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter, defaultdict
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from geo_assets.core.chips import recipe_digest
+from geo_assets.core.workers import Threads
+from geo_assets.errors import StorageError
+from geo_assets.products.cubes.days import DayChunk, see_chunk
+from geo_assets.products.cubes.making import DayInMaking
+from geo_assets.products.cubes.rules import NDVI, CubeRules
+from geo_assets.products.observations import items_meeting
+from geo_assets.products.recipes import grid_recipe, scene_pins
+from geo_assets.products.windows import FailedWindow, merge_windows
+from geo_assets.sources.scenes.order import observation_order, solar_day
+from geo_assets.sources.scenes.reflectance_scale import reflectance_scale
+from geo_assets.storage.cubes.days import (
+    CubeHead,
+    StoredDay,
+    axes_agree,
+    days_of,
+    kept_days,
+    sound_days,
+)
+from geo_assets.storage.cubes.icechunk_cube import is_repository, latest_snapshot
+from geo_assets.storage.cubes.opening import open_group
+from geo_assets.storage.cubes.publication import Changes, publish_changes, smoothed_digest
+from geo_assets.storage.cubes.stage import Stage, staged
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+    from odc.geo.geobox import GeoBox
+    from xarray import Dataset
+
+    from geo_assets.core.workers import Workers
+    from geo_assets.sources.protocol import Item, RasterSource
+    from geo_assets.storage.cubes.format import Index3
+
+__all__ = ["CubeBuilder", "CubeFacts", "CubeRules", "failed_windows_of"]
+
+RECIPE_ATTRIBUTE = "geo_assets_recipe"
+OUTLIERS_ATTRIBUTE = "outliers"
+FAILED_ATTRIBUTE = "failed_windows"
+
+
+@dataclass(frozen=True)
+class CubeFacts:
+    """What a published cube holds.
+
+    Attributes:
+        days: Its days.
+        valid_share: For each day, the share of the area with an NDVI.
+        outliers: For each day, the values of NDVI that were treated as outliers.
+        failed: Windows that could not be read; their pixels are missing on that day.
+        left_out: Days that were looked at and are not clear enough.
+        outside: For each index, values beyond -3.2767 to 3.2767, which are missing.
+        snapshot: Id of the snapshot in an Icechunk repository.
+    """
+
+    days: tuple[str, ...]
+    valid_share: tuple[float, ...]
+    outliers: tuple[int, ...]
+    failed: tuple[FailedWindow, ...]
+    left_out: tuple[str, ...] = ()
+    outside: tuple[tuple[str, int], ...] = ()
+    snapshot: str | None = None
+
+
+@dataclass(frozen=True)
+class CubeBuilder:
+    """Builds the cube of one cluster, or of one tile of it.
+
+    Attributes:
+        source: Where pixels come from.
+        items: The scenes; one that is there twice counts once.
+        geobox: The pixel grid.
+        area: (y, x) bool, the AOI; outside of it everything is missing.
+        rules: How the cube is made.
+        attrs: Title, attribution, licence.
+    """
+
+    source: RasterSource
+    items: Sequence[Item]
+    geobox: GeoBox
+    area: NDArray[np.bool_]
+    rules: CubeRules
+    attrs: Mapping[str, str]
+
+    def recipe(self) -> str:
+        """Return the digest of everything that decides the cube."""
+        return self._recipe_of({day: self._pin(items) for day, items in self._by_day.items()})
+
+    def build(
+        self,
+        path: Path,
+        progress: Callable[[int, int], None] | None = None,
+        workers: Workers | None = None,
+    ) -> tuple[CubeFacts, str]:
+        """Make the cube what it should be, reading no more days than that needs.
+
+        Read are days that are new, whose scenes changed, of which a window could not be read, or
+        whose values are damaged. Days without a scene any more are taken away.
+
+        Args:
+            path: Where the cube lies or will lie: Icechunk by its suffix, else plain Zarr.
+            progress: Told (days done, days in all).
+            workers: Who reads; None: threads of this process.
+
+        Returns:
+            What it holds and what was done: ``built`` (there was none of these rules), ``extended``
+            (days were added, changed or taken away), ``healed`` (what failed or was damaged is
+            whole now), ``rewritten`` (attributes or smoothing changed) or ``kept``.
+        """
+        workers = workers or Threads()
+        known = self._known(path)
+        asked = [day for day in self._by_day if known is None or self._is_due(day, known)]
+        gone = set(known.days) - set(self._by_day) if known else set()
+        changed = known is None or bool(gone)
+        with staged(path, len(asked), self.geobox.shape.yx) as stage:
+            days, slots = self._see(asked, stage, workers, progress)
+            news = {
+                day: said
+                for day, said in days.items()
+                if known is None or day in known.damaged or said != known.days.get(day)
+            }
+            snapshot = None
+            how = self._how(known, news, changed=changed)
+            if how != "kept":
+                slots = {day: slot for day, slot in slots.items() if day in news}
+                snapshot = publish_changes(path, self._head, Changes(news, slots, gone), stage)
+        if how == "kept" and is_repository(path):
+            snapshot = latest_snapshot(path)
+        stay = {day: said for day, said in known.days.items() if day not in gone} if known else {}
+        return replace(self._facts(dict(sorted((stay | days).items()))), snapshot=snapshot), how
+
+    @cached_property
+    def _by_day(self) -> dict[str, list[Item]]:
+        """The scenes of each day, in order, each once: of twins the one that takes precedence."""
+        unique: dict[str, Item] = {}
+        for item in observation_order(items_meeting(self.items, self.geobox)):
+            twin = unique.get(item["id"])
+            if twin is None or scene_pins([item]) > scene_pins([twin]):
+                unique[item["id"]] = item
+        by_day: defaultdict[str, list[Item]] = defaultdict(list)
+        for item in observation_order(unique.values()):
+            by_day[str(solar_day(item))].append(item)
+        return dict(sorted(by_day.items()))
+
+    @cached_property
+    def _rules_digest(self) -> str:
+        """Digest of what decides every day."""
+        return recipe_digest(
+            {
+                "source": self.source.describe(),
+                "rules": self.rules.to_dict(),
+                "grid": grid_recipe(self.geobox),
+                "area": hashlib.sha256(np.packbits(self.area).tobytes()).hexdigest(),
+            }
+        )
+
+    @cached_property
+    def _head(self) -> CubeHead:
+        return CubeHead(
+            self.geobox,
+            self._rules_digest,
+            self.rules.variables,
+            self._attributes_of,
+            self.rules.smoothing,
+        )
+
+    def _pin(self, items: Sequence[Item]) -> str:
+        """Return the digest of what decides one day beside the rules: its scenes, their scale."""
+        return recipe_digest({"scenes": scene_pins(items), "scales": self._scales(items)})
+
+    def _scales(self, items: Sequence[Item]) -> dict[str, float]:
+        return {
+            band: reflectance_scale(items, band, self.rules.scale)
+            for band in self.rules.scaled_bands
+        }
+
+    def _recipe_of(self, pins: Mapping[str, str]) -> str:
+        smoothing = self.rules.smoothing
+        return recipe_digest(
+            {
+                "rules": self._rules_digest,
+                "smoothing": None if smoothing is None else smoothing.to_dict(),
+                "attributes": dict(self.attrs),
+                "days": dict(pins),
+            }
+        )
+
+    def _attributes_of(self, days: Mapping[str, StoredDay]) -> dict[str, Any]:
+        return {
+            **self.attrs,
+            RECIPE_ATTRIBUTE: self._recipe_of({d: s.facts["pin"] for d, s in days.items()}),
+            OUTLIERS_ATTRIBUTE: [
+                days[day].facts["outliers"].get(NDVI, 0) for day in kept_days(days)
+            ],
+            FAILED_ATTRIBUTE: json.dumps([asdict(window) for window in _failed(days.values())]),
+        }
+
+    def _known(self, path: Path) -> _Known | None:
+        """Return what a published cube of these rules holds; None if it is another or damaged."""
+        if not path.is_dir():
+            return None
+        try:
+            group = open_group(path)
+            days = days_of(group, self._rules_digest)
+            if days is None:
+                return None
+            names = kept_days(days)
+            if not axes_agree(group, names, self.geobox):
+                return None
+            # By threads, whoever reads: a day is but hashed, and its values stay on this disk.
+            sound = sound_days(group, days, self._head.variables_of(days), Threads())
+            whole = dict(group.attrs) == self._head.attributes_of(
+                days, smoothed_digest(group, self._head, days)
+            )
+        except (StorageError, RuntimeError, OSError, KeyError, ValueError, TypeError):
+            # However a store is damaged, another can be made.
+            return None
+        return _Known(days, frozenset(names) - sound, whole=whole)
+
+    def _is_due(self, day: str, known: _Known) -> bool:
+        """Whether a day has to be read."""
+        said = known.days.get(day)
+        return (
+            said is None
+            or day in known.damaged
+            or bool(said.facts["failed"])
+            or said.facts["pin"] != self._pin(self._by_day[day])
+        )
+
+    def _how(self, known: _Known | None, news: Mapping[str, StoredDay], *, changed: bool) -> str:
+        if known is None:
+            return "built"
+        if changed or any(
+            day not in known.days or said.facts["pin"] != known.days[day].facts["pin"]
+            for day, said in news.items()
+        ):
+            return "extended"
+        if news:
+            return "healed"
+        return "kept" if known.whole else "rewritten"
+
+    def _see(
+        self,
+        asked: Sequence[str],
+        stage: Stage,
+        workers: Workers,
+        progress: Callable[[int, int], None] | None,
+    ) -> tuple[dict[str, StoredDay], dict[str, int]]:
+        """Read days onto the stage; return what is known of each, and the slots of those kept."""
+        days: dict[str, StoredDay] = {}
+        slots: dict[str, int] = {}
+        chunks = stage.chunks()
+        inside = int(np.count_nonzero(self.area))
+        seen = workers.map(see_chunk, self._tasks(asked, chunks))
+        for slot, day in enumerate(asked):
+            made = DayInMaking(self.rules, inside, stage, slot)
+            for chunk in chunks:
+                made.add(chunk, next(seen))
+            days[day] = made.finished(self._pin(self._by_day[day]))
+            if days[day].kept:
+                slots[day] = slot
+            if progress is not None:
+                progress(slot + 1, len(asked))
+        return days, slots
+
+    def _tasks(self, asked: Sequence[str], chunks: Sequence[Index3]) -> Iterator[DayChunk]:
+        for day in asked:
+            items = self._by_day[day]
+            scales = self._scales(items)
+            for _, rows, cols in chunks:
+                area = self.area[rows, cols]
+                yield DayChunk(
+                    day,
+                    self.source,
+                    items,
+                    self.geobox[rows, cols],
+                    rows.start,
+                    cols.start,
+                    None if area.all() else area,
+                    self.rules,
+                    scales,
+                )
+
+    def _facts(self, days: Mapping[str, StoredDay]) -> CubeFacts:
+        inside = max(int(np.count_nonzero(self.area)), 1)
+        names = kept_days(days)
+        outside: Counter[str] = Counter()
+        for day in names:
+            outside.update(days[day].facts["outside"])
+        return CubeFacts(
+            tuple(names),
+            tuple(days[day].facts["valid"][NDVI] / inside for day in names),
+            tuple(_outliers(days)),
+            tuple(_failed(days.values())),
+            tuple(day for day, said in days.items() if not said.kept),
+            tuple(sorted((name, count) for name, count in outside.items() if count)),
+        )
+
+
+@dataclass(frozen=True)
+class _Known:
+    """A cube that lies on the disk."""
+
+    days: dict[str, StoredDay]
+    damaged: frozenset[str]
+    """Days whose values are not those that were written."""
+    whole: bool
+    """Whether attributes and smoothed copies are what they should be."""
+
+
+def failed_windows_of(cube: Dataset) -> tuple[FailedWindow, ...]:
+    """Return the windows that could not be read when a cube was made."""
+    return tuple(FailedWindow(**w) for w in json.loads(cube.attrs.get(FAILED_ATTRIBUTE, "[]")))
+
+
+def _outliers(days: Mapping[str, StoredDay]) -> list[int]:
+    return [days[day].facts["outliers"].get(NDVI, 0) for day in kept_days(days)]
+
+
+def _failed(days: Iterable[StoredDay]) -> list[FailedWindow]:
+    return merge_windows(FailedWindow(**said) for day in days for said in day.facts["failed"])

@@ -1,0 +1,157 @@
+"""One day of a cube, chunk by chunk: observations of its scenes become values to store.
+
+A chunk depends on its task alone, so chunks are seen side by side, here or on a cluster.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from geo_assets.core.compositing import fill_value
+from geo_assets.core.indices import MISSING, compute_index, quantise_in_range
+from geo_assets.core.ndvi import has_quantised_ndvi, quantised_ndvi
+from geo_assets.products.cubes.rules import NDVI, CubeRules
+from geo_assets.products.observations import observe
+from geo_assets.products.windows import FailedWindow, Window, tiles_of
+from geo_assets.sources.scenes.open_files import kept_open
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+    from odc.geo.geobox import GeoBox
+
+    from geo_assets.products.observations import Observations
+    from geo_assets.sources.protocol import Item, RasterSource
+
+BLOCK = 1024
+"""Pixels a side of the blocks that are read at once: a chunk of a cube, whole blocks of files."""
+
+
+@dataclass(frozen=True, eq=False)
+class DayChunk:
+    """A chunk of one day to be seen.
+
+    Attributes:
+        day: The day.
+        source: Where pixels come from.
+        items: The day's scenes.
+        geobox: The chunk's pixel grid.
+        row: First row within the cube.
+        col: First column within the cube.
+        area: (y, x) bool, the AOI within the chunk; None: all of it.
+        rules: How the cube is made.
+        scales: Reflectance of one digital number, for the bands whose scale matters.
+    """
+
+    day: str
+    source: RasterSource
+    items: Sequence[Item]
+    geobox: GeoBox
+    row: int
+    col: int
+    area: NDArray[np.bool_] | None
+    rules: CubeRules
+    scales: Mapping[str, float]
+
+
+@dataclass(eq=False)
+class SeenChunk:
+    """What was seen in a chunk.
+
+    Attributes:
+        values: (y, x) by variable: indices as int16 in steps of 1e-4, or, where outliers are to be
+            treated first, in float64; bands in the source's dtype. Bands are missing from it as
+            long as no scene was read.
+        clear: Clear pixels of the area.
+        outside: By variable, values of an index beyond int16, which are missing.
+        moved: By band, data that would pass for no datum, stored as the next number.
+        failed: Windows of the cube that could not be read.
+        read: Whether any scene was read.
+    """
+
+    values: dict[str, NDArray[Any]]
+    clear: int = 0
+    outside: Counter[str] = field(default_factory=Counter)
+    moved: Counter[str] = field(default_factory=Counter)
+    failed: list[FailedWindow] = field(default_factory=list)
+    read: bool = False
+
+
+def see_chunk(task: DayChunk) -> SeenChunk:
+    """Read the scenes of one day in one chunk; blocks outside of the area are not read.
+
+    Raises:
+        SourceError: If a scene cannot be understood (not if its pixels cannot be read).
+    """
+    shape = task.geobox.shape.yx
+    raw = task.rules.outliers != "none"
+    empty: tuple[Any, Any] = (np.nan, np.float64) if raw else (MISSING, np.int16)
+    seen = SeenChunk({i.variable: np.full(shape, *empty) for i in task.rules.all_indices})
+    for block in tiles_of(shape, BLOCK):
+        area = None if task.area is None else task.area[block.slices]
+        if area is not None and not area.any():
+            continue
+        with kept_open():
+            found = observe(
+                task.source,
+                task.items,
+                task.rules.bands,
+                task.geobox[block.slices],
+                task.rules.clouds,
+            )
+        _take(seen, task, found, block, area)
+    return seen
+
+
+def _take(
+    seen: SeenChunk,
+    task: DayChunk,
+    found: Observations,
+    block: Window,
+    area: NDArray[np.bool_] | None,
+) -> None:
+    rules = task.rules
+    seen.failed += [
+        window.moved(task.row + block.row, task.col + block.col) for window in found.failed
+    ]
+    for data, valid in zip(found.data, found.valid, strict=True):  # one day, if any
+        seen.read = True
+        known = valid if area is None else valid & area
+        seen.clear += int(np.count_nonzero(known))
+        bands = dict(zip(rules.bands, data, strict=True))
+        for index in rules.all_indices:
+            pair = [bands[band] for _, band in index.bands]
+            if index.variable == NDVI and rules.outliers == "none" and has_quantised_ndvi(*pair):
+                # What follows gives the same, by way of float64 images.
+                seen.values[NDVI][block.slices] = quantised_ndvi(pair[0], pair[1], known)
+                continue
+            given = {common: bands[band] for common, band in index.bands}
+            if not index.scale_free:
+                given = {c: given[c].astype(np.float64) * task.scales[b] for c, b in index.bands}
+            values = compute_index(index.name, given, known)
+            if rules.outliers == "none":
+                values, outside = quantise_in_range(values)
+                seen.outside[index.variable] += outside
+            seen.values[index.variable][block.slices] = values
+        for band in rules.raw_bands:
+            _keep(seen, band, bands[band], known, block)
+
+
+def _keep(
+    seen: SeenChunk, band: str, data: NDArray[Any], known: NDArray[np.bool_], block: Window
+) -> None:
+    """Keep a band as it is, but for data that would pass for none."""
+    fill = fill_value(data.dtype)
+    if band not in seen.values:
+        seen.values[band] = np.full(seen.values[NDVI].shape, fill, data.dtype)
+    if data.dtype.kind in "ui":
+        taken = known & (data == fill)
+        if taken.any():
+            seen.moved[band] += int(np.count_nonzero(taken))
+            data = np.where(taken, data.dtype.type(fill + 1), data)
+    seen.values[band][block.slices] = np.where(known, data, fill)

@@ -1,0 +1,117 @@
+"""One day of a cube put together from its chunks: on the stage, and as a record of what it is."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from geo_assets.core.indices import quantise_in_range
+from geo_assets.core.outliers import treat_outliers
+from geo_assets.products.cubes.days import SeenChunk
+from geo_assets.products.windows import merge_windows
+from geo_assets.storage.cubes.days import StoredDay
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from geo_assets.products.cubes.rules import CubeRules
+    from geo_assets.storage.cubes.format import CubeVariable, Index3
+    from geo_assets.storage.cubes.stage import Stage
+
+
+class DayInMaking:
+    """One day on its way to the stage; an index is held back while outliers are looked for."""
+
+    def __init__(self, rules: CubeRules, inside: int, stage: Stage, slot: int) -> None:
+        """Begin a day.
+
+        Args:
+            rules: How the cube is made.
+            inside: Pixels of the area.
+            stage: Where its values go.
+            slot: Which place there.
+        """
+        self._rules = rules
+        self._inside = inside
+        self._stage = stage
+        self._slot = slot
+        self._held: dict[str, NDArray[np.float64]] = {}
+        self._open: list[tuple[str, Index3]] = []
+        self._sum = SeenChunk({})
+        self._valid: Counter[str] = Counter()
+        self._dtypes: dict[str, str] = {}
+
+    def add(self, chunk: Index3, seen: SeenChunk) -> None:
+        """Take what was seen in a chunk."""
+        self._sum.clear += seen.clear
+        self._sum.outside.update(seen.outside)
+        self._sum.moved.update(seen.moved)
+        self._sum.failed += seen.failed
+        self._sum.read |= seen.read
+        rules = self._rules
+        for index in rules.all_indices:
+            values = seen.values[index.variable]
+            if values.dtype == np.int16:
+                self._write(index.variable, chunk, values)
+            else:
+                shape = self._stage.shape
+                whole = self._held.setdefault(index.variable, np.empty(shape, np.float64))
+                whole[chunk[1:]] = values
+        for band in rules.raw_bands:
+            if band in seen.values:
+                self._dtypes[band] = seen.values[band].dtype.name
+                self._write(band, chunk, seen.values[band])
+            else:
+                self._open.append((band, chunk))
+
+    def finished(self, pin: str) -> StoredDay:
+        """Return what is known of the day; it stays on the stage if it has a place in the cube."""
+        rules, seen = self._rules, self._sum
+        clear = seen.clear / self._inside if self._inside else 0.0
+        failed = merge_windows(seen.failed)
+        # What could not be read at all says nothing of the day: it is asked again.
+        kept = clear >= rules.min_clear and (seen.read or not failed)
+        outliers: dict[str, int] = {}
+        if kept:
+            for name, values in self._held.items():
+                clean, outliers[name] = treat_outliers(values, rules.outliers, rules.n_sigma)
+                steps, outside = quantise_in_range(clean)
+                seen.outside[name] += outside
+                for chunk in self._stage.chunks():
+                    self._write(name, chunk, steps[chunk[1:]])
+            for band, chunk in self._open:
+                self._fill(band, chunk)
+        digest = self._stage.digest(self._slot) if kept else None
+        if not kept:
+            self._stage.drop(self._slot)
+        return StoredDay(
+            digest,
+            self._dtypes if kept else {},
+            {
+                "pin": pin,
+                "clear": clear,
+                "valid": {name: self._valid[name] for name in sorted(self._valid)} if kept else {},
+                "outliers": outliers,
+                "outside": {name: n for name, n in sorted(seen.outside.items()) if n},
+                "moved": {name: n for name, n in sorted(seen.moved.items()) if n},
+                "failed": [asdict(window) for window in failed],
+            },
+        )
+
+    def _write(self, name: str, chunk: Index3, values: NDArray[Any]) -> None:
+        variable = self._variable(name)
+        known = ~np.isnan(values) if values.dtype.kind == "f" else values != variable.fill
+        self._valid[name] += int(np.count_nonzero(known))
+        self._stage.write(self._slot, variable, chunk, values)
+
+    def _fill(self, band: str, chunk: Index3) -> None:
+        """Write a chunk of a band in which nothing was read."""
+        variable = self._variable(band)
+        shape = tuple(part.stop - part.start for part in chunk[1:])
+        self._write(band, chunk, np.full(shape, variable.fill, variable.dtype))
+
+    def _variable(self, name: str) -> CubeVariable:
+        return next(v for v in self._rules.variables(self._dtypes) if v.name == name)

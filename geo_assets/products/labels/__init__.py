@@ -1,0 +1,1 @@
+"""Features of areas and days, sampled and labelled block by block."""

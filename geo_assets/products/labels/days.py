@@ -1,0 +1,147 @@
+"""The days of a cube labelled and followed block by block, by any workers, with the same result.
+
+NDVI of a day is labelled by the exact model of its histogram, or of that of all days; labels of one
+model are followed from day to day. Series of days are in ``areas``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from geo_assets.core.histogram_kmeans import histogram_of, labels_of
+from geo_assets.core.k_report import spatial_folds
+from geo_assets.core.label_changes import add_counts, change_map, count_changes
+from geo_assets.products.windows import tiles_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+    from odc.geo.geobox import GeoBox
+
+    from geo_assets.core.histogram_kmeans import HistogramKMeans
+    from geo_assets.core.label_changes import ChangeCounts
+    from geo_assets.core.workers import Workers
+    from geo_assets.products.labels.features import NdviDays
+    from geo_assets.products.windows import Window
+
+_EDGE = 512
+"""Pixels a side of what is read at once of label rasters of all dates: a block of a COG."""
+
+
+def day_histograms(cube: NdviDays, workers: Workers, *, folds: bool) -> Iterator[NDArray[np.int64]]:
+    """Yield the histogram of each day of a cube: (1, 65536), or (2, 65536) of two spatial folds."""
+    windows = cube.windows()
+    tasks = (
+        _HistogramTask(cube, day, window, folds)
+        for day in range(len(cube.days))
+        for window in windows
+    )
+    parts = iter(workers.map(_histogram, tasks))
+    for _ in cube.days:
+        total = next(parts).copy()
+        for _ in windows[1:]:
+            total += next(parts)
+        yield total
+
+
+def day_labels(
+    cube: NdviDays, models: Sequence[HistogramKMeans | None], workers: Workers
+) -> Iterator[NDArray[np.uint8] | None]:
+    """Yield the labels (y, x) of each day by its model; None for a day without one."""
+    windows = cube.windows()
+    tasks = (
+        _DayTask(cube, day, window, model)
+        for day, model in enumerate(models)
+        if model is not None
+        for window in windows
+    )
+    parts = iter(workers.map(_label_day, tasks))
+    for model in models:
+        if model is None:
+            yield None
+            continue
+        raster = np.empty(cube.geobox.shape.yx, np.uint8)
+        for window in windows:
+            raster[window.slices] = next(parts)
+        yield raster
+
+
+@dataclass(frozen=True)
+class LabelDates:
+    """Label rasters of one model on several dates, and of the series of the same pixels."""
+
+    paths: tuple[Path, ...]
+    series: Path | None
+    n_clusters: int
+    n_series: int
+
+
+def follow_area(
+    dates: LabelDates, geobox: GeoBox, workers: Workers
+) -> tuple[ChangeCounts, NDArray[np.uint16], NDArray[np.bool_]]:
+    """Return counts of changes of an area, its change map (4, y, x) and where that is valid."""
+    windows = tiles_of(geobox.shape.yx, _EDGE)
+    bands = np.zeros((4, *geobox.shape.yx), np.uint16)
+    valid = np.zeros(geobox.shape.yx, bool)
+    counts: ChangeCounts | None = None
+    tasks = [_ChangeTask(dates, geobox, window) for window in windows]
+    for window, (part, block, known) in zip(windows, workers.map(_follow, tasks), strict=True):
+        counts = part if counts is None else add_counts([counts, part])
+        bands[:, *window.slices] = block
+        valid[window.slices] = known
+    assert counts is not None  # noqa: S101  # a grid has at least one block
+    return counts, bands, valid
+
+
+@dataclass(frozen=True)
+class _HistogramTask:
+    cube: NdviDays
+    day: int
+    window: Window
+    folds: bool
+
+
+@dataclass(frozen=True)
+class _DayTask:
+    cube: NdviDays
+    day: int
+    window: Window
+    model: HistogramKMeans
+
+
+@dataclass(frozen=True)
+class _ChangeTask:
+    dates: LabelDates
+    geobox: GeoBox
+    window: Window
+
+
+def _histogram(task: _HistogramTask) -> NDArray[np.int64]:
+    values = task.cube.read(task.day, task.window)
+    if not task.folds:
+        return histogram_of(values, threads=1)[np.newaxis]
+    rows, cols = np.ogrid[task.window.slices]
+    fold = spatial_folds(rows, cols, task.cube.geobox.shape.yx)
+    return np.stack([histogram_of(values[fold == here], threads=1) for here in (False, True)])
+
+
+def _label_day(task: _DayTask) -> NDArray[np.uint8]:
+    return labels_of(task.cube.read(task.day, task.window), task.model, threads=1)
+
+
+def _follow(task: _ChangeTask) -> tuple[ChangeCounts, NDArray[np.uint16], NDArray[np.bool_]]:
+    from geo_assets.storage.rasters.cog import read_window
+
+    window = task.geobox[task.window.slices]
+    labels = np.stack([read_window(path, window).data[0] for path in task.dates.paths])
+    if task.dates.series is None:
+        series = np.zeros(labels.shape[1:], np.uint8)
+    else:
+        series = read_window(task.dates.series, window).data[0]
+    counts = count_changes(labels, series, task.dates.n_clusters, task.dates.n_series)
+    return counts, *change_map(labels)

@@ -1,0 +1,297 @@
+"""Opens the raster files of scenes, local or remote, and says why one could not be read.
+
+Every failure becomes a ReadError whose kind can be trusted. GDAL's own words cannot: it calls a
+failed request "not a supported file format". So after a failure the file itself is asked: is it
+there, what does the server answer, with which bytes does it begin. Messages name files without
+folder or host, for they end in published tables.
+
+Retries are in this one layer (GDAL's are off). What pixels are read is the caller's.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import unquote, urlsplit
+
+import rasterio
+import requests
+import stamina
+from rasterio.errors import CRSError, RasterioError
+
+from geo_assets.errors import RETRYABLE, ErrorKind, ReadError
+from geo_assets.sources.scenes.cache import MAGIC
+from geo_assets.sources.scenes.open_files import opened
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rasterio import DatasetReader
+
+    from geo_assets.sources.scenes.cache import SceneCache
+    from geo_assets.sources.stac.signing import Signing
+
+Result = TypeVar("Result")
+
+_RETRYABLE_STATUS = frozenset({408, 425, 429, *range(500, 600)})
+_EXPIRED = frozenset({401, 403})
+# Names in a damaged CRS need not even be text.
+_FAILURES = (RasterioError, CRSError, OSError, UnicodeDecodeError)
+
+
+@dataclass(frozen=True)
+class HttpRules:
+    """How patient reads over HTTP are."""
+
+    attempts: int = 4
+    """Attempts in all for one asset."""
+    timeout_s: float = 30.0
+    """Seconds for one request, also for its connection."""
+    total_s: float = 180.0
+    """Seconds for all attempts."""
+    wait_initial_s: float = 0.5
+    """First wait, doubled each time, with jitter."""
+    wait_max_s: float = 20.0
+    """Longest wait, also where the server's Retry-After asks for more."""
+
+
+class RemoteReadError(ReadError):
+    """A ReadError of a remote file, with what the server said."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        kind: ErrorKind,
+        scene_id: str | None = None,
+        status: int | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(message, kind=kind, scene_id=scene_id)
+        self.status = status
+        self.retry_after_s = retry_after_s
+
+
+@dataclass(frozen=True)
+class AssetFiles:
+    """Opens assets by href.
+
+    Attributes:
+        http: Patience of remote reads.
+        signing: Signs hrefs when they are read; signed ones are never kept.
+        cache: Keeps downloaded assets for the next run.
+    """
+
+    http: HttpRules = HttpRules()
+    signing: Signing | None = None
+    cache: SceneCache | None = None
+
+    def read(self, href: str, work: Callable[[DatasetReader], Result], what: str) -> Result:
+        """Open an asset and return what ``work`` makes of it.
+
+        Args:
+            href: Absolute path, ``file:`` or ``http(s):`` URL.
+            work: Reads from the open dataset; may be called again after a failure.
+            what: Names the asset in messages, such as ``scene X, asset B04``.
+
+        Raises:
+            ReadError: permanent: missing, forbidden or refused; invalid_payload: bytes that are no
+                raster or cannot be decoded; transient: everything that may pass.
+        """
+        name = f"{what} ({_name(href)})"
+        local = local_path(href)
+        if local is not None:
+            return self._read_local(local, work, name)
+        if not is_remote(href):
+            raise ReadError(
+                f"{name}: hrefs like {urlsplit(href).scheme}:… are refused; allowed are paths, "
+                "file:, http: and https:",
+                kind="permanent",
+            )
+        renewed = False
+        for attempt in stamina.retry_context(
+            on=self._worth_another_try,
+            attempts=self.http.attempts,
+            timeout=self.http.total_s,
+            wait_initial=self.http.wait_initial_s,
+            wait_max=self.http.wait_max_s,
+            wait_jitter=self.http.wait_initial_s,
+        ):
+            with attempt:
+                try:
+                    return self._read_remote(href, work, name, fresh=attempt.num > 1 or renewed)
+                except RemoteReadError as failure:
+                    if self.signing is None or renewed or failure.status not in _EXPIRED:
+                        raise
+                # Outside of the handler, so that a second failure is not chained to the first.
+                renewed = True
+                self.signing.renew(href)
+                return self._read_remote(href, work, name, fresh=True)
+        raise AssertionError  # the loop above returns or raises
+
+    def _worth_another_try(self, error: Exception) -> bool | float:
+        if not isinstance(error, ReadError) or error.kind not in RETRYABLE:
+            return False
+        wait = getattr(error, "retry_after_s", None)
+        return True if wait is None else min(wait, self.http.wait_max_s)
+
+    def _read_local(self, path: Path, work: Callable[[DatasetReader], Result], name: str) -> Result:
+        try:
+            with opened(path, lambda: _open(str(path), {})) as dataset:
+                return work(dataset)
+        except ReadError as error:
+            raise ReadError(f"{name}: {error}", kind=error.kind) from error
+        except _FAILURES as error:
+            kind, why = _diagnose_local(path)
+            detail = _reason(error).replace(str(path), path.name)
+            raise ReadError(f"{name}: {why or detail}", kind=kind) from error
+
+    def _read_remote(
+        self, href: str, work: Callable[[DatasetReader], Result], name: str, *, fresh: bool
+    ) -> Result:
+        signed = href if self.signing is None else self.signing.sign(href)
+        if self.cache is not None:
+            return self._read_cached(self.cache, href, signed, work, name)
+        options: dict[str, str | int | float] = {
+            "GDAL_HTTP_MAX_RETRY": 0,
+            "GDAL_HTTP_TIMEOUT": self.http.timeout_s,
+            "GDAL_HTTP_CONNECTTIMEOUT": self.http.timeout_s,
+        }
+        if fresh:
+            # GDAL remembers for the whole process that a URL has failed.
+            options["CPL_VSIL_CURL_NON_CACHED"] = "/vsicurl/"
+        try:
+            with rasterio.Env(**options), _open(signed, options) as dataset:
+                return work(dataset)
+        except ReadError as error:
+            raise ReadError(f"{name}: {error}", kind=error.kind) from error
+        except _FAILURES as error:
+            detail = _reason(error).replace(signed, _name(href))
+            raise self._diagnose_remote(signed, name, detail) from None
+
+    def _read_cached(
+        self,
+        cache: SceneCache,
+        href: str,
+        signed: str,
+        work: Callable[[DatasetReader], Result],
+        name: str,
+    ) -> Result:
+        path = cache.path_of(href)
+        if not path.is_file():
+            with self.get(signed, name) as response:
+                cache.keep(href, response, name)
+        try:
+            return self._read_local(path, work, name)
+        except ReadError as error:
+            if error.kind == "invalid_payload":
+                cache.discard(href)
+            raise
+
+    def get(self, url: str, name: str, headers: dict[str, str] | None = None) -> requests.Response:
+        """Ask a server for a raster file, body unread.
+
+        Raises:
+            RemoteReadError: If there is no answer, or not a good one.
+        """
+        try:
+            response = requests.get(
+                url, headers=headers, stream=True, timeout=(self.http.timeout_s,) * 2
+            )
+        except requests.RequestException as error:
+            raise RemoteReadError(f"{name}: {type(error).__name__}", kind="transient") from None
+        status = response.status_code
+        if status in (200, 206):
+            return response
+        response.close()
+        raise RemoteReadError(
+            f"{name}: the server answers {status} {response.reason}".rstrip(),
+            kind="transient" if status in _RETRYABLE_STATUS else "permanent",
+            status=status,
+            retry_after_s=_seconds(response.headers.get("Retry-After")),
+        )
+
+    def _diagnose_remote(self, signed: str, name: str, detail: str) -> RemoteReadError:
+        """Ask for the first bytes of a file that could not be read, and say what that tells."""
+        try:
+            with self.get(signed, name, {"Range": "bytes=0-11"}) as response:
+                begins = next(response.iter_content(12), b"")
+        except RemoteReadError as failure:
+            return failure
+        except requests.RequestException as error:
+            return RemoteReadError(f"{name}: {type(error).__name__}", kind="transient")
+        if not begins.startswith(MAGIC):
+            return RemoteReadError(
+                f"{name}: the server sends no raster, it begins with {begins!r}",
+                kind="invalid_payload",
+            )
+        network = "HTTP response code" in detail or "CURL" in detail or "timed out" in detail
+        return RemoteReadError(
+            f"{name}: {detail}", kind="transient" if network else "invalid_payload"
+        )
+
+
+def local_path(href: str) -> Path | None:
+    """Return the path of an href in the file system, None for anything else."""
+    parts = urlsplit(href)
+    if parts.scheme == "file":
+        return Path(unquote(parts.path))
+    return Path(href) if href.startswith("/") and not href.startswith("/vsi") else None
+
+
+def is_remote(href: str) -> bool:
+    """Whether an href is read over HTTP."""
+    return urlsplit(href).scheme in {"http", "https"}
+
+
+def _open(target: str, options: dict[str, str | int | float]) -> DatasetReader:
+    with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR", **options):
+        return rasterio.open(target, driver=_driver(target), sharing=False)
+
+
+def _driver(target: str) -> str:
+    """The one GDAL driver that may open a file; a VRT, for one, could make GDAL read anything."""
+    return "JP2OpenJPEG" if urlsplit(target).path.casefold().endswith(".jp2") else "GTiff"
+
+
+def _diagnose_local(path: Path) -> tuple[ErrorKind, str | None]:
+    """Say what is wrong with a file that could not be read; None: its content."""
+    try:
+        with path.open("rb") as file:
+            begins = file.read(12)
+    except FileNotFoundError:
+        return "permanent", "the file is missing"
+    except OSError as error:
+        return "permanent", f"the file cannot be opened: {error.strerror}"
+    if not begins.startswith(MAGIC):
+        return "invalid_payload", f"it is no raster, it begins with {begins!r}"
+    return "invalid_payload", None
+
+
+def _name(href: str) -> str:
+    return unquote(urlsplit(href).path).rsplit("/", 1)[-1]
+
+
+def _reason(error: BaseException) -> str:
+    """GDAL's own words, which rasterio keeps as the cause of 'see previous exception'."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return str(error)
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    """Read a Retry-After header: seconds, or a date."""
+    if not retry_after:
+        return None
+    try:
+        return max(float(retry_after), 0.0)
+    except ValueError:
+        pass
+    try:
+        then = parsedate_to_datetime(retry_after)
+    except ValueError:
+        return None
+    return max((then - dt.datetime.now(then.tzinfo)).total_seconds(), 0.0)

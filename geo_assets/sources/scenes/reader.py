@@ -1,0 +1,209 @@
+"""Pixels of one scene on one grid: bands found by name, no-data and offset applied.
+
+Where files lie and why they fail is in ``asset_files``, resampling in ``window``.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+from affine import Affine
+from odc.geo.crs import CRS
+from odc.geo.geobox import GeoBox
+from pyproj.exceptions import CRSError
+
+from geo_assets.errors import ReadError
+from geo_assets.sources.protocol import SceneRead
+from geo_assets.sources.scenes.asset_files import AssetFiles, is_remote
+from geo_assets.sources.scenes.band_keys import BandAsset, BandError, find_band, is_sentinel_2
+from geo_assets.sources.scenes.order import observation_order, solar_day
+from geo_assets.sources.scenes.reflectance import add_offset, digital_number_offset, raster_band
+from geo_assets.sources.scenes.window import NativeWindow, native_grid, on_grid, read_native
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+    from rasterio import DatasetReader
+
+    from geo_assets.sources.protocol import Item
+
+__all__ = ["SceneReader", "observation_order", "solar_day"]
+
+SENTINEL_2_NODATA = 0
+"""Sentinel-2 products mean no-data by 0 (ESA, Products Specification Document 14.9, NODATA)."""
+Result = TypeVar("Result")
+_THREADS = 8
+"""Bands of a remote scene that are read at once: waiting costs no processor."""
+
+
+@dataclass(frozen=True)
+class SceneReader:
+    """Reads scenes.
+
+    Attributes:
+        files: Opens assets.
+        resampling: GDAL's name of the rule off the scene's lattice; classes are always nearest.
+        nodata: No-data value where neither item nor file states one.
+        offsets: Digital-number offset by collection, where items do not state one.
+    """
+
+    files: AssetFiles = field(default_factory=AssetFiles)
+    resampling: str = "nearest"
+    nodata: float | None = None
+    offsets: Mapping[str, int] = field(default_factory=dict)
+
+    def native_geobox(self, item: Item, band: str) -> GeoBox:
+        """Return the pixel grid of a band: as the item states it, else as its file has it.
+
+        Raises:
+            ReadError: If there is no such band, or the file has to be opened and cannot be.
+        """
+        place = _find(item, band)
+        stated = stated_geobox(item, place.asset_key)
+        return stated or self._read(item, place.asset_key, native_grid)
+
+    def read(
+        self, item: Item, bands: Sequence[str], geobox: GeoBox, scl_band: str | None = None
+    ) -> SceneRead:
+        """Return a scene's pixels on a grid, see ``RasterSource.read``."""
+        places = [_find(item, band) for band in bands]
+        scl = None if scl_band is None else _offered(item, scl_band)
+        indexes: dict[str, list[int]] = {}
+        for place in [*places, scl] if scl else places:
+            indexes.setdefault(place.asset_key, []).append(place.index)
+        windows = self._read_all(item, indexes, geobox)
+        data, valid = self._bands_on_grid(item, places, indexes, windows, geobox)
+        if scl is None:
+            return SceneRead(data, valid, None)
+        classes, known = on_grid(_stack([scl], indexes, windows), geobox, "nearest")
+        return SceneRead(data, valid, classes[0].astype(np.uint8, copy=False) * known)
+
+    def _read_all(
+        self, item: Item, indexes: Mapping[str, list[int]], geobox: GeoBox
+    ) -> dict[str, NativeWindow]:
+        def read(key: str) -> NativeWindow:
+            nodata = [self._nodata(item, key, index) for index in indexes[key]]
+            return self._read(
+                item, key, lambda dataset: read_native(dataset, indexes[key], nodata, geobox)
+            )
+
+        if any(is_remote(item["assets"][key]["href"]) for key in indexes):
+            with ThreadPoolExecutor(min(_THREADS, len(indexes))) as pool:
+                return dict(zip(indexes, pool.map(read, indexes), strict=True))
+        return {key: read(key) for key in indexes}
+
+    def _bands_on_grid(
+        self,
+        item: Item,
+        places: Sequence[BandAsset],
+        indexes: Mapping[str, list[int]],
+        windows: Mapping[str, NativeWindow],
+        geobox: GeoBox,
+    ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        groups = _of_one_grid(places, windows)
+        if len(groups) == 1:
+            data, valid = on_grid(_stack(places, indexes, windows), geobox, self.resampling)
+        else:
+            dtype = np.result_type(*(windows[place.asset_key].data.dtype for place in places))
+            data = np.zeros((len(places), *geobox.shape), dtype)
+            valid = np.ones(geobox.shape, bool)
+            for numbers in groups:
+                # Bands of one grid are warped at once: its transformer is the costly part.
+                stack = _stack([places[number] for number in numbers], indexes, windows)
+                data[numbers], known = on_grid(stack, geobox, self.resampling)
+                valid &= known
+        for number, place in enumerate(places):
+            offset = digital_number_offset(item, place.asset_key, self.offsets, index=place.index)
+            if offset != 0:
+                nodata = self._nodata(item, place.asset_key, place.index)
+                data[number] = add_offset(data[number], valid, offset, nodata)
+        return data, valid
+
+    def _nodata(self, item: Item, asset_key: str, index: int) -> float | None:
+        """What a band means by no-data; None: what its file says, if anything."""
+        stated = raster_band(item["assets"][asset_key], index).get("nodata")
+        if stated is not None:
+            return float(stated)  # "nan" is how JSON says it
+        if self.nodata is not None:
+            return self.nodata
+        return SENTINEL_2_NODATA if is_sentinel_2(item) else None
+
+    def _read(self, item: Item, asset_key: str, work: Callable[[DatasetReader], Result]) -> Result:
+        href = item["assets"][asset_key]["href"]
+        try:
+            return self.files.read(href, work, f"scene {item['id']}, asset {asset_key}")
+        except ReadError as error:
+            error.scene_id = item["id"]
+            raise
+
+
+def stated_geobox(item: Item, asset_key: str) -> GeoBox | None:
+    """Return the grid that an item states for an asset (projection extension), None if it does not.
+
+    Understood are ``proj:code`` and ``proj:epsg``, ``proj:transform`` and ``proj:shape``, of the
+    asset or, where the asset says nothing, of the item.
+    """
+    said = {**item["properties"], **item["assets"][asset_key]}
+    code = said.get("proj:code") or said.get("proj:epsg")
+    transform, shape = said.get("proj:transform"), said.get("proj:shape")
+    if not (code and transform and shape):
+        return None
+    try:
+        return GeoBox(tuple(shape), Affine(*transform[:6]), CRS(code))
+    except (CRSError, TypeError, ValueError):
+        return None  # the file knows
+
+
+def _find(item: Item, band: str) -> BandAsset:
+    try:
+        return find_band(item, band)
+    except BandError as error:
+        raise ReadError(str(error), kind="permanent", scene_id=item["id"]) from error
+
+
+def _offered(item: Item, band: str) -> BandAsset | None:
+    try:
+        return find_band(item, band)
+    except BandError:
+        return None
+
+
+def _of_one_grid(
+    places: Sequence[BandAsset], windows: Mapping[str, NativeWindow]
+) -> list[list[int]]:
+    """Numbers of the bands that lie on one window of one grid in one dtype, together."""
+    groups: list[tuple[NativeWindow, list[int]]] = []
+    for number, place in enumerate(places):
+        window = windows[place.asset_key]
+        for first, numbers in groups:
+            if (first.whole, first.geobox, first.data.dtype) == (
+                window.whole,
+                window.geobox,
+                window.data.dtype,
+            ):
+                numbers.append(number)
+                break
+        else:
+            groups.append((window, [number]))
+    return [numbers for _, numbers in groups]
+
+
+def _stack(
+    places: Sequence[BandAsset],
+    indexes: Mapping[str, list[int]],
+    windows: Mapping[str, NativeWindow],
+) -> NativeWindow:
+    """Bands of one grid, in order."""
+    found = [
+        (windows[place.asset_key], indexes[place.asset_key].index(place.index)) for place in places
+    ]
+    return NativeWindow(
+        np.stack([window.data[at] for window, at in found]),
+        np.stack([window.valid[at] for window, at in found]),
+        found[0][0].geobox,
+        found[0][0].whole,
+    )

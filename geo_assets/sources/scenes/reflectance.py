@@ -1,0 +1,156 @@
+"""The offset of digital numbers: found in a scene's metadata, applied once.
+
+Since processing baseline 04.00 (January 2022, and all of Collection 1) Sentinel-2 products hold
+reflectance × 10 000 + 1 000, so that dark pixels need not be negative; some archives have taken
+the 1 000 off again and say so. Data stay in digital numbers: only the offset is applied, never
+the scale. Source: ESA, Sentinel-2 Products Specification Document 14.9, BOA_ADD_OFFSET.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from geo_assets.core.band_names import REFLECTANCE_BANDS, esa_name
+from geo_assets.errors import SourceError
+from geo_assets.sources.scenes.band_keys import bands_of, is_sentinel_2
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from geo_assets.sources.protocol import Item
+
+BASELINE_WITH_OFFSET = (4, 0)
+BASELINE_OFFSET = -1000
+"""What is added to digital numbers of products since that baseline."""
+
+# Earth Search v1 and, since 2022, v0.
+_APPLIED_FLAGS = ("earthsearch:boa_offset_applied", "sentinel:boa_offset_applied")
+_BASELINES = ("s2:processing_baseline", "sentinel:processing_baseline")
+_WHOLE = 1e-3
+"""How far offset / scale may lie from a whole number: -0.1 / 0.0001 is not quite -1000."""
+
+
+def digital_number_offset(
+    item: Item, asset_key: str, collection_rules: Mapping[str, int], *, index: int = 1
+) -> int:
+    """Return what has to be added to a band's digital numbers so that 0 means reflectance 0.
+
+    The first that says something decides: ``earthsearch:boa_offset_applied`` when true,
+    ``raster:bands`` with an offset, ``s2:processing_baseline``, the rule for the item's
+    collection. Earth Search states an offset of -0.1 also for files it has corrected: hence the
+    order. Only reflectance bands of Sentinel-2 must be decided; other data without a stated
+    offset have none.
+
+    Args:
+        item: STAC item.
+        asset_key: Key of the band's asset.
+        collection_rules: Offset in digital numbers by collection id.
+        index: Number of the band within the asset, from 1.
+
+    Raises:
+        SourceError: If it stays undecided, or is no whole number of digital numbers.
+    """
+    asset = item["assets"][asset_key]
+    reflectance = is_sentinel_2(item) and _is_reflectance(asset_key, asset, index)
+    properties = item["properties"]
+    if reflectance and any(properties.get(flag) is True for flag in _APPLIED_FLAGS):
+        return 0
+    stated = _stated_offset(item, asset_key, index)
+    if stated is not None:
+        return stated
+    if not reflectance:
+        return 0
+    for field in _BASELINES:
+        if properties.get(field) is not None:
+            since = _baseline(item, field) >= BASELINE_WITH_OFFSET
+            return BASELINE_OFFSET if since else 0
+    collection = item.get("collection")
+    if collection in collection_rules:
+        return collection_rules[str(collection)]
+    raise SourceError(
+        f"scene {item['id']}, asset {asset_key!r}: nothing says whether its digital numbers carry "
+        f"an offset: no {_APPLIED_FLAGS[0]}, no offset in raster:bands, no {_BASELINES[0]}. "
+        f"State it in the campaign: imagery.offsets: {{{collection}: 0}} (none, or taken off "
+        f"already) or {{{collection}: {BASELINE_OFFSET}}} (to be taken off)"
+    )
+
+
+def add_offset(
+    data: NDArray[Any], valid: NDArray[np.bool_], offset: int, nodata: float | None = 0
+) -> NDArray[Any]:
+    """Return the data with an offset added where they are valid, in the dtype they had.
+
+    Unsigned numbers are widened first and clamped to 1 … the dtype's largest, so that none wraps,
+    0 stays free for no-data, and no datum becomes no-data. Signed ones are clamped to their dtype.
+
+    Args:
+        data: (y, x) or (band, y, x).
+        valid: (y, x), True where there is a datum; elsewhere data are left as they are.
+        offset: To add, in digital numbers.
+        nodata: The value that means no-data in ``data``; no datum is given it.
+    """
+    if offset == 0:
+        return data
+    if data.dtype.kind == "f":
+        return np.where(valid, data + data.dtype.type(offset), data)
+    info = np.iinfo(data.dtype)
+    low = 1 if data.dtype.kind == "u" else int(info.min)
+    moved = np.clip(data.astype(np.int64) + offset, low, info.max)
+    if nodata is not None:
+        moved[moved == nodata] += 1 if nodata < info.max else -1
+    return np.where(valid, moved.astype(data.dtype), data)
+
+
+def raster_band(asset: dict[str, Any], index: int) -> dict[str, Any]:
+    """Return what an asset says of a band's raster: nodata, scale, offset, data_type, if anything.
+
+    Understood are ``raster:bands`` (raster extension 1) and ``bands`` with ``raster:`` fields
+    (raster extension 2, STAC 1.1), in the band or for the whole asset.
+    """
+    listed = asset.get("raster:bands") or []
+    if listed:
+        chosen = listed[index - 1] if index <= len(listed) else {}
+        return dict(chosen)
+    bands = bands_of(asset)
+    own = bands[index - 1] if index <= len(bands) else {}
+    said = {**asset, **own}
+    names = {"nodata": "nodata", "data_type": "data_type"}
+    names |= {"raster:scale": "scale", "raster:offset": "offset"}
+    return {short: said[name] for name, short in names.items() if said.get(name) is not None}
+
+
+def _is_reflectance(asset_key: str, asset: dict[str, Any], index: int) -> bool:
+    bands = bands_of(asset)
+    named = str(bands[index - 1].get("name", "")) if index <= len(bands) else ""
+    return bool({esa_name(asset_key), esa_name(named)} & REFLECTANCE_BANDS)
+
+
+def _stated_offset(item: Item, asset_key: str, index: int) -> int | None:
+    raster = raster_band(item["assets"][asset_key], index)
+    if raster.get("offset") is None:
+        return None
+    where = f"scene {item['id']}, asset {asset_key!r}, raster:bands"
+    try:
+        scale, offset = float(raster.get("scale") or 1.0), float(raster["offset"])
+    except (TypeError, ValueError):
+        raise SourceError(f"{where}: scale and offset must be numbers, not {raster}") from None
+    numbers = offset / scale
+    if not np.isfinite(numbers) or abs(numbers - round(numbers)) > _WHOLE:
+        raise SourceError(
+            f"{where}: offset {offset} / scale {scale} = {numbers} is no whole digital number, "
+            "so that it cannot be applied without changing the dtype"
+        )
+    return round(numbers)
+
+
+def _baseline(item: Item, field: str) -> tuple[int, int]:
+    """Split a baseline such as '05.10' into numbers, which texts and floats do not compare as."""
+    value = str(item["properties"][field])
+    major, _, minor = value.partition(".")
+    if not (major.isdigit() and (minor.isdigit() or not minor)):
+        raise SourceError(f"scene {item['id']}: {field} is {value!r}; it must be like '04.00'")
+    return int(major), int(minor or 0)

@@ -1,0 +1,1 @@
+"""STAC catalogs and APIs as a source of pixels."""

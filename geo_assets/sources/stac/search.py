@@ -1,0 +1,232 @@
+"""Finds the items of a static STAC catalog or of a STAC API, hrefs made absolute.
+
+Nothing is filtered here but what an API filters itself (area, dates, collections).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit
+
+import pystac
+import pystac_client
+from pystac.errors import STACError
+from pystac_client.exceptions import APIError
+from pystac_client.stac_api_io import StacApiIO
+from requests import RequestException
+from shapely.errors import ShapelyError
+
+from geo_assets.errors import SourceError
+from geo_assets.sources.protocol import LeftOut
+from geo_assets.sources.scenes.asset_files import is_remote, local_path
+from geo_assets.sources.scenes.order import solar_day
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from geo_assets.sources.protocol import Item, SceneQuery
+    from geo_assets.sources.scenes.asset_files import HttpRules
+
+CatalogKind = Literal["auto", "static", "api"]
+
+_KEPT_LINKS = frozenset({"collection", "license", "via", "canonical"})
+"""Links that say something outside of the catalog they were found in."""
+# What pystac raises for records that are no STAC: its own errors, and those of plain dictionaries.
+_DAMAGED = (
+    STACError,
+    APIError,
+    OSError,
+    RequestException,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+)
+
+
+@dataclass
+class StacSearch:
+    """Finds items; a static catalog is walked once and remembered."""
+
+    location: str
+    collections: tuple[str, ...]
+    kind: CatalogKind
+    http: HttpRules
+    _walked: tuple[list[Item], list[LeftOut]] | None = field(default=None, init=False)
+
+    def find(self, query: SceneQuery) -> tuple[list[Item], list[LeftOut]]:
+        """Return the items that may serve a query, and records that could not be read.
+
+        Raises:
+            SourceError: If the catalog or API cannot be read.
+        """
+        if self._is_api():
+            return self._searched(query), []
+        if self._walked is None:
+            self._walked = self._walk()
+        items, damaged = self._walked
+        return [item for item in items if _of_the_dates(item, query)], damaged
+
+    def _io(self) -> StacApiIO:
+        return StacApiIO(timeout=self.http.timeout_s, max_retries=self.http.attempts)
+
+    def _is_api(self) -> bool:
+        if self.kind == "auto":
+            local = local_path(self.location) is not None or not is_remote(self.location)
+            self.kind = "static" if local or not self._says_it_is_an_api() else "api"
+        return self.kind == "api"
+
+    def _says_it_is_an_api(self) -> bool:
+        """Whether the landing page lists what it conforms to, which a file does not."""
+        try:
+            landing = self._io().read_json(self.location)
+        except _DAMAGED as error:
+            raise SourceError(f"{self.location}: no STAC is found there: {error}") from error
+        return bool(landing.get("conformsTo"))
+
+    def _searched(self, query: SceneQuery) -> list[Item]:
+        # A solar day may be the day before or after in UTC.
+        around = (query.start - dt.timedelta(days=1), query.end + dt.timedelta(days=1))
+        try:
+            client = pystac_client.Client.open(self.location, stac_io=self._io())
+            search = client.search(
+                bbox=query.box.wgs84_bounds(),
+                datetime=f"{around[0]}T00:00:00Z/{around[1]}T23:59:59Z",
+                collections=list(self.collections) or None,
+            )
+            local = _on_this_machine(self.location)
+            found = [_item_record(item, paths=local) for item in search.items()]
+            # A search of a collection that is not there finds nothing and says nothing.
+            missing = [
+                name
+                for name in (() if found else self.collections)
+                if client.get_collection(name) is None
+            ]
+        except _DAMAGED as error:
+            raise SourceError(
+                f"{self.location}: the search of {', '.join(self.collections) or 'everything'} "
+                f"failed: {error}"
+            ) from error
+        if missing:
+            raise SourceError(f"{self.location}: has no collection {missing}")
+        return [item for item in found if _of_the_dates(item, query)]
+
+    def _walk(self) -> tuple[list[Item], list[LeftOut]]:
+        href = self.location if is_remote(self.location) else str(_catalog_file(self.location))
+        try:
+            root = pystac.read_file(href, stac_io=self._io())
+        except _DAMAGED as error:
+            raise SourceError(
+                f"{self.location}: is no readable STAC catalog: {type(error).__name__}: {error}"
+            ) from error
+        if not isinstance(root, pystac.Catalog):
+            raise SourceError(
+                f"{self.location}: is a STAC {type(root).__name__}; needed is a catalog.json or "
+                "collection.json"
+            )
+        items: list[Item] = []
+        damaged: list[LeftOut] = []
+        names: set[str] = set()
+        for record in _records(root, names):
+            if isinstance(record, LeftOut):
+                damaged.append(record)
+            elif not self.collections or record.get("collection") in self.collections:
+                items.append(record)
+        missing = sorted(set(self.collections) - names)
+        if missing:
+            raise SourceError(
+                f"{self.location}: has no collection {missing}; it has {sorted(names)}"
+            )
+        return items, damaged
+
+
+def _records(catalog: pystac.Catalog, names: set[str]) -> Iterator[Item | LeftOut]:
+    """Walk a static catalog; a record that cannot be read costs itself alone.
+
+    ``names`` gathers the ids of the collections met.
+    """
+    if isinstance(catalog, pystac.Collection):
+        names.add(catalog.id)
+    root = catalog.get_root()
+    for link in catalog.links:
+        if link.rel not in {"child", "item"}:
+            continue
+        try:
+            found = link.resolve_stac_object(root=root).target
+            record = _item_record(found) if isinstance(found, pystac.Item) else None
+        except _DAMAGED as error:
+            name = Path(link.get_absolute_href() or link.href).name
+            yield LeftOut(name, "damaged", f"its record cannot be read: {_words(error)}")
+            continue
+        if record is not None:
+            names.add(str(record.get("collection")))
+            yield record
+        elif isinstance(found, pystac.Catalog):
+            yield from _records(found, names)
+
+
+def _words(error: BaseException) -> str:
+    """Say why a record cannot be read, without folders, for it ends in a published table."""
+    while error.__cause__ is not None:  # pystac wraps what happened
+        error = error.__cause__
+    if isinstance(error, FileNotFoundError):
+        return "the file is missing"
+    words = f"{type(error).__name__}: {error}"
+    return type(error).__name__ if "/" in words else words
+
+
+def _item_record(item: pystac.Item, *, paths: bool = False) -> Item:
+    """Return an item as JSON values, with absolute hrefs and a ``datetime`` that is not null.
+
+    Args:
+        item: The item, knowing where it was found.
+        paths: Whether ``/…`` is a path. For items found at a URL it is otherwise a place on
+            their host, as URLs have it.
+    """
+    local = {key: asset.href for key, asset in item.assets.items() if asset.href.startswith("/")}
+    item.make_asset_hrefs_absolute()
+    for key, href in local.items() if paths else ():
+        item.assets[key].href = href
+    links = {
+        # One collection, the catalog's own; of others as many as there are.
+        link.rel if link.rel == "collection" else (link.rel, link.href): {
+            **link.to_dict(transform_href=False),
+            "href": link.get_absolute_href() or link.href,
+        }
+        for link in item.links
+        if link.rel in _KEPT_LINKS
+    }
+    record: dict[str, Any] = item.to_dict(include_self_link=False, transform_hrefs=False)
+    record["links"] = list(links.values())
+    if record["properties"].get("datetime") is None:
+        # A range of time, as composites have it; it is sorted and shown by its beginning.
+        record["properties"]["datetime"] = record["properties"].get("start_datetime")
+    return record
+
+
+def _on_this_machine(url: str) -> bool:
+    return urlsplit(url).hostname in {"127.0.0.1", "::1", "localhost"}
+
+
+def _of_the_dates(item: Item, query: SceneQuery) -> bool:
+    """Whether an item is a candidate by its solar day; one without a usable date is, as damaged."""
+    try:
+        return bool(query.start <= solar_day(item).item() <= query.end)
+    except (KeyError, TypeError, ValueError, AttributeError, ShapelyError):
+        return True
+
+
+def _catalog_file(location: str) -> Path:
+    """Return the file of a local catalog; a folder stands for its catalog.json.
+
+    Raises:
+        SourceError: If there is none.
+    """
+    path = local_path(location) or Path(location)
+    for candidate in (path, path / "catalog.json", path / "collection.json"):
+        if candidate.is_file():
+            return candidate.absolute()
+    raise SourceError(f"{location}: there is no STAC catalog (catalog.json or collection.json)")

@@ -1,0 +1,1 @@
+"""Chips: their formats, the catalog that knows them, and the store that both converge in."""

@@ -1,0 +1,300 @@
+"""The chip catalog: one valid STAC item a row, as stac-geoparquet.
+
+https://github.com/stac-utils/stac-geoparquet/blob/main/spec/stac-geoparquet-spec.md. The schema is
+explicit, so an empty catalog and one whose chips all failed have every column in its right type.
+Which rows there are is decided in ``core/convergence.py`` and ``store.py``.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import geopandas
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import shapely
+from affine import Affine
+from odc.geo.geobox import GeoBox
+from pyproj import Transformer
+from stac_geoparquet.arrow import to_parquet
+
+from geo_assets.core.chips import ChipOutcome, ChipSpec
+from geo_assets.errors import StorageError
+from geo_assets.storage.atomic import multihash_sha256, publish
+from geo_assets.storage.chips.expectation import crs_of
+from geo_assets.storage.chips.files import MEDIA_TYPES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+_STAC_VERSION = "1.1.0"
+_EXTENSIONS = [
+    "https://stac-extensions.github.io/projection/v2.0.0/schema.json",
+    "https://stac-extensions.github.io/file/v2.1.0/schema.json",
+]
+_MULTIHASH_SHA256 = "1220"
+_TIME = pa.timestamp("us", tz="UTC")
+_TEXTS = pa.list_(pa.string())
+_ASSET = pa.struct(
+    {
+        "href": pa.string(),
+        "type": pa.string(),
+        "roles": _TEXTS,
+        "file:size": pa.int64(),
+        "file:checksum": pa.string(),
+    }
+)
+SCHEMA = pa.schema(
+    {
+        "type": pa.string(),
+        "stac_version": pa.string(),
+        "stac_extensions": _TEXTS,
+        "id": pa.string(),
+        "geometry": pa.binary(),
+        "bbox": pa.struct(dict.fromkeys(("xmin", "ymin", "xmax", "ymax"), pa.float64())),
+        "links": pa.list_(pa.struct(dict.fromkeys(("href", "rel", "type"), pa.string()))),
+        "assets": pa.struct({"image": _ASSET}),
+        "collection": pa.string(),
+        "datetime": _TIME,
+        "start_datetime": _TIME,
+        "end_datetime": _TIME,
+        "updated": _TIME,
+        "chip_id": pa.string(),
+        "fold": pa.string(),
+        "split": pa.string(),
+        "cluster": pa.int32(),
+        "proj:code": pa.string(),
+        "proj:wkt2": pa.string(),
+        "proj:transform": pa.list_(pa.float64()),
+        "proj:shape": pa.list_(pa.int64()),
+        "status": pa.string(),
+        "error_kind": pa.string(),
+        "error": pa.string(),
+        "attempts": pa.int32(),
+        "file:size": pa.int64(),
+        "file:checksum": pa.string(),
+        "valid_fraction": pa.float64(),
+        "label_fraction": pa.float64(),
+        "recipe": pa.string(),
+        "scene_ids": _TEXTS,
+    }
+)
+
+
+@dataclass(frozen=True)
+class CatalogRow:
+    """One chip of a catalog: what it is, how it fared, and where its file lies."""
+
+    spec: ChipSpec
+    outcome: ChipOutcome
+    href: str | None
+    """Relative to the catalog's folder; None unless ``ok``."""
+
+
+@dataclass(frozen=True)
+class ChipCollection:
+    """The STAC collection that a catalog's items belong to; it travels in the file's metadata."""
+
+    id: str
+    description: str
+    license: str = "other"
+    """SPDX identifier of the imagery's licence, or ``other``."""
+
+
+def write_catalog(path: Path, rows: Sequence[CatalogRow], collection: ChipCollection) -> None:
+    """Publish a catalog atomically: GeoParquet 1.1 with bbox covering, zstd, sorted by chip id.
+
+    Equal rows give equal bytes. ``datetime`` is the first solar day, ``start_datetime`` and
+    ``end_datetime`` span all of them.
+
+    Raises:
+        StorageError: A chip crosses the antimeridian, or its grid has no CRS.
+    """
+    ordered = sorted(rows, key=lambda row: row.spec.chip_id)
+    footprints = _footprints([row.spec for row in ordered])
+    items = [
+        _item(row, footprint, collection.id, path.name)
+        for row, footprint in zip(ordered, footprints, strict=True)
+    ]
+    table = pa.Table.from_pylist(items, schema=SCHEMA)
+    with publish(path) as temporary:
+        to_parquet(
+            table,
+            temporary,
+            collections={collection.id: _collection(collection, ordered, footprints)},
+            compression="zstd",
+        )
+
+
+def read_rows(path: Path) -> list[CatalogRow]:
+    """Return a catalog's rows, by chip id.
+
+    Raises:
+        StorageError: The file is no chip catalog; the message names what is wrong.
+    """
+    try:
+        table = pq.read_table(path, partitioning=None)
+    except (OSError, pa.ArrowException) as error:
+        raise StorageError(f"{path}: no readable catalog: {error}") from error
+    if missing := sorted(set(SCHEMA.names) - set(table.column_names)):
+        raise StorageError(f"{path}: no chip catalog, columns {missing} are missing")
+    return [_row(item) for item in table.to_pylist()]
+
+
+def open_catalog(path: Path) -> geopandas.GeoDataFrame:
+    """Return a catalog as a frame: one row a chip, footprints in EPSG:4326.
+
+    Raises:
+        StorageError: The file is missing or no catalog.
+    """
+    try:
+        return geopandas.read_parquet(path)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise StorageError(f"{path}: no readable catalog: {error}") from error
+
+
+def _footprints(specs: Sequence[ChipSpec]) -> list[shapely.Polygon]:
+    """Return each grid's four corners in WGS 84, counter-clockwise."""
+    by_crs: defaultdict[str, list[int]] = defaultdict(list)
+    for number, spec in enumerate(specs):
+        by_crs[str(crs_of(spec.geobox))].append(number)
+    corners = np.empty((len(specs), 4, 2))
+    for crs, numbers in by_crs.items():
+        x, y = _corners([specs[number].geobox for number in numbers])
+        to_wgs84 = Transformer.from_crs(crs, "EPSG:4326", always_xy=True)
+        corners[numbers] = np.stack(to_wgs84.transform(x, y), axis=-1)
+    whole = np.isfinite(corners).all(axis=(1, 2)) & (np.ptp(corners[..., 0], axis=1) <= 180)
+    if not whole.all():
+        spec = specs[int(np.argmin(whole))]
+        raise StorageError(
+            f"chip {spec.chip_id}: its footprint crosses the antimeridian or leaves the "
+            f"domain of {spec.geobox.crs}"
+        )
+    return [shapely.orient_polygons(shapely.Polygon(ring)) for ring in corners]
+
+
+def _corners(geoboxes: Sequence[GeoBox]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return x and y, each (grid, 4), of upper left, lower left, lower right, upper right."""
+    grids = np.array([(*geobox.transform[:6], *geobox.shape) for geobox in geoboxes])
+    a, b, c, d, e, f, rows, columns = grids.T[:, :, np.newaxis]
+    column = columns * np.array([0, 0, 1, 1])
+    row = rows * np.array([0, 1, 1, 0])
+    return a * column + b * row + c, d * column + e * row + f
+
+
+def _item(
+    row: CatalogRow, footprint: shapely.Polygon, collection: str, file_name: str
+) -> dict[str, Any]:
+    spec, outcome = row.spec, row.outcome
+    crs = crs_of(spec.geobox)
+    authority, code = crs.authority
+    checksum = None if outcome.sha256 is None else multihash_sha256(outcome.sha256)
+    image = row.href and {
+        "href": row.href,
+        # Of ``chips.zarr#37`` the part before the mark says what it is.
+        "type": MEDIA_TYPES[row.href.partition("#")[0].rpartition(".")[2]],
+        "roles": ["data"],
+        "file:size": outcome.size,
+        "file:checksum": checksum,
+    }
+    return {
+        "type": "Feature",
+        "stac_version": _STAC_VERSION,
+        "stac_extensions": _EXTENSIONS,
+        "id": spec.chip_id,
+        "geometry": shapely.to_wkb(footprint),
+        "bbox": dict(zip(("xmin", "ymin", "xmax", "ymax"), footprint.bounds, strict=True)),
+        # The collection lies in this very file's metadata.
+        "links": [
+            {
+                "href": f"./{file_name}",
+                "rel": "collection",
+                "type": "application/vnd.apache.parquet",
+            }
+        ],
+        "assets": {"image": image or None},
+        "collection": collection,
+        "datetime": spec.start,
+        "start_datetime": spec.start,
+        "end_datetime": spec.end,
+        "updated": outcome.updated,
+        "chip_id": spec.chip_id,
+        "fold": spec.fold,
+        "split": spec.split,
+        "cluster": spec.cluster,
+        "proj:code": f"{authority}:{code}" if code else None,
+        "proj:wkt2": None if code else crs.to_wkt(),
+        "proj:transform": list(spec.geobox.transform[:6]),
+        "proj:shape": list(spec.geobox.shape),
+        "status": outcome.status,
+        "error_kind": outcome.error_kind,
+        "error": outcome.error,
+        "attempts": outcome.attempts,
+        "file:size": outcome.size,
+        "file:checksum": checksum,
+        "valid_fraction": outcome.valid_fraction,
+        "label_fraction": outcome.label_fraction,
+        "recipe": spec.recipe,
+        "scene_ids": list(spec.scene_ids),
+    }
+
+
+def _row(item: dict[str, Any]) -> CatalogRow:
+    checksum, image = item["file:checksum"], item["assets"]["image"]
+    return CatalogRow(
+        spec=ChipSpec(
+            chip_id=item["chip_id"],
+            fold=item["fold"],
+            split=item["split"],
+            cluster=item["cluster"],
+            geobox=GeoBox(
+                tuple(item["proj:shape"]),
+                Affine(*item["proj:transform"]),
+                item["proj:code"] or item["proj:wkt2"],
+            ),
+            recipe=item["recipe"],
+            scene_ids=tuple(item["scene_ids"]),
+            start=item["start_datetime"],
+            end=item["end_datetime"],
+        ),
+        outcome=ChipOutcome(
+            status=item["status"],
+            attempts=item["attempts"],
+            updated=item["updated"],
+            size=item["file:size"],
+            sha256=checksum and checksum.removeprefix(_MULTIHASH_SHA256),
+            valid_fraction=item["valid_fraction"],
+            label_fraction=item["label_fraction"],
+            error_kind=item["error_kind"],
+            error=item["error"],
+        ),
+        href=image and image["href"],
+    )
+
+
+def _collection(
+    collection: ChipCollection, rows: Sequence[CatalogRow], footprints: list[shapely.Polygon]
+) -> dict[str, Any]:
+    box: list[float] = [-180.0, -90.0, 180.0, 90.0]
+    interval: list[str | None] = [None, None]
+    if rows:
+        box = shapely.total_bounds(footprints).tolist()
+        interval = [
+            min(row.spec.start for row in rows).isoformat(),
+            max(row.spec.end for row in rows).isoformat(),
+        ]
+    return {
+        "type": "Collection",
+        "stac_version": _STAC_VERSION,
+        "id": collection.id,
+        "description": collection.description,
+        "license": collection.license,
+        "extent": {"spatial": {"bbox": [box]}, "temporal": {"interval": [interval]}},
+        "links": [],
+    }

@@ -1,0 +1,1 @@
+"""Cubes: how days are written, published whole, added to, opened and exported."""

@@ -1,0 +1,85 @@
+"""A cube copied to a plain Zarr store elsewhere, whichever the store it lies in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import zarr
+
+from geo_assets.core.workers import Threads
+from geo_assets.errors import StorageError
+from geo_assets.storage.atomic import publish_directory
+from geo_assets.storage.cubes.days import array_of
+from geo_assets.storage.cubes.format import (
+    COORDINATES,
+    CubeVariable,
+    chunk_slices,
+    create_variable,
+)
+from geo_assets.storage.cubes.opening import consolidate, open_group
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from geo_assets.storage.cubes.format import Index3
+
+
+def export_store(cube: Path, to: Path, attributes: Mapping[str, Any], *, force: bool) -> None:
+    """Publish a copy of a cube as plain Zarr that ``xarray.open_zarr(to)`` opens.
+
+    Args:
+        cube: The cube, in either store.
+        to: Where the copy goes; what lies there is exchanged in one step.
+        attributes: Attributes beside those of the cube: whence it comes.
+        force: Whether what lies at ``to`` may be replaced.
+
+    Raises:
+        StorageError: If something lies at ``to`` and may not be replaced, or is no Zarr store; or
+            the cube is absent.
+    """
+    if to.exists():
+        if not force:
+            raise StorageError(f"{to}: exists; say --force to replace it")
+        if not (to / "zarr.json").is_file():
+            raise StorageError(f"{to}: is no Zarr store, so it is not replaced, even by --force")
+    group = open_group(cube, asset="ndvi_cube")
+    with publish_directory(to) as folder:
+        copy = zarr.create_group(folder, zarr_format=3, attributes={**group.attrs, **attributes})
+        for name in sorted(group.array_keys()):
+            source = array_of(group, name)
+            if name in COORDINATES:
+                copy_coordinate(source, copy)
+            else:
+                _copy_variable(source, copy)
+        consolidate(folder)
+
+
+def copy_coordinate(source: zarr.Array[Any], copy: zarr.Group) -> None:
+    """Copy a coordinate as it is."""
+    copy.create_array(
+        source.basename,
+        data=np.asarray(source[...]),
+        chunks=source.chunks or "auto",
+        compressors=source.compressors,
+        fill_value=source.fill_value,
+        dimension_names=source.metadata.dimension_names,  # type: ignore[union-attr]  # Zarr v3
+        attributes=dict(source.attrs),
+    )
+
+
+def variable_of(source: zarr.Array[Any]) -> CubeVariable:
+    """Return a stored array as the variable that it is."""
+    return CubeVariable(source.basename, source.dtype.name, source.fill_value, dict(source.attrs))
+
+
+def _copy_variable(source: zarr.Array[Any], copy: zarr.Group) -> None:
+    shape = (source.shape[0], source.shape[1], source.shape[2])
+    target = create_variable(copy, variable_of(source), shape)
+
+    def move(chunk: Index3) -> None:
+        target[chunk] = source[chunk]
+
+    for _ in Threads().map(move, chunk_slices(shape, target.chunks)):
+        pass

@@ -1,0 +1,97 @@
+"""Where the new days of a cube lie until all are there: a Zarr group beside the cube's place.
+
+Days are written chunk by chunk as they are made, so that no more than a few chunks are in memory.
+"""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import zarr
+
+from geo_assets.errors import StorageError
+from geo_assets.storage.atomic import scratch_folder
+from geo_assets.storage.cubes.chunk_files import write_chunk_file
+from geo_assets.storage.cubes.days import chunk_digest, digest_of_chunks
+from geo_assets.storage.cubes.format import chunk_slices, chunks_of, create_variable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from geo_assets.storage.cubes.format import CubeVariable, Index3
+
+
+class Stage:
+    """New days of one cube, each in a slot of its own."""
+
+    def __init__(self, folder: Path, slots: int, shape: tuple[int, int]) -> None:
+        """Lay out a stage in an empty folder.
+
+        Args:
+            folder: On the same disk as the cube.
+            slots: Days that there may be.
+            shape: Rows and columns of the cube.
+        """
+        self.folder = folder
+        self._slots = slots
+        self.shape = shape
+        self._group = zarr.create_group(folder, zarr_format=3)
+        self._arrays: dict[str, zarr.Array[Any]] = {}
+        self._digests: dict[int, dict[tuple[str, int, int], str]] = {}
+
+    def chunks(self) -> list[Index3]:
+        """Return the chunks of one day, in row-major order; the first slice says nothing."""
+        return chunk_slices((1, *self.shape), chunks_of(self.shape))
+
+    def write(self, slot: int, variable: CubeVariable, chunk: Index3, values: NDArray[Any]) -> None:
+        """Write one chunk (y, x) of one variable of the day in a slot.
+
+        Raises:
+            StorageError: The variable is of another dtype than on other days.
+        """
+        array = self._arrays.get(variable.name)
+        if array is None:
+            array = create_variable(self._group, variable, (self._slots, *self.shape))
+            self._arrays[variable.name] = array
+        if array.dtype != np.dtype(variable.dtype):
+            raise StorageError(
+                f"variable {variable.name!r}: is {variable.dtype} on one day and {array.dtype} on "
+                "another; a cube holds one dtype"
+            )
+        _, rows, cols = chunk
+        edges = (array.chunks[1], array.chunks[2])
+        place = (slot, rows.start // edges[0], cols.start // edges[1])
+        write_chunk_file(self.folder / variable.name, variable, place, values, edges)
+        digest = chunk_digest(values)
+        self._digests.setdefault(slot, {})[variable.name, rows.start, cols.start] = digest
+
+    def digest(self, slot: int) -> str:
+        """Return the digest of the day in a slot, all of whose chunks were written."""
+        return digest_of_chunks(self._digests[slot])
+
+    def drop(self, slot: int) -> None:
+        """Forget a day that has no place in the cube."""
+        self._digests.pop(slot, None)
+        for name in self._arrays:
+            shutil.rmtree(self.chunk_folder(name, slot), ignore_errors=True)
+
+    def array(self, name: str) -> zarr.Array[Any]:
+        """Return the array of a variable, its first axis the slots."""
+        return self._arrays[name]
+
+    def chunk_folder(self, name: str, slot: int) -> Path:
+        """Return the folder of the encoded chunks of one variable of one day; absent if empty."""
+        return self.folder / name / "c" / str(slot)
+
+
+@contextmanager
+def staged(path: Path, slots: int, shape: tuple[int, int]) -> Iterator[Stage]:
+    """Give a stage for a cube that lies or will lie at ``path``; removed at the end."""
+    with scratch_folder(path) as folder:
+        yield Stage(folder, slots, shape)

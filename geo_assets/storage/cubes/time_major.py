@@ -1,0 +1,135 @@
+"""The time-major copy of a cube: whole series lie together, so that one of them is read at once.
+
+The cube itself is laid out date by date, which a map and an append want. The copy lies beside it,
+plain Zarr whatever the cube's store, and says of which state of the cube it is.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import zarr
+
+from geo_assets.core.workers import Threads
+from geo_assets.errors import StorageError
+from geo_assets.storage.atomic import publish_directory
+from geo_assets.storage.cubes.days import CHECKSUM_ATTRIBUTE, array_of
+from geo_assets.storage.cubes.export import copy_coordinate, variable_of
+from geo_assets.storage.cubes.format import (
+    COORDINATES,
+    chunk_slices,
+    create_variable,
+)
+from geo_assets.storage.cubes.opening import consolidate, open_cube, open_group
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import xarray as xr
+
+    from geo_assets.storage.cubes.format import Index3
+
+SUFFIX = ".time-major.zarr"
+SOURCE_ATTRIBUTE = "geo_assets_source_sha256"
+"""Checksum of the cube that the copy was made of."""
+
+INNER_EDGE = 64
+"""Pixels a side of the smallest block that is read."""
+
+_SHARD_BYTES = 128 * 1024**2
+"""Values of one shard in memory, at most."""
+
+
+def time_major_of(cube: Path) -> Path:
+    """Return where the time-major copy of a cube lies."""
+    return cube.with_name(cube.stem + SUFFIX)
+
+
+def compact_cube(cube: Path) -> tuple[Path, bool]:
+    """Make the time-major copy of a cube, unless it is there and of the cube's state.
+
+    Returns:
+        Where it lies, and whether it was made.
+
+    Raises:
+        StorageError: If the cube is absent or none of ours.
+    """
+    group = open_group(cube, asset="ndvi_cube")
+    checksum = _checksum(group, cube)
+    target = time_major_of(cube)
+    if _source_of(target) == checksum:
+        return target, False
+    with publish_directory(target) as folder:
+        attributes = {**group.attrs, SOURCE_ATTRIBUTE: checksum}
+        copy = zarr.create_group(folder, zarr_format=3, attributes=attributes)
+        for name in sorted(group.array_keys()):
+            if name in COORDINATES:
+                copy_coordinate(array_of(group, name), copy)
+            else:
+                _copy_variable(array_of(group, name), copy)
+        consolidate(folder)
+    return target, True
+
+
+def open_time_major(cube: Path) -> xr.Dataset:
+    """Open the time-major copy of a cube, as ``open_cube`` opens the cube.
+
+    Raises:
+        StorageError: If there is none, or the cube has changed since.
+    """
+    target = time_major_of(cube)
+    checksum = _checksum(open_group(cube, asset="ndvi_cube"), cube)
+    there = _source_of(target)
+    if there != checksum:
+        what = "is of an earlier state of the cube" if there else "does not exist"
+        raise StorageError(f"{target}: {what}; run geo-assets compact")
+    return open_cube(target)
+
+
+def _copy_variable(source: zarr.Array[Any], copy: zarr.Group) -> None:
+    shape = (source.shape[0], source.shape[1], source.shape[2])
+    inner, shard = _blocks(shape, source.dtype.itemsize)
+    target = create_variable(copy, variable_of(source), shape, chunks=inner, shards=shard)
+
+    def move(block: Index3) -> None:
+        # Date by date: an array of them all at once would be assembled chunk after chunk anyway,
+        # but in Zarr's own order of tasks.
+        target[block] = np.stack(
+            [np.asarray(source[t, block[1], block[2]]) for t in range(shape[0])]
+        )
+
+    # A shard is written by one task, whole: in parts it would be read again for each.
+    blocks = chunk_slices(shape, shard) if shape[0] else []
+    for _ in Threads().map(move, blocks):
+        pass
+
+
+def _blocks(
+    shape: tuple[int, int, int], itemsize: int
+) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+    """Return what is read at once, and what lies in one file: of few dates more pixels."""
+    dates = max(shape[0], 1)
+    inner = min(INNER_EDGE, *(max(size, 1) for size in shape[1:]))
+    edge = 1024
+    while edge > INNER_EDGE and dates * edge * edge * itemsize > _SHARD_BYTES:
+        edge //= 2
+    rows, cols = (min(edge, -(-max(size, 1) // inner) * inner) for size in shape[1:])
+    rows, cols = (side // inner * inner for side in (rows, cols))
+    return (dates, inner, inner), (dates, rows, cols)
+
+
+def _checksum(group: zarr.Group, cube: Path) -> str:
+    checksum = group.attrs.get(CHECKSUM_ATTRIBUTE)
+    if not isinstance(checksum, str):
+        raise StorageError(f"{cube}: says no checksum of its values; materialize ndvi_cube again")
+    return checksum
+
+
+def _source_of(target: Path) -> str | None:
+    """Which state of the cube a copy is of; None if there is no copy that can be read."""
+    try:
+        said = zarr.open_group(target, mode="r").attrs.get(SOURCE_ATTRIBUTE)
+    except (OSError, ValueError, KeyError):
+        return None
+    return said if isinstance(said, str) else None

@@ -1,0 +1,1 @@
+"""Rasters: cloud-optimised GeoTIFFs, their blocks and overviews."""

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from geo_assets.core.areas import ClusterBox
+from geo_assets.sources.protocol import LeftOut
+from geo_assets.sources.scenes.selection import choose_scenes
+from geo_assets_tests.sources.scene_testing import item_of, query
+
+BANDS = {"B04": {"href": "/B04.tif", "eo:bands": [{"name": "B04"}]}}
+
+
+def scene(name: str, **properties: Any) -> dict[str, Any]:
+    return item_of(BANDS, id=name, **properties)
+
+
+@pytest.mark.parametrize(
+    ("item", "asked", "reason", "words"),
+    [
+        (scene("x", **{"eo:cloud_cover": 80.5}), {"max_cloud": 80}, "cloud", "80.5 % > 80 %"),
+        (scene("x"), {"bands": ("B04", "B99")}, "missing_band", "'B99'; it offers B04"),
+        (scene("x"), {"start": "2021-06-02"}, "outside_dates", "2021-06-01"),
+        (scene("x"), {"end": "2021-05-31"}, "outside_dates", "2021-06-01"),
+        (scene("x", datetime="soon"), {}, "damaged", "no usable date"),
+        ({**scene("x"), "geometry": None}, {}, "damaged", "geometry"),
+        (
+            scene("x"),
+            {"box": ClusterBox(0, "EPSG:32633", (600_000, 5_399_000, 600_100, 5_399_100), 1)},
+            "no_overlap",
+            "does not meet",
+        ),
+    ],
+)
+def test_a_scene_is_left_out_with_its_reason(
+    item: dict[str, Any], asked: dict[str, Any], reason: str, words: str
+) -> None:
+    selection = choose_scenes([item], query(**asked))
+    assert selection.items == []
+    ((left),) = selection.left_out
+    assert (left.scene_id, left.reason) == ("x", reason)
+    assert words in left.detail
+
+
+def test_a_scene_that_states_no_clouds_is_kept() -> None:
+    assert len(choose_scenes([scene("x")], query(max_cloud=0)).items) == 1
+
+
+def test_the_first_and_the_last_day_are_included() -> None:
+    asked = query(start="2021-06-01", end="2021-06-01")
+    assert len(choose_scenes([scene("x")], asked).items) == 1
+
+
+def test_a_scene_that_shares_only_an_edge_with_the_area_does_not_overlap() -> None:
+    # A box in degrees, so that both outlines are straight in the same coordinates.
+    ring = [[10, 0], [11, 0], [11, 1], [10, 1], [10, 0]]
+    item = {**scene("x"), "geometry": {"type": "Polygon", "coordinates": [ring]}}
+    beside = ClusterBox(0, "EPSG:4326", (11, 0, 12, 1), 1)
+    across = ClusterBox(0, "EPSG:4326", (10.99, 0, 12, 1), 1)
+    assert choose_scenes([item], query(box=beside)).left_out[0].reason == "no_overlap"
+    assert len(choose_scenes([item], query(box=across)).items) == 1
+
+
+def test_a_footprint_that_crosses_itself_is_mended() -> None:
+    ring = [[14.99, 48.7], [15.1, 48.8], [15.1, 48.7], [14.99, 48.8], [14.99, 48.7]]
+    item = {**scene("x"), "geometry": {"type": "Polygon", "coordinates": [ring]}}
+    assert len(choose_scenes([item], query()).items) == 1
+
+
+def test_an_item_found_twice_is_used_once_and_said_so() -> None:
+    selection = choose_scenes([scene("x"), scene("x"), scene("x", collection="other")], query())
+    assert [item["collection"] for item in selection.items] == ["other", "tests"]
+    assert [left.reason for left in selection.left_out] == ["duplicate"]
+
+
+@given(st.permutations([("b", 1), ("a", 1), ("c", 2), ("d", 1)]))
+def test_the_order_depends_on_date_and_id_alone(order: list[tuple[str, int]]) -> None:
+    found = [scene(name, datetime=f"2021-06-0{day}T10:00:00Z") for name, day in order]
+    damaged = [LeftOut("z.json", "damaged", "?"), LeftOut("k.json", "damaged", "?")]
+    selection = choose_scenes(found, query(), damaged)
+    assert [item["id"] for item in selection.items] == ["a", "b", "d", "c"]
+    assert [left.scene_id for left in selection.left_out] == ["k.json", "z.json"]

@@ -1,0 +1,105 @@
+"""Small chips with known content, for the tests of the chip catalog."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+
+import numpy as np
+from affine import Affine
+from odc.geo.geobox import GeoBox
+
+from geo_assets.core.chips import ChipPixels, ChipSpec, NoImagery
+from geo_assets.storage.chips.catalog import ChipCollection, read_rows
+from geo_assets.storage.chips.files import ChipEncoding
+from geo_assets.storage.chips.paths import ChipPaths
+from geo_assets.storage.chips.store import ChipStore
+from geo_assets.storage.layout import Layout
+
+SIZE = 16
+BANDS = ("B04", "B08", "label")
+COLLECTION = ChipCollection("demo-chips", "Chips of a test.")
+RECIPE = hashlib.sha256(b"first").hexdigest()
+OTHER_RECIPE = hashlib.sha256(b"second").hexdigest()
+NOON = dt.datetime(2025, 1, 1, 12, tzinfo=dt.UTC)
+
+
+def a_spec(number=0, recipe=RECIPE, **fields):
+    transform = Affine(10, 0, 500_000 + 10 * SIZE * number, 0, -10, 5_900_000)
+    return ChipSpec(
+        **{
+            "chip_id": f"north-train-r0-c{number:05d}",
+            "fold": "north",
+            "split": "train",
+            "cluster": 0,
+            "geobox": GeoBox((SIZE, SIZE), transform, "EPSG:32633"),
+            "recipe": recipe,
+            "scene_ids": ("S2A_1", "S2B_2"),
+            "start": dt.datetime(2024, 5, 1, tzinfo=dt.UTC),
+            "end": dt.datetime(2024, 8, 1, tzinfo=dt.UTC),
+        }
+        | fields
+    )
+
+
+def some_specs(count, recipe=RECIPE):
+    return [a_spec(number, recipe) for number in range(count)]
+
+
+def number_of(spec):
+    return int(spec.chip_id.rpartition("c")[2])
+
+
+def pixels_of(spec):
+    """Pixels that depend on nothing but the chip and its recipe."""
+    seed = int(hashlib.sha256(f"{spec.chip_id}{spec.recipe}".encode()).hexdigest()[:8], 16)
+    data = np.random.default_rng(seed).integers(1, 200, (3, SIZE, SIZE)).astype("uint16")
+    data[-1] %= 4
+    return ChipPixels(data, np.ones((SIZE, SIZE), bool))
+
+
+def read_well(spec):
+    """Every seventh chip has no imagery, the others are as they should be."""
+    return NoImagery("no scene") if number_of(spec) % 7 == 3 else pixels_of(spec)
+
+
+class Reader:
+    """A source that remembers what it was asked, and fails where it is told to."""
+
+    def __init__(self, read=pixels_of, failures=()):
+        self.read = read
+        self.failures = dict(failures)
+        self.asked = []
+
+    def __call__(self, spec):
+        self.asked.append(spec.chip_id)
+        if error := self.failures.get(spec.chip_id):
+            raise error
+        return self.read(spec)
+
+
+def a_store(results, chip_format="tif", dtype="uint16", **fields):
+    encoding = ChipEncoding(format=chip_format, bands=BANDS, dtype=dtype, **fields)
+    return ChipStore(
+        ChipPaths.of(Layout(results.parent, results.name), "north", "train"), encoding, COLLECTION
+    )
+
+
+def facts(store):
+    """A catalog's rows without ``updated``."""
+    return [
+        (
+            row.spec,
+            row.href,
+            {name: value for name, value in vars(row.outcome).items() if name != "updated"},
+        )
+        for row in read_rows(store.paths.catalog)
+    ]
+
+
+def chip_files(store):
+    """Name, content and time of every file in the chip folder, temporaries among them."""
+    return {
+        file.name: (file.read_bytes(), file.stat().st_mtime_ns)
+        for file in store.paths.chips.glob("*")
+    }

@@ -1,0 +1,410 @@
+"""Chips in one Zarr store: read by zarr-python and xarray, verified, repaired and converged."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+
+import numpy as np
+import pytest
+import xarray as xr
+import zarr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from odc.geo.geobox import GeoBox
+
+import geo_assets
+from geo_assets.core.chips import ChipPixels, NoImagery
+from geo_assets.errors import ReadError, StorageError
+from geo_assets.storage.chips.catalog import open_catalog, read_rows
+from geo_assets.storage.chips.zarr_metadata import ChipArrays
+from geo_assets_tests.storage.chips.chip_testing import (
+    BANDS,
+    NOON,
+    OTHER_RECIPE,
+    RECIPE,
+    SIZE,
+    Reader,
+    a_spec,
+    a_store,
+    facts,
+    number_of,
+    pixels_of,
+    read_well,
+    some_specs,
+)
+
+
+@pytest.fixture
+def store(tmp_path):
+    return a_store(tmp_path / "results", "zarr")
+
+
+def zarr_of(store):
+    return store.paths.chips / "chips.zarr"
+
+
+def group_of(store):
+    return zarr.open_group(zarr_of(store), mode="r")
+
+
+def indices(store):
+    return {
+        row.spec.chip_id: int(row.href.partition("#")[2])
+        for row in read_rows(store.paths.catalog)
+        if row.href is not None
+    }
+
+
+def store_files(store):
+    """Content and time of every file of the store."""
+    return {
+        file.relative_to(zarr_of(store)).as_posix(): (file.read_bytes(), file.stat().st_mtime_ns)
+        for file in zarr_of(store).rglob("*")
+        if file.is_file()
+    }
+
+
+def assert_zarr_python_reads(store, wanted):
+    """What zarr-python reads is the chips of the catalog, and nothing anywhere else."""
+    group, found = group_of(store), indices(store)
+    assert found.keys() == {spec.chip_id for spec in wanted}
+    ids = group["chip_id"][:]
+    assert {chip_id: int(np.flatnonzero(ids == chip_id)[0]) for chip_id in ids if chip_id} == found
+    for spec in wanted:
+        index = found[spec.chip_id]
+        np.testing.assert_array_equal(group["pixels"][index], pixels_of(spec).data)
+        assert group["valid"][index].all()
+        assert group["crs"][index] == "EPSG:32633"
+        assert tuple(group["transform"][index]) == spec.geobox.transform[:6]
+    holes = sorted(set(range(len(ids))) - set(found.values()))
+    assert not group["pixels"][:][holes].any()
+    assert not group["valid"][:][holes].any()
+    assert np.isnan(group["transform"][:][holes]).all()
+
+
+def damage(store, chip_id, part="pixels"):
+    """Change one bit of a chip's chunk and nothing that the directory shows."""
+    index = indices(store)[chip_id]
+    array = group_of(store)[part]
+    [file] = (zarr_of(store) / part).glob(f"c.{index // array.shards[0]}.*")
+    before, content = file.stat(), bytearray(file.read_bytes())
+    entries = np.frombuffer(content[-(16 * array.shards[0] + 4) : -4], "<u8").reshape(-1, 2)
+    offset, length = entries[index % array.shards[0]].tolist()
+    content[offset + length // 2] ^= 4
+    file.write_bytes(content)
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def test_zarr_python_reads_every_chip_and_xarray_opens_the_store(store):
+    specs = some_specs(150)
+    report = store.converge(specs, read_well, run_id="run-1")
+    assert (report.ok, report.no_imagery) == (129, 21)
+    assert_zarr_python_reads(store, [spec for spec in specs if number_of(spec) % 7 != 3])
+    with xr.open_zarr(zarr_of(store)) as dataset:
+        assert dataset["pixels"].dims == ("chip", "band", "y", "x")
+        assert list(dataset["band"].values) == list(BANDS)
+        assert dataset["pixels"].dtype == "uint16"
+        chip = dataset["pixels"].sel(band="B08")[indices(store)[specs[70].chip_id]]
+        np.testing.assert_array_equal(chip, pixels_of(specs[70]).data[1])
+    plain = xr.open_zarr(zarr_of(store), consolidated=False)
+    assert plain.sizes["chip"] == group_of(store)["chip_id"].shape[0] == 150
+
+
+def test_a_row_points_at_its_index_with_size_and_checksum_of_its_chunks(store):
+    store.converge(some_specs(5), read_well, run_id="run-1")
+    row = read_rows(store.paths.catalog)[2]
+    assert row.href == "../../chips/north/train/chips.zarr#2"
+    asset = open_catalog(store.paths.catalog)["assets"][2]["image"]
+    assert asset["type"] == "application/vnd.zarr; version=3"
+    assert asset["file:size"] == row.outcome.size < 3 * SIZE * SIZE * 2 + SIZE * SIZE
+    assert row.outcome.valid_fraction == 1
+
+
+def test_open_chip_reads_a_chip_of_the_store(store):
+    store.converge(some_specs(5), read_well, run_id="run-1")
+    data, geobox = geo_assets.open_chip(store.paths.catalog, a_spec(2).chip_id)
+    np.testing.assert_array_equal(data, pixels_of(a_spec(2)).data)
+    assert geobox == a_spec(2).geobox
+    damage(store, a_spec(2).chip_id)
+    with pytest.raises(
+        StorageError, match=r"chips\.zarr#2: chip payload: the CRC-32C of its pixels"
+    ):
+        geo_assets.open_chip(store.paths.catalog, a_spec(2).chip_id)
+    shutil.rmtree(zarr_of(store))
+    with pytest.raises(StorageError, match=r"chips\.zarr#2: is missing"):
+        geo_assets.open_chip(store.paths.catalog, a_spec(2).chip_id)
+
+
+@pytest.mark.parametrize("part", ["pixels", "valid"])
+def test_verify_names_the_damaged_chips_and_the_next_run_restores_just_them(store, part):
+    specs = some_specs(150)
+    store.converge(specs, read_well, run_id="run-1")
+    before = store_files(store)
+    damaged = [specs[number].chip_id for number in (4, 77, 79, 148)]
+    for chip_id in damaged:
+        damage(store, chip_id, part)
+    report = store.verify()
+    assert report.checked == 129
+    assert [failure.chip_id for failure in report.corrupt] == damaged
+    reader = Reader(read_well)
+    store.converge(specs, reader, run_id="run-2")
+    assert sorted(reader.asked) == damaged
+    after = store_files(store)
+    assert {name: file[0] for name, file in after.items()} == {n: f[0] for n, f in before.items()}
+    assert store.verify().corrupt == ()
+
+
+def test_a_shard_whose_index_is_damaged_is_asked_again_and_no_other(store):
+    specs = some_specs(150)
+    store.converge(specs, pixels_of, run_id="run-1")
+    file = zarr_of(store) / "pixels" / "c.1.0.0.0"
+    content = bytearray(file.read_bytes())
+    content[-50] ^= 1
+    file.write_bytes(content)
+    reader = Reader()
+    store.converge(specs, reader, run_id="run-2")
+    assert sorted(reader.asked) == [spec.chip_id for spec in specs[64:128]]
+    assert_zarr_python_reads(store, specs)
+
+
+@pytest.mark.parametrize("name", ["pixels/c.0.0.0.0", "valid/c.0.0.0"])
+def test_a_shard_that_is_gone_or_cut_is_asked_without_verify(store, name):
+    specs = some_specs(70)
+    store.converge(specs, pixels_of, run_id="run-1")
+    for spoil in (lambda f: f.unlink(), lambda f: f.write_bytes(f.read_bytes()[:-9])):
+        spoil(zarr_of(store) / name)
+        reader = Reader()
+        store.converge(specs, reader, run_id="again")
+        assert sorted(reader.asked) == [spec.chip_id for spec in specs[:64]]
+        assert_zarr_python_reads(store, specs)
+
+
+def test_metadata_that_is_damaged_comes_back_without_asking_a_chip(store):
+    specs = some_specs(70)
+    store.converge(specs, pixels_of, run_id="run-1")
+    before = {name: file[0] for name, file in store_files(store).items()}
+    for name in ("zarr.json", "pixels/zarr.json", "chip_id/c/0", "transform/c/0/0"):
+        (zarr_of(store) / name).write_bytes(b"{")
+    reader = Reader()
+    store.converge(specs, reader, run_id="run-2")
+    assert reader.asked == []
+    assert {name: file[0] for name, file in store_files(store).items()} == before
+
+
+def test_a_second_run_asks_nothing_and_touches_no_file(store):
+    store.converge(some_specs(100), read_well, run_id="run-1")
+    before = store_files(store)
+    reader = Reader(read_well)
+    store.converge(some_specs(100), reader, run_id="run-2")
+    assert reader.asked == []
+    assert store_files(store) == before
+
+
+def test_two_fresh_folders_hold_equal_bytes(tmp_path):
+    found = []
+    for name, workers in (("first", 1), ("second", 4)):
+        store = a_store(tmp_path / name, "zarr")
+        store.converge(some_specs(100), read_well, run_id=name, workers=workers, clock=lambda: NOON)
+        files = {file: content for file, (content, _) in store_files(store).items()}
+        found.append((files, store.paths.catalog.read_bytes()))
+    assert found[0] == found[1]
+
+
+def test_chips_keep_their_index_when_others_come_and_go(store):
+    store.converge(some_specs(150), pixels_of, run_id="run-1")
+    first = indices(store)
+    store.converge(some_specs(140)[20:], pixels_of, run_id="run-2")
+    assert indices(store) == {
+        chip_id: index for chip_id, index in first.items() if 20 <= index < 140
+    }
+    assert_zarr_python_reads(store, some_specs(140)[20:])
+    # Now the indices that are free are given away.
+    store.converge(some_specs(170)[20:], pixels_of, run_id="run-3")
+    third = indices(store)
+    assert all(third[spec.chip_id] == first[spec.chip_id] for spec in some_specs(140)[20:])
+    assert sorted(third.values()) == list(range(150))
+    assert_zarr_python_reads(store, some_specs(170)[20:])
+
+
+def test_two_dead_runs_that_gave_one_index_to_two_chips_mix_nothing_up(store):
+    """Neither was published, so the second knew nothing of the first's new chip."""
+
+    def die(done, total, _counters):
+        if done == total:
+            raise KeyboardInterrupt
+
+    same = ChipPixels(np.full((3, SIZE, SIZE), 5, "uint16"), np.ones((SIZE, SIZE), bool))
+    for read in (pixels_of, lambda _: same):
+        for number in (1, 2):
+            with pytest.raises(KeyboardInterrupt):
+                store.converge([a_spec(number)], read, run_id=f"dead-{number}", progress=die)
+        report = store.converge([a_spec(1), a_spec(2)], read, run_id="after")
+        assert (report.ok, report.asked) == (2, 1)
+        assert sorted(indices(store).values()) == [0, 1]
+        assert store.verify().corrupt == ()
+        for spec in (a_spec(1), a_spec(2)):
+            data, _ = geo_assets.open_chip(store.paths.catalog, spec.chip_id)
+            np.testing.assert_array_equal(data, read(spec).data)
+        store.converge([], read, run_id="empty")
+
+
+def test_only_the_shards_of_changed_chips_are_written(store):
+    specs = some_specs(200)
+    store.converge(specs, pixels_of, run_id="run-1")
+    before = store_files(store)
+    changed = [a_spec(number, OTHER_RECIPE if number == 70 else RECIPE) for number in range(200)]
+    reader = Reader()
+    store.converge(changed, reader, run_id="run-2")
+    assert reader.asked == [specs[70].chip_id]
+    after = store_files(store)
+    assert {name for name in after if after[name] != before[name]} == {
+        "pixels/c.1.0.0.0",
+        "valid/c.1.0.0",
+    }
+    assert_zarr_python_reads(store, changed)
+
+
+def test_a_reader_of_the_old_catalog_never_meets_another_chip(store):
+    """While a run replaces chips, an index holds its own chip, old or new, or nothing."""
+    store.converge(some_specs(100), pixels_of, run_id="run-1")
+    before = indices(store)
+    seen = []
+
+    def look(done, _total, _counters):
+        if done == 30:
+            pixels = group_of(store)["pixels"]
+            for chip_id, index in before.items():
+                number = int(chip_id[-5:])
+                either = [
+                    pixels_of(a_spec(number, recipe)).data for recipe in (RECIPE, OTHER_RECIPE)
+                ]
+                seen.append(any(np.array_equal(pixels[index], data) for data in either))
+
+    # The first half leaves, as many others come, and those that stay change.
+    store.converge(some_specs(150, OTHER_RECIPE)[50:], pixels_of, run_id="run-2", progress=look)
+    assert len(seen) == 100
+    assert all(seen)
+
+
+def test_a_change_of_format_leaves_nothing_of_the_other(tmp_path):
+    folder = tmp_path / "results"
+    for chip_format in ("tif", "zarr", "npy", "zarr"):
+        store = a_store(folder, chip_format)
+        store.converge(some_specs(3), pixels_of, run_id=chip_format)
+        names = {path.name for path in store.paths.chips.iterdir()}
+        chips = {f"{spec.chip_id}.{chip_format}" for spec in some_specs(3)}
+        assert names == ({"chips.zarr"} if chip_format == "zarr" else chips)
+        assert store.verify().corrupt == ()
+
+
+def test_chips_of_another_size_make_a_new_store(store):
+    store.converge(some_specs(10), pixels_of, run_id="run-1")
+    shape = (2 * SIZE, SIZE)
+
+    def larger(spec):
+        return ChipPixels(np.full((3, *shape), number_of(spec) + 1, "uint16"), np.ones(shape, bool))
+
+    specs = [
+        a_spec(
+            number, OTHER_RECIPE, geobox=GeoBox(shape, a_spec(number).geobox.affine, "EPSG:32633")
+        )
+        for number in range(5)
+    ]
+    report = store.converge(specs, larger, run_id="run-2")
+    assert (report.ok, report.removed) == (5, 5)
+    np.testing.assert_array_equal(group_of(store)["pixels"][:, 0, 0, 0], [1, 2, 3, 4, 5])
+    assert store.verify().corrupt == ()
+    mixed = [*specs, a_spec(7)]
+    with pytest.raises(StorageError, match=r"c00007: .*one size"):
+        store.converge(mixed, larger, run_id="run-3")
+
+
+def test_no_chips_wanted_leaves_no_store(store):
+    store.converge(some_specs(3), pixels_of, run_id="run-1")
+    store.converge([], pixels_of, run_id="run-2")
+    assert not zarr_of(store).exists()
+    store.converge(some_specs(3), lambda _: NoImagery("none"), run_id="run-3")
+    assert read_rows(store.paths.catalog)[0].outcome.status == "no_imagery"
+
+
+def test_bytes_of_a_server_that_are_no_chunks_are_refused(store):
+    report = store.converge(some_specs(1), lambda _: b"II*\0 a GeoTIFF", run_id="run-1")
+    assert report.failed == 1
+    assert report.errors[0].kind == "invalid_payload"
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "int32", "float32", "float64"])
+def test_every_dtype_and_a_mask_come_back_through_zarr_python(tmp_path, dtype):
+    store = a_store(tmp_path / "results", "zarr", dtype=dtype)
+    generator = np.random.default_rng(3)
+    data = generator.integers(0, 100, (3, SIZE, SIZE)).astype(dtype)
+    if np.dtype(dtype).kind == "f":
+        data[:-1, :4] = np.nan
+    valid = generator.random((SIZE, SIZE)) < 0.7
+    store.converge([a_spec()], lambda _: ChipPixels(data, valid), run_id="run-1")
+    group = group_of(store)
+    np.testing.assert_array_equal(group["pixels"][0], data)
+    np.testing.assert_array_equal(group["valid"][0], valid)
+    assert group["pixels"].dtype == dtype
+    assert store.verify().corrupt == ()
+
+
+def test_a_shard_holds_64_chips_or_64_mebibytes_of_them():
+    assert ChipArrays(("a",) * 5, "uint16", 256, 256).slots == 64
+    assert ChipArrays(("a",) * 5, "uint16", 1024, 1024).slots == 6
+    assert ChipArrays(("a",) * 13, "float64", 4096, 4096).slots == 1
+
+
+def test_the_metadata_of_the_group_holds_that_of_every_array(store):
+    store.converge(some_specs(3), pixels_of, run_id="run-1")
+    group = json.loads((zarr_of(store) / "zarr.json").read_bytes())
+    for name, metadata in group["consolidated_metadata"]["metadata"].items():
+        assert json.loads((zarr_of(store) / name / "zarr.json").read_bytes()) == metadata
+
+
+ACTIONS = st.lists(
+    st.tuples(
+        st.sets(st.integers(0, 150), min_size=1, max_size=90),
+        st.sets(st.integers(0, 150), max_size=20),
+        st.sets(st.integers(0, 150), max_size=20),
+    ),
+    min_size=1,
+    max_size=4,
+)
+
+
+@given(runs=ACTIONS)
+@settings(max_examples=25, deadline=None)
+def test_whatever_is_wanted_fails_or_changes_the_store_converges(tmp_path_factory, runs):
+    """Each run: chips that are wanted, those among them of a new recipe, and those that fail."""
+    store = a_store(tmp_path_factory.mktemp("results") / "results", "zarr")
+    answered = {}
+    for number, (wanted, changed, failing) in enumerate(runs):
+        specs = [a_spec(n, OTHER_RECIPE if n in changed else RECIPE) for n in sorted(wanted)]
+        failures = {a_spec(n).chip_id: ReadError("reset", kind="transient") for n in failing}
+        reader = Reader(read_well, failures)
+        store.converge(specs, reader, run_id=f"run-{number}")
+        known = answered
+        must = [spec.chip_id for spec in specs if known.get(spec.chip_id) != spec.recipe]
+        assert sorted(reader.asked) == must
+        answered = {spec.chip_id: spec.recipe for spec in specs if spec.chip_id not in failures}
+        # What was answered before and is asked no more cannot fail.
+        answered |= {
+            c: r for c, r in known.items() if c not in must and c in {s.chip_id for s in specs}
+        }
+        sound = [
+            spec
+            for spec in specs
+            if answered.get(spec.chip_id) == spec.recipe and number_of(spec) % 7 != 3
+        ]
+        if sound:
+            assert_zarr_python_reads(store, sound)
+        else:
+            assert not zarr_of(store).exists()
+    fresh = a_store(tmp_path_factory.mktemp("fresh") / "results", "zarr")
+    fresh.converge(specs, Reader(read_well), run_id="fresh")
+    store.converge(specs, Reader(read_well), run_id="last")
+    strip = [(spec, facts_of["sha256"]) for spec, _, facts_of in facts(store)]
+    assert strip == [(spec, facts_of["sha256"]) for spec, _, facts_of in facts(fresh)]

@@ -1,0 +1,109 @@
+"""The time-major copy and the exported copy hold what the cube holds, and say whence they come."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import xarray as xr
+import zarr
+
+from geo_assets.errors import StorageError
+from geo_assets.storage.cubes.chunk_files import write_chunk_file
+from geo_assets.storage.cubes.export import export_store
+from geo_assets.storage.cubes.format import band_variable, create_variable, index_variable
+from geo_assets.storage.cubes.opening import open_cube, open_group, write_cube
+from geo_assets.storage.cubes.time_major import compact_cube, open_time_major, time_major_of
+from geo_assets_tests.acceptance.cube_writing import DAYS, builder
+from geo_assets_tests.sources.memory_source import grid
+
+STORES = ["zarr", "icechunk"]
+
+
+@pytest.mark.parametrize("store", STORES)
+def test_a_time_major_copy_holds_the_cube_in_whole_series(tmp_path, store):
+    path = tmp_path / f"cluster-0.{store}"
+    builder(raw_bands=("B04",)).build(path)
+    copy, made = compact_cube(path)
+    assert made
+    assert copy == time_major_of(path) == tmp_path / "cluster-0.time-major.zarr"
+    xr.testing.assert_equal(open_time_major(path).load(), open_cube(path).load())
+    array = zarr.open_array(copy, path="ndvi", mode="r")
+    assert array.chunks == (len(DAYS), 64, 64)
+    assert array.shards == (len(DAYS), 128, 128)
+    assert compact_cube(path) == (copy, False)
+
+
+def test_a_stale_copy_is_noticed_and_made_anew(tmp_path):
+    path = tmp_path / "cluster-0.zarr"
+    builder(DAYS[:3]).build(path)
+    with pytest.raises(StorageError, match="does not exist; run geo-assets compact"):
+        open_time_major(path)
+    compact_cube(path)
+    builder(DAYS[:4]).build(path)
+    with pytest.raises(StorageError, match="is of an earlier state of the cube; run geo-assets"):
+        open_time_major(path)
+    assert compact_cube(path)[1]
+    assert open_time_major(path).sizes["time"] == 4
+
+
+def test_a_cube_without_days_has_a_copy_too(tmp_path):
+    path = tmp_path / "cluster-0.zarr"
+    builder([]).build(path)
+    compact_cube(path)
+    assert open_time_major(path).sizes["time"] == 0
+
+
+@pytest.mark.parametrize("store", STORES)
+def test_an_export_is_a_plain_store_that_says_whence_it_comes(tmp_path, store):
+    path, to = tmp_path / f"cluster-0.{store}", tmp_path / "there/cube.zarr"
+    builder().build(path)
+    export_store(path, to, {"campaign": "demo", "fold": "north"}, force=False)
+    with xr.open_zarr(to) as cube:
+        xr.testing.assert_allclose(cube.load(), open_cube(path).load(), rtol=0, atol=1e-7)
+        assert (cube.attrs["campaign"], cube.attrs["fold"]) == ("demo", "north")
+    with pytest.raises(StorageError, match="exists; say --force to replace it"):
+        export_store(path, to, {}, force=False)
+    export_store(path, to, {}, force=True)
+    assert "campaign" not in open_group(to).attrs
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(StorageError, match="is no Zarr store, so it is not replaced"):
+        export_store(path, tmp_path / "mine", {}, force=True)
+
+
+@pytest.mark.parametrize("dtype", ["int16", "uint16", "uint8", "int32", "float32"])
+@pytest.mark.parametrize("edge", [50, 1024, 1100])
+def test_a_chunk_written_as_file_is_the_one_that_zarr_writes(tmp_path, dtype, edge):
+    variable = band_variable("B04", dtype) if dtype != "int16" else index_variable("ndvi")
+    values = np.random.default_rng(1).integers(1, 99, (2, edge, edge)).astype(dtype)
+    values[0, :7] = variable.fill
+    values[1, :1024, :1024] = variable.fill
+    stores = [zarr.create_group(tmp_path / name, zarr_format=3) for name in ("ours", "zarr")]
+    arrays = [create_variable(store, variable, values.shape) for store in stores]
+    arrays[1][...] = values
+    rows, cols = arrays[0].chunks[1:]
+    for t in range(2):
+        for y in range(-(-edge // rows)):
+            for x in range(-(-edge // cols)):
+                part = values[t, y * rows : (y + 1) * rows, x * cols : (x + 1) * cols]
+                folder = tmp_path / "ours" / variable.name
+                write_chunk_file(folder, variable, (t, y, x), part, (rows, cols))
+    files = [
+        {
+            p.relative_to(tmp_path / n): p.read_bytes()
+            for p in (tmp_path / n).rglob("*")
+            if p.is_file()
+        }
+        for n in ("ours", "zarr")
+    ]
+    assert files[0] == files[1]
+
+
+def test_a_cube_that_says_no_checksum_is_not_compacted(tmp_path):
+    write_cube(
+        tmp_path / "c.zarr",
+        {"ndvi": np.zeros((1, 4, 4), np.int16)},
+        np.array(["2021-01-01"], "datetime64[ns]"),
+        grid(4, 4),
+    )
+    with pytest.raises(StorageError, match="says no checksum of its values"):
+        compact_cube(tmp_path / "c.zarr")
