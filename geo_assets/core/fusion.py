@@ -1,6 +1,8 @@
 """Scenes of one solar day become one observation, before any reducer sees them.
 
-The order of the scenes is the caller's (see ``fuse_solar_days``); reading them is not done here.
+A pixel takes all its bands from one scene, so that no spectrum is mixed from two. The order of the
+scenes is the caller's: by processing baseline, highest first, then by id, so that the answer
+depends on no search order.
 """
 
 from __future__ import annotations
@@ -28,14 +30,16 @@ class DayFusion:
         """Begin without a scene.
 
         Args:
-            days: Days of which scenes may come; each may come more than once.
+            days: The day of each scene that may come.
         """
-        self._days = sorted({day.astype("datetime64[D]") for day in days})
+        expected = [day.astype("datetime64[D]") for day in days]
+        self._days = sorted(set(expected))
+        self._alone = len(expected) == 1
         self._seen: set[int] = set()
         self._stack: tuple[NDArray[Any], NDArray[np.bool_]] | None = None
 
     def add(self, data: NDArray[Any], valid: NDArray[np.bool_], day: np.datetime64) -> None:
-        """Add one scene; its arrays are not kept.
+        """Add one scene; its arrays are the fusion's from now on.
 
         Args:
             data: (band, y, x), of one shape and dtype for all scenes.
@@ -48,7 +52,9 @@ class DayFusion:
         """
         from geo_assets.core.kernels.fusion import lay_first, lay_under
 
-        if self._stack is None:
+        if self._stack is None and self._alone:
+            self._stack = np.ascontiguousarray(data)[None], np.ascontiguousarray(valid)[None]
+        elif self._stack is None:
             # Room for all days at once: what is fused is not copied again.
             times = len(self._days)
             self._stack = (
@@ -94,35 +100,3 @@ class DayFusion:
             return stack, known, days
         numbers = sorted(self._seen)
         return stack[numbers], known[numbers], days[numbers]
-
-
-def fuse_solar_days(
-    data: NDArray[Any], valid: NDArray[np.bool_], days: NDArray[np.datetime64]
-) -> tuple[NDArray[Any], NDArray[np.bool_], NDArray[np.datetime64]]:
-    """Fuse the scenes of each solar day: in every pixel the first valid scene wins, whole.
-
-    A pixel takes all its bands from one scene, so that no spectrum is mixed from two. The rule
-    depends on the order of the scenes alone; callers sort them by processing baseline, highest
-    first, then by id, so that the answer depends on no search order.
-
-    Args:
-        data: (scene, band, y, x), any dtype.
-        valid: (scene, y, x) bool, True where every band of the scene holds a datum.
-        days: (scene,) datetime64, the solar day of each scene; in any order.
-
-    Returns:
-        Data (day, band, y, x), valid (day, y, x) and days (day,) datetime64[D], sorted and unique.
-        Pixels without datum hold 0 (unsigned), the least value (signed integers) or NaN (float).
-
-    Raises:
-        GeoAssetsError: If the lengths along ``scene`` differ.
-    """
-    if not len(data) == len(valid) == len(days):
-        msg = f"scenes: {len(data)} of data, {len(valid)} of valid, {len(days)} of days must agree"
-        raise GeoAssetsError(msg)
-    if len(data) == 0:
-        return data, valid, np.zeros(0, "datetime64[D]")
-    fusion = DayFusion(days)
-    for scene, mask, day in zip(data, valid, days, strict=True):
-        fusion.add(scene, mask, day)
-    return fusion.result()

@@ -126,16 +126,14 @@ def observe(
 
 def items_meeting(items: Sequence[Item], geobox: GeoBox) -> list[Item]:
     """Return the items that may have pixels on a grid."""
-    area = geobox.footprint("EPSG:4326").geom
+    area = _area_of(geobox)
     return [item for item in items if footprint_of(item).intersects(area)]
 
 
 def footprint_of(item: Item) -> BaseGeometry:
     """Return where a scene may have pixels, in longitude and latitude: its footprint, and slack.
 
-    The edge of a tile is straight on its own grid and bulges in degrees by
-    length² · tan(latitude) / 8R: 400 m along a Sentinel-2 tile at 60°. A window there has to find
-    the scenes that the whole area finds.
+    A window has to find the scenes that the whole area finds, though edges bulge, see ``_bulge``.
     """
     return _with_slack(json.dumps(item["geometry"]))
 
@@ -143,11 +141,26 @@ def footprint_of(item: Item) -> BaseGeometry:
 @functools.lru_cache(maxsize=4096)  # asked for every block of an area
 def _with_slack(geometry: str) -> BaseGeometry:
     footprint = shape(json.loads(geometry))
+    return footprint.buffer(_bulge(footprint), join_style="mitre")
+
+
+@functools.lru_cache(maxsize=4096)  # asked for every day of a block
+def _area_of(geobox: GeoBox) -> BaseGeometry:
+    """Where a grid lies: few points and slack, for points are dear."""
+    area = geobox.footprint("EPSG:4326", npoints=2).geom
+    return area.buffer(_bulge(area), join_style="mitre")
+
+
+def _bulge(footprint: BaseGeometry) -> float:
+    """Return by how many degrees the edges of a footprint may miss it.
+
+    The edge of a tile is straight on its own grid and bulges in degrees by
+    length² · tan(latitude) / 8R: 400 m along a Sentinel-2 tile at 60°.
+    """
     west, south, east, north = footprint.bounds
     latitude = math.radians(min(max(abs(south), abs(north)), 85.0))
     diagonal = math.hypot((east - west) * math.cos(latitude), north - south)
-    bulge = math.radians(diagonal) * diagonal * math.tan(latitude) / 8
-    return footprint.buffer(bulge, join_style="mitre")
+    return math.radians(diagonal) * diagonal * math.tan(latitude) / 8
 
 
 def read_what_can_be(

@@ -38,10 +38,11 @@ def ours(inputs: Path, output: Path, watch: Stopwatch) -> None:
     geobox = source.native_geobox(items[0], "B04")
     rules = CubeRules("B04", "B08", CloudRules(band=None), 0.0, "none", 10.0)
 
+    inside = np.ones(geobox.shape.yx, bool)
+
     def build(rows: int, name: str) -> None:
-        area = geobox[:rows, :rows]
-        inside = np.ones(area.shape.yx, bool)
-        CubeBuilder(source, items, area, inside, rules, {}).build(output / name)
+        area, mask = geobox[:rows, :rows], inside[:rows, :rows]
+        CubeBuilder(source, items, area, mask, rules, {}).build(output / name)
 
     build(64, "warm.zarr")
     with watch.time():

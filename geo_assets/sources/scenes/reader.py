@@ -1,12 +1,13 @@
 """Pixels of one scene on one grid: bands found by name, no-data and offset applied.
 
-Where files lie and why they fail is in ``asset_files``, resampling in ``window``.
+Where files lie and why they fail is in ``asset_files``, grids in ``resampling``.
 """
 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -21,7 +22,8 @@ from geo_assets.sources.scenes.asset_files import AssetFiles, is_remote
 from geo_assets.sources.scenes.band_keys import BandAsset, BandError, find_band, is_sentinel_2
 from geo_assets.sources.scenes.order import observation_order, solar_day
 from geo_assets.sources.scenes.reflectance import add_offset, digital_number_offset, raster_band
-from geo_assets.sources.scenes.window import NativeWindow, native_grid, on_grid, read_native
+from geo_assets.sources.scenes.resampling import on_grid
+from geo_assets.sources.scenes.window import NativeWindow, Room, native_grid, read_native
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -70,25 +72,25 @@ class SceneReader:
         self, item: Item, bands: Sequence[str], geobox: GeoBox, scl_band: str | None = None
     ) -> SceneRead:
         """Return a scene's pixels on a grid, see ``RasterSource.read``."""
-        places = [_find(item, band) for band in bands]
         scl = None if scl_band is None else _offered(item, scl_band)
-        indexes: dict[str, list[int]] = {}
-        for place in [*places, scl] if scl else places:
-            indexes.setdefault(place.asset_key, []).append(place.index)
-        windows = self._read_all(item, indexes, geobox)
-        data, valid = self._bands_on_grid(item, places, indexes, windows, geobox)
+        wanted = _Wanted([_find(item, band) for band in bands], scl, geobox)
+        windows = self._read_all(item, wanted)
+        data, valid = self._bands_on_grid(item, wanted, windows)
         if scl is None:
             return SceneRead(data, valid, None)
-        classes, known = on_grid(_stack([scl], indexes, windows), geobox, "nearest")
+        classes, known = on_grid(wanted.stack([scl], windows), geobox, "nearest")
         return SceneRead(data, valid, classes[0].astype(np.uint8, copy=False) * known)
 
-    def _read_all(
-        self, item: Item, indexes: Mapping[str, list[int]], geobox: GeoBox
-    ) -> dict[str, NativeWindow]:
+    def _read_all(self, item: Item, wanted: _Wanted) -> dict[str, NativeWindow]:
+        indexes = wanted.indexes
+
         def read(key: str) -> NativeWindow:
             nodata = [self._nodata(item, key, index) for index in indexes[key]]
+            place = wanted.place_of(key)
             return self._read(
-                item, key, lambda dataset: read_native(dataset, indexes[key], nodata, geobox)
+                item,
+                key,
+                lambda file: read_native(file, indexes[key], nodata, wanted.geobox, place),
             )
 
         if any(is_remote(item["assets"][key]["href"]) for key in indexes):
@@ -97,30 +99,26 @@ class SceneReader:
         return {key: read(key) for key in indexes}
 
     def _bands_on_grid(
-        self,
-        item: Item,
-        places: Sequence[BandAsset],
-        indexes: Mapping[str, list[int]],
-        windows: Mapping[str, NativeWindow],
-        geobox: GeoBox,
+        self, item: Item, wanted: _Wanted, windows: Mapping[str, NativeWindow]
     ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        places, geobox = wanted.places, wanted.geobox
         groups = _of_one_grid(places, windows)
         if len(groups) == 1:
-            data, valid = on_grid(_stack(places, indexes, windows), geobox, self.resampling)
+            data, valid = on_grid(wanted.stack(places, windows), geobox, self.resampling)
         else:
             dtype = np.result_type(*(windows[place.asset_key].data.dtype for place in places))
             data = np.zeros((len(places), *geobox.shape), dtype)
             valid = np.ones(geobox.shape, bool)
             for numbers in groups:
                 # Bands of one grid are warped at once: its transformer is the costly part.
-                stack = _stack([places[number] for number in numbers], indexes, windows)
+                stack = wanted.stack([places[number] for number in numbers], windows)
                 data[numbers], known = on_grid(stack, geobox, self.resampling)
                 valid &= known
         for number, place in enumerate(places):
             offset = digital_number_offset(item, place.asset_key, self.offsets, index=place.index)
             if offset != 0:
                 nodata = self._nodata(item, place.asset_key, place.index)
-                data[number] = add_offset(data[number], valid, offset, nodata)
+                add_offset(data[number], valid, offset, nodata)
         return data, valid
 
     def _nodata(self, item: Item, asset_key: str, index: int) -> float | None:
@@ -139,6 +137,42 @@ class SceneReader:
         except ReadError as error:
             error.scene_id = item["id"]
             raise
+
+
+class _Wanted:
+    """Bands of a scene, and the room that they are read into."""
+
+    def __init__(self, places: Sequence[BandAsset], scl: BandAsset | None, geobox: GeoBox) -> None:
+        self.places = list(places)
+        self.geobox = geobox
+        self.indexes: dict[str, list[int]] = {}
+        for place in [*places, scl] if scl else places:
+            self.indexes.setdefault(place.asset_key, []).append(place.index)
+        self._room = Room(len(self.places), geobox)
+
+    def place_of(self, key: str) -> Callable[[GeoBox, Any], NDArray[Any] | None] | None:
+        """Return what gives the place of an asset's bands; None if they do not come together."""
+        together = [BandAsset(key, index) for index in self.indexes[key]]
+        if together[0] not in self.places:
+            return None
+        first = self.places.index(together[0])
+        if self.places[first : first + len(together)] != together:
+            return None
+        return partial(self._room.place, first, len(together))
+
+    def stack(
+        self, places: Sequence[BandAsset], windows: Mapping[str, NativeWindow]
+    ) -> NativeWindow:
+        """Return some bands of one grid, in order; not copied if they lie in the room."""
+        found = [(windows[p.asset_key], self.indexes[p.asset_key].index(p.index)) for p in places]
+        first = found[0][0]
+        data = self._room.pixels
+        if data is None or places != self.places or not all(w.data.base is data for w, _ in found):
+            data = np.stack([window.data[at] for window, at in found])
+        valid = first.valid[found[0][1]].copy()
+        for window, at in found[1:]:
+            valid &= window.valid[at]
+        return NativeWindow(data, valid[None], first.geobox, first.whole)
 
 
 def stated_geobox(item: Item, asset_key: str) -> GeoBox | None:
@@ -190,20 +224,3 @@ def _of_one_grid(
         else:
             groups.append((window, [number]))
     return [numbers for _, numbers in groups]
-
-
-def _stack(
-    places: Sequence[BandAsset],
-    indexes: Mapping[str, list[int]],
-    windows: Mapping[str, NativeWindow],
-) -> NativeWindow:
-    """Bands of one grid, in order."""
-    found = [
-        (windows[place.asset_key], indexes[place.asset_key].index(place.index)) for place in places
-    ]
-    return NativeWindow(
-        np.stack([window.data[at] for window, at in found]),
-        np.stack([window.valid[at] for window, at in found]),
-        found[0][0].geobox,
-        found[0][0].whole,
-    )

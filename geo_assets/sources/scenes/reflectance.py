@@ -81,28 +81,32 @@ def digital_number_offset(
 
 def add_offset(
     data: NDArray[Any], valid: NDArray[np.bool_], offset: int, nodata: float | None = 0
-) -> NDArray[Any]:
-    """Return the data with an offset added where they are valid, in the dtype they had.
+) -> None:
+    """Add an offset to data where they are valid, in place.
 
-    Unsigned numbers are widened first and clamped to 1 … the dtype's largest, so that none wraps,
-    0 stays free for no-data, and no datum becomes no-data. Signed ones are clamped to their dtype.
+    Numbers are widened first. Unsigned ones are clamped to 1 … the dtype's largest, so that none
+    wraps, 0 stays free for no-data, and no datum becomes no-data. Signed ones are clamped to their
+    dtype.
 
     Args:
-        data: (y, x) or (band, y, x).
+        data: (y, x), C-contiguous.
         valid: (y, x), True where there is a datum; elsewhere data are left as they are.
         offset: To add, in digital numbers.
         nodata: The value that means no-data in ``data``; no datum is given it.
     """
     if offset == 0:
-        return data
+        return
     if data.dtype.kind == "f":
-        return np.where(valid, data + data.dtype.type(offset), data)
+        np.add(data, data.dtype.type(offset), out=data, where=valid)
+        return
+    from geo_assets.core.kernels.offset import add_clamped
+
     info = np.iinfo(data.dtype)
-    low = 1 if data.dtype.kind == "u" else int(info.min)
-    moved = np.clip(data.astype(np.int64) + offset, low, info.max)
-    if nodata is not None:
-        moved[moved == nodata] += 1 if nodata < info.max else -1
-    return np.where(valid, moved.astype(data.dtype), data)
+    low, high = 1 if data.dtype.kind == "u" else int(info.min), int(info.max)
+    within = nodata is not None and low <= nodata <= high and float(nodata).is_integer()
+    avoided = int(nodata) if nodata is not None and within else low - 1
+    instead = avoided + 1 if avoided < high else avoided - 1
+    add_clamped(data.reshape(-1), valid.reshape(-1), offset, low, high, avoided, instead)
 
 
 def raster_band(asset: dict[str, Any], index: int) -> dict[str, Any]:

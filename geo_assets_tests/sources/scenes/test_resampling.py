@@ -13,13 +13,8 @@ from rasterio.warp import transform
 from rasterio.windows import Window
 
 from geo_assets.errors import ReadError
-from geo_assets.sources.scenes.window import (
-    NativeWindow,
-    _parts_of_pixels,
-    _warp,
-    on_grid,
-    read_native,
-)
+from geo_assets.sources.scenes.resampling import _parts_of_pixels, _warp, on_grid
+from geo_assets.sources.scenes.window import NativeWindow, read_native
 from geo_assets_tests.sources.scene_testing import GRID, noise, write_raster
 
 if TYPE_CHECKING:
