@@ -24,6 +24,7 @@ def verify_campaign(campaign: Campaign, layout: Layout) -> dict[str, VerifyRepor
         LockedError: If a run works on one of them.
     """
     from geo_assets.assets.chip_sources import chip_store
+    from geo_assets.storage.chips.verification import verify_chips
 
     reports = {}
     for key in partition_keys(campaign):
@@ -31,7 +32,7 @@ def verify_campaign(campaign: Campaign, layout: Layout) -> dict[str, VerifyRepor
         if not layout.chip_catalog(fold, split).is_file():
             continue
         try:
-            reports[key] = chip_store(campaign, layout, fold, split).verify()
+            reports[key] = verify_chips(chip_store(campaign, layout, fold, split))
         except LockedError as error:
             raise LockedError(f"{key}: {error}") from None
     return reports

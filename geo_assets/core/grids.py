@@ -187,11 +187,12 @@ def crs_of(geobox: GeoBox) -> CRS:
     """
     if geobox.crs is None:
         raise SourceError(f"a grid without a CRS has no place on the ground: {geobox}")
-    return _by_code(geobox.crs)
+    return _by_code(str(geobox.crs))
 
 
 @functools.lru_cache(maxsize=256)  # finding the code of a WKT takes milliseconds
-def _by_code(crs: CRS) -> CRS:
+def _by_code(text: str) -> CRS:
+    crs = CRS(text)
     authority = crs.proj.to_authority()
     return CRS(":".join(authority)) if authority else crs
 

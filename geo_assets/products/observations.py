@@ -92,12 +92,12 @@ def observe(
     rows, cols = geobox.shape
     inner = Window(margin, margin, rows, cols)
     ordered = observation_order(items_meeting(items, padded))
-    fusion = DayFusion(solar_day(item) for item in ordered)
+    item_days = [solar_day(item) for item in ordered]
+    fusion = DayFusion(item_days)
     seen = False
     failed: dict[np.datetime64, list[FailedWindow]] = {}
-    for item in ordered:
+    for item, day in zip(ordered, item_days, strict=True):
         scene, lost = read_what_can_be(source, item, bands, padded, clouds.band)
-        day = solar_day(item)
         # Whether a pixel is clear is unknown as long as one within the margin is.
         reach = (window.grown(margin).within(inner) for window in lost)
         failed.setdefault(day, []).extend(w.moved(-margin, -margin) for w in reach if w)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from math import isqrt
 from typing import TYPE_CHECKING
 
+from geo_assets.storage.chips.verification import verify_chips
 from geo_assets.storage.rasters.cog import read_geobox
 from geo_assets_tests.benchmarks import chip_cutting
 from geo_assets_tests.benchmarks.model import OURS, Approach, Benchmark, Stopwatch
@@ -50,7 +51,7 @@ def old_way(inputs: Path, output: Path, watch: Stopwatch) -> None:
 
 def hashed(inputs: Path, output: Path, watch: Stopwatch) -> None:
     with watch.time():
-        report = chip_cutting.store_in(inputs / RESULTS).verify()
+        report = verify_chips(chip_cutting.store_in(inputs / RESULTS))
     if report.corrupt or report.checked != len(_windows(inputs)):
         raise AssertionError(f"{report.checked} chips checked, {len(report.corrupt)} corrupt")
     (output / "chips").symlink_to(inputs / RESULTS / "chips", target_is_directory=True)

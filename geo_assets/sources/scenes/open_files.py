@@ -26,7 +26,7 @@ _ROOM = 96
 _IDLE_S = 60.0
 """Seconds after which a file that was not asked for makes room for another."""
 
-_CACHE_BYTES = 64 * 2**20
+_CACHE_BYTES = 32 * 2**20
 """Bytes of decoded blocks that GDAL keeps for all threads."""
 
 _Version = tuple[str, int, int, int]

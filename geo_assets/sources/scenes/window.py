@@ -186,7 +186,6 @@ def same_place(one: GeoBox, other: GeoBox) -> bool:
     return lattice_position(one) == lattice_position(other)
 
 
-@functools.lru_cache(maxsize=256)
 def same_lattice(one: GeoBox, other: GeoBox) -> bool:
     """Whether pixels of two grids coincide wherever both have some."""
     if not (one.axis_aligned and other.axis_aligned):

@@ -1,14 +1,13 @@
-"""The chips of one partition: converging to what is wanted, and proving what is stored.
+"""The chips of one partition, converging to what is wanted.
 
 The decisions are in ``core/convergence.py``, the formats in ``files.py``, the table in
 ``catalog.py``; here they meet the disk, in the order that makes a kill at any moment harmless:
 file, journal line, stamps, catalog, removal of what is no longer wanted, removal of the journal.
+Whether what is stored is still sound is asked in ``verification.py``.
 """
 
 from __future__ import annotations
 
-import datetime as dt
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,26 +17,24 @@ from geo_assets.core.chips import ChipOutcome, ChipPixels, ChipSpec, NoImagery
 from geo_assets.core.convergence import plan_chips
 from geo_assets.errors import ReadError, StorageError
 from geo_assets.storage.atomic import sweep_temporaries_of
-from geo_assets.storage.chips.catalog import CatalogRow, ChipCollection, read_rows, write_catalog
+from geo_assets.storage.chips.catalog import CatalogRow, ChipCollection, write_catalog
 from geo_assets.storage.chips.files import check_made, check_payload, decode_chip, encode_chip
 from geo_assets.storage.chips.flight import ChipFlight, LandedChip, Progress
 from geo_assets.storage.chips.folder import ChipFolder
 from geo_assets.storage.chips.memory import Remembered, remember, stamps_of
 from geo_assets.storage.chips.messages import publishable
-from geo_assets.storage.chips.reports import (
-    ChipFailure,
-    ConvergenceReport,
-    VerifyReport,
-    report,
-)
-from geo_assets.storage.chips.stamps import RecordedStamp, read_stamps, write_stamps
+from geo_assets.storage.chips.outcomes import corrupt, no_imagery, utc_now
+from geo_assets.storage.chips.reports import ConvergenceReport, report
+from geo_assets.storage.chips.stamps import write_stamps
 from geo_assets.storage.chips.zarr_metadata import ChipArrays
 from geo_assets.storage.chips.zarr_store import ChipZarrStore
 from geo_assets.storage.disk_errors import writing
-from geo_assets.storage.journal import Journal, JournalRecord, pending_journals, read_journal
+from geo_assets.storage.journal import Journal, JournalRecord, pending_journals
 from geo_assets.storage.partition_lock import partition_lock
 
 if TYPE_CHECKING:
+    import datetime as dt
+
     from geo_assets.core.convergence import FileStamp
     from geo_assets.storage.chips.expectation import ChipEncoding
     from geo_assets.storage.chips.paths import ChipPaths
@@ -50,11 +47,6 @@ raises ends the run."""
 
 Expect = Callable[[Sequence[ChipSpec]], None]
 """Is told which chips will be read, in their order, before the first is."""
-
-
-def utc_now() -> dt.datetime:
-    """Return the present in UTC."""
-    return dt.datetime.now(dt.UTC)
 
 
 @dataclass(frozen=True)
@@ -86,7 +78,7 @@ class ChipStore:
             StorageError: A chip or the catalog cannot be written, on a full disk for instance.
         """
         with partition_lock(self.paths.lock, run_id=run_id):
-            shelf = self._shelf(wanted)
+            shelf = self.shelf(wanted)
             self._sweep(shelf)
             memory = remember(self.paths, shelf, wanted)
             known = {chip_id: chip.known(chip_id) for chip_id, chip in memory.items()}
@@ -116,45 +108,6 @@ class ChipStore:
             rows = self._publish(shelf, wanted, answers, clock)
         return report(rows, asked=len(plan.ask), kept=len(plan.keep), removed=len(plan.remove))
 
-    def verify(
-        self, *, run_id: str = "verify", clock: Callable[[], dt.datetime] = utc_now
-    ) -> VerifyReport:
-        """Re-read and re-hash every ``ok`` chip; mark the damaged ones for the next run.
-
-        A damaged chip becomes ``failed`` with error kind ``corrupt``.
-
-        Raises:
-            LockedError: A run works on this partition.
-        """
-        with partition_lock(self.paths.lock, run_id=run_id):
-            if not self.paths.catalog.exists():
-                return VerifyReport(checked=0, corrupt=())
-            rows = read_rows(self.paths.catalog)
-            unpublished = self._unpublished_checksums()
-            shelf = self._shelf([row.spec for row in rows])
-            recorded = read_stamps(self.paths.stamps)
-            stamps = shelf.stamps(row.href for row in rows if row.href is not None)
-            corrupt: list[ChipFailure] = []
-            for position, row in enumerate(rows):
-                if row.href is None:
-                    continue
-                chip_id = row.spec.chip_id
-                sha256, damage = self._examine(row, shelf)
-                stamp = stamps.get(row.href)
-                if damage is None and stamp is not None and sha256 is not None:
-                    recorded[chip_id] = RecordedStamp(sha256, stamp)
-                elif damage is not None and (chip_id, sha256) not in unpublished:
-                    corrupt.append(ChipFailure(chip_id, "corrupt", damage))
-                    rows[position] = CatalogRow(
-                        row.spec, _corrupt(row.outcome, damage, clock), None
-                    )
-            checked = sum(row.href is not None for row in rows) + len(corrupt)
-            with writing(self.paths.catalog):
-                write_stamps(self.paths.stamps, recorded)
-                if corrupt:
-                    write_catalog(self.paths.catalog, rows, self.collection)
-        return VerifyReport(checked=checked, corrupt=tuple(corrupt))
-
     def read(self, row: CatalogRow) -> ChipPixels:
         """Return the pixels of an ``ok`` chip of the catalog.
 
@@ -162,12 +115,12 @@ class ChipStore:
             StorageError: The chip has no payload, or it is gone.
             ReadError: (``invalid_payload``) It is damaged.
         """
-        payload = None if row.href is None else self._shelf([row.spec]).read(row.href)
+        payload = None if row.href is None else self.shelf([row.spec]).read(row.href)
         if payload is None:
             raise StorageError(f"chip {row.spec.chip_id}: its payload is missing")
         return decode_chip(payload, self.encoding.expect(row.spec.geobox))
 
-    def _shelf(self, specs: Sequence[ChipSpec]) -> Shelf:
+    def shelf(self, specs: Sequence[ChipSpec]) -> Shelf:
         """Return where the payloads of these chips lie."""
         if self.encoding.format != "zarr":
             return ChipFolder(self.paths, self.encoding.format)
@@ -248,14 +201,14 @@ class ChipStore:
         clock: Callable[[], dt.datetime],
     ) -> tuple[ChipOutcome, bytes | None]:
         if isinstance(answer, NoImagery):
-            return _no_imagery(answer.reason, clock), None
+            return no_imagery(answer.reason, clock), None
         if isinstance(answer, ChipPixels) and not answer.valid.any():
-            return _no_imagery("nothing but no-data", clock), None
+            return no_imagery("nothing but no-data", clock), None
         if isinstance(answer, bytes):
             payload = answer
             chip = check_payload(payload, self.encoding.expect(spec.geobox))
             if chip.valid_fraction == 0:
-                return _no_imagery("nothing but no-data", clock), None
+                return no_imagery("nothing but no-data", clock), None
         else:
             payload = encode_chip(answer, spec, self.encoding)
             chip = check_made(payload, answer, spec, self.encoding)
@@ -280,7 +233,7 @@ class ChipStore:
         on_disk = shelf.stamps(chip.href for chip in answers.values() if chip.href is not None)
         for chip in answers.values():
             if chip.href is not None and on_disk.get(chip.href) != chip.stamp:
-                chip.outcome = _corrupt(chip.outcome, "changed during the run", clock)
+                chip.outcome = corrupt(chip.outcome, "changed during the run", clock)
                 chip.href = chip.stamp = None
         rows = [
             CatalogRow(spec, answers[spec.chip_id].outcome, answers[spec.chip_id].href)
@@ -300,31 +253,6 @@ class ChipStore:
             journal.unlink()
         return rows
 
-    def _unpublished_checksums(self) -> set[tuple[str, str | None]]:
-        """Return chips that a dead run has already replaced; the next run will publish them."""
-        return {
-            (record.chip_id, record.outcome.sha256)
-            for journal in pending_journals(self.paths.journals)
-            for record in read_journal(journal)
-            if record.outcome.status == "ok"
-        }
-
-    def _examine(self, row: CatalogRow, shelf: Shelf) -> tuple[str | None, str | None]:
-        """Return the checksum of a payload and what is wrong with it, if anything is."""
-        payload = None if row.href is None else shelf.read(row.href)
-        if payload is None:
-            return None, "its file is missing"
-        sha256 = hashlib.sha256(payload).hexdigest()
-        if len(payload) != row.outcome.size:
-            return sha256, f"its file has {len(payload)} bytes instead of {row.outcome.size}"
-        if sha256 != row.outcome.sha256:
-            return sha256, "its file has another checksum"
-        try:
-            check_payload(payload, self.encoding.expect(row.spec.geobox))
-        except ReadError as error:
-            return sha256, publishable(str(error))
-        return sha256, None
-
 
 def _stamps_of_kept(memory: Mapping[str, Remembered]) -> dict[str, FileStamp]:
     return {
@@ -332,23 +260,3 @@ def _stamps_of_kept(memory: Mapping[str, Remembered]) -> dict[str, FileStamp]:
         for chip in memory.values()
         if chip.href is not None and chip.stamp is not None
     }
-
-
-def _no_imagery(reason: str, clock: Callable[[], dt.datetime]) -> ChipOutcome:
-    return ChipOutcome(
-        status="no_imagery",
-        attempts=0,
-        updated=clock(),
-        valid_fraction=0.0,
-        error=publishable(reason),
-    )
-
-
-def _corrupt(outcome: ChipOutcome, damage: str, clock: Callable[[], dt.datetime]) -> ChipOutcome:
-    return ChipOutcome(
-        status="failed",
-        attempts=outcome.attempts,
-        updated=clock(),
-        error_kind="corrupt",
-        error=damage,
-    )

@@ -59,6 +59,8 @@ class Plain:
             blockxsize=BLOCK_SIZE,
             blockysize=BLOCK_SIZE,
             bigtiff="IF_SAFER",
+            # Else GDAL takes the last of four bands of uint8 for transparency.
+            alpha="no",
         )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from concurrent.futures import Future, ThreadPoolExecutor
 from queue import Empty, LifoQueue
 from typing import TYPE_CHECKING, Any, Protocol, Self
@@ -21,6 +21,7 @@ from rasterio.windows import Window
 
 from geo_assets.core.grids import pixel_window
 from geo_assets.errors import StorageError
+from geo_assets.storage.rasters.cog_tiles import CogTiles
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -84,6 +85,7 @@ class RasterBlocks:
         self._plan: list[_Place] = []
         self._places: dict[_Place, int] = {}
         self._planned = 0
+        self._uses: Counter[_Place] = Counter()
         self._threads = threads or len(os.sched_getaffinity(0))
         dataset = self._handle()
         self.geobox = GeoBox(dataset.shape, dataset.transform, dataset.crs)
@@ -94,6 +96,8 @@ class RasterBlocks:
         # Strips, which may be one row high, are taken many at a time.
         rows, cols = dataset.block_shapes[0]
         self._side = (max(rows, min(256, dataset.height)), max(cols, min(256, dataset.width)))
+        self._tiles = CogTiles(path, dataset)
+        self._direct = self._tiles.known and self._side == dataset.block_shapes[0]
         self._idle.put(dataset)
         block_bytes = self._side[0] * self._side[1] * (self.count * self.dtype.itemsize + 1)
         in_a_row = -(-dataset.width // self._side[1])
@@ -113,6 +117,7 @@ class RasterBlocks:
         self._pool.shutdown(cancel_futures=True)
         for dataset in self._opened:
             dataset.close()
+        self._tiles.close()
         self._blocks.clear()
 
     def expect(self, geoboxes: Sequence[GeoBox]) -> None:
@@ -134,14 +139,18 @@ class RasterBlocks:
             ],
             axis=1,
         )
-        _, first = np.unique(spans, axis=0, return_index=True)
+        _, first, windows = np.unique(spans, axis=0, return_index=True, return_counts=True)
         plan: dict[_Place, int] = {}
-        for r0, r1, c0, c1 in spans[np.sort(first)].tolist():
+        uses: Counter[_Place] = Counter()
+        in_order = np.argsort(first)
+        for span, count in zip(spans[first[in_order]], windows[in_order], strict=True):
+            r0, r1, c0, c1 = span.tolist()
             for row in range(r0, r1 + 1):
                 for col in range(c0, c1 + 1):
                     plan.setdefault((row, col), len(plan))
+                    uses[row, col] += int(count)
         with self._lock:
-            self._plan, self._places, self._planned = list(plan), plan, 0
+            self._plan, self._places, self._planned, self._uses = list(plan), plan, 0, uses
 
     def window(self, geobox: GeoBox) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Return pixels (band, y, x) and validity (y, x) of a window of the raster's lattice.
@@ -179,6 +188,7 @@ class RasterBlocks:
                 block, block_valid = self._block((row, col))
                 data[:, to_y, to_x] = block[:, from_y, from_x]
                 valid[to_y, to_x] = block_valid[from_y, from_x]
+                self._let_go((row, col))
         return data, valid
 
     def _block(self, place: _Place) -> _Block:
@@ -192,6 +202,15 @@ class RasterBlocks:
             while len(self._blocks) > self._most + _AHEAD * self._threads:
                 self._blocks.popitem(last=False)
         return found.result()
+
+    def _let_go(self, place: _Place) -> None:
+        """Forget a block after the last of the windows that were told of."""
+        with self._lock:
+            if place in self._uses:
+                self._uses[place] -= 1
+                if not self._uses[place]:
+                    # The next block takes its memory, which is at hand.
+                    self._blocks.pop(place, None)
 
     def _request(self, place: _Place) -> Future[_Block]:
         found = self._blocks.get(place)
@@ -210,7 +229,7 @@ class RasterBlocks:
         )
         dataset = self._handle()
         try:
-            data = dataset.read(window=window)
+            data = self._pixels(dataset, place, window)
             valid = dataset.dataset_mask(window=window) > 0
         except rasterio.errors.RasterioError as error:
             raise StorageError(f"{self._path}: cannot be read as GeoTIFF: {error}") from error
@@ -219,6 +238,14 @@ class RasterBlocks:
         if self._clean is not None:
             self._clean(data, valid)
         return data, valid
+
+    def _pixels(
+        self, dataset: rasterio.DatasetReader, place: _Place, window: Window
+    ) -> NDArray[Any]:
+        if self._direct and (block := self._tiles.read(dataset, *place)) is not None:
+            return block[:, : window.height, : window.width]
+        pixels: NDArray[Any] = dataset.read(window=window)
+        return pixels
 
     def _handle(self) -> rasterio.DatasetReader:
         """Return a handle that no other thread uses; it must be put back."""

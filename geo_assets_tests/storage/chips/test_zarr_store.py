@@ -18,6 +18,7 @@ import geo_assets
 from geo_assets.core.chips import ChipPixels, NoImagery
 from geo_assets.errors import ReadError, StorageError
 from geo_assets.storage.chips.catalog import open_catalog, read_rows
+from geo_assets.storage.chips.verification import verify_chips
 from geo_assets.storage.chips.zarr_metadata import ChipArrays
 from geo_assets_tests.storage.chips.chip_testing import (
     BANDS,
@@ -145,7 +146,7 @@ def test_verify_names_the_damaged_chips_and_the_next_run_restores_just_them(stor
     damaged = [specs[number].chip_id for number in (4, 77, 79, 148)]
     for chip_id in damaged:
         damage(store, chip_id, part)
-    report = store.verify()
+    report = verify_chips(store)
     assert report.checked == 129
     assert [failure.chip_id for failure in report.corrupt] == damaged
     reader = Reader(read_well)
@@ -153,7 +154,7 @@ def test_verify_names_the_damaged_chips_and_the_next_run_restores_just_them(stor
     assert sorted(reader.asked) == damaged
     after = store_files(store)
     assert {name: file[0] for name, file in after.items()} == {n: f[0] for n, f in before.items()}
-    assert store.verify().corrupt == ()
+    assert verify_chips(store).corrupt == ()
 
 
 def test_a_shard_whose_index_is_damaged_is_asked_again_and_no_other(store):
@@ -243,7 +244,7 @@ def test_two_dead_runs_that_gave_one_index_to_two_chips_mix_nothing_up(store):
         report = store.converge([a_spec(1), a_spec(2)], read, run_id="after")
         assert (report.ok, report.asked) == (2, 1)
         assert sorted(indices(store).values()) == [0, 1]
-        assert store.verify().corrupt == ()
+        assert verify_chips(store).corrupt == ()
         for spec in (a_spec(1), a_spec(2)):
             data, _ = geo_assets.open_chip(store.paths.catalog, spec.chip_id)
             np.testing.assert_array_equal(data, read(spec).data)
@@ -296,7 +297,7 @@ def test_a_change_of_format_leaves_nothing_of_the_other(tmp_path):
         names = {path.name for path in store.paths.chips.iterdir()}
         chips = {f"{spec.chip_id}.{chip_format}" for spec in some_specs(3)}
         assert names == ({"chips.zarr"} if chip_format == "zarr" else chips)
-        assert store.verify().corrupt == ()
+        assert verify_chips(store).corrupt == ()
 
 
 def test_chips_of_another_size_make_a_new_store(store):
@@ -315,7 +316,7 @@ def test_chips_of_another_size_make_a_new_store(store):
     report = store.converge(specs, larger, run_id="run-2")
     assert (report.ok, report.removed) == (5, 5)
     np.testing.assert_array_equal(group_of(store)["pixels"][:, 0, 0, 0], [1, 2, 3, 4, 5])
-    assert store.verify().corrupt == ()
+    assert verify_chips(store).corrupt == ()
     mixed = [*specs, a_spec(7)]
     with pytest.raises(StorageError, match=r"c00007: .*one size"):
         store.converge(mixed, larger, run_id="run-3")
@@ -348,7 +349,7 @@ def test_every_dtype_and_a_mask_come_back_through_zarr_python(tmp_path, dtype):
     np.testing.assert_array_equal(group["pixels"][0], data)
     np.testing.assert_array_equal(group["valid"][0], valid)
     assert group["pixels"].dtype == dtype
-    assert store.verify().corrupt == ()
+    assert verify_chips(store).corrupt == ()
 
 
 def test_a_shard_holds_64_chips_or_64_mebibytes_of_them():

@@ -107,6 +107,20 @@ def test_few_blocks_are_held_however_large_the_raster(image, monkeypatch):
             assert len(blocks._blocks) <= 4 + raster_blocks._AHEAD
 
 
+def test_a_block_is_let_go_after_the_last_window_that_was_told_of(image):
+    places = [(row, col, 40, 40) for row in range(0, 260, 40) for col in range(0, 370, 40)]
+    with RasterBlocks(image) as blocks:
+        blocks.expect([window(*place) for place in places])
+        for number, place in enumerate(places):
+            data, _ = blocks.window(window(*place))
+            np.testing.assert_array_equal(data, read_by_rasterio(image, *place)[0])
+            assert blocks._blocks or number == len(places) - 1
+        assert not blocks._blocks
+        # One that nobody told of is decoded again.
+        data, _ = blocks.window(window(0, 0, 20, 20))
+    np.testing.assert_array_equal(data, read_by_rasterio(image, 0, 0, 20, 20)[0])
+
+
 def test_a_caller_may_change_a_window(image):
     with RasterBlocks(image) as blocks:
         blocks.window(window(0, 0, 20, 20))[0][:] = 1
