@@ -197,6 +197,28 @@ def _by_code(text: str) -> CRS:
     return CRS(":".join(authority)) if authority else crs
 
 
+class GridKey:
+    """A grid as a key of what is remembered about it.
+
+    The hash of a GeoBox writes its CRS as WKT each time: 0.1 ms, in which many pixels are decoded.
+    """
+
+    __slots__ = ("_key", "geobox")
+
+    def __init__(self, geobox: GeoBox) -> None:
+        """Take the numbers of a grid, and the name of its CRS."""
+        affine = geobox.affine
+        numbers = (affine.a, affine.b, affine.c, affine.d, affine.e, affine.f)
+        self._key = (geobox.shape.yx, numbers, str(geobox.crs))
+        self.geobox = geobox
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, GridKey) and self._key == other._key
+
+
 def lattice_position(geobox: GeoBox) -> tuple[int, int]:
     """Give row and column of a grid's upper-left pixel on its lattice.
 

@@ -18,7 +18,7 @@ from shapely.geometry import shape
 from geo_assets.core.clouds import clear_mask
 from geo_assets.core.compositing import fill_value
 from geo_assets.core.fusion import DayFusion
-from geo_assets.core.grids import lattice_position
+from geo_assets.core.grids import GridKey, lattice_position
 from geo_assets.errors import ReadError
 from geo_assets.products.windows import FailedWindow, Window, merge_windows, tiles_of
 from geo_assets.sources.protocol import SceneRead
@@ -126,7 +126,7 @@ def observe(
 
 def items_meeting(items: Sequence[Item], geobox: GeoBox) -> list[Item]:
     """Return the items that may have pixels on a grid."""
-    area = _area_of(geobox)
+    area = _area_of(GridKey(geobox))
     return [item for item in items if footprint_of(item).intersects(area)]
 
 
@@ -145,9 +145,9 @@ def _with_slack(geometry: str) -> BaseGeometry:
 
 
 @functools.lru_cache(maxsize=4096)  # asked for every day of a block
-def _area_of(geobox: GeoBox) -> BaseGeometry:
+def _area_of(grid: GridKey) -> BaseGeometry:
     """Where a grid lies: few points and slack, for points are dear."""
-    area = geobox.footprint("EPSG:4326", npoints=2).geom
+    area = grid.geobox.footprint("EPSG:4326", npoints=2).geom
     return area.buffer(_bulge(area), join_style="mitre")
 
 

@@ -18,7 +18,7 @@ from rasterio.enums import Resampling
 from rasterio.io import MemoryFile
 from rasterio.vrt import WarpedVRT
 
-from geo_assets.core.grids import Lattice, crs_of, pixel_window
+from geo_assets.core.grids import GridKey, Lattice, crs_of, pixel_window
 from geo_assets.sources.scenes.window import same_lattice, same_place
 
 if TYPE_CHECKING:
@@ -43,18 +43,20 @@ def on_grid(
     valid: NDArray[np.bool_] = window.valid[0]
     if len(window.valid) > 1:
         valid = np.logical_and.reduce(window.valid, axis=0)
-    if window.geobox.shape == geobox.shape and same_place(window.geobox, geobox):
+    if window.geobox is geobox or same_place(window.geobox, geobox):
         return window.data, valid
     data_out = np.zeros((len(window.data), *geobox.shape), window.data.dtype)
     valid_out = np.zeros(geobox.shape, bool)
     if 0 in window.geobox.shape:
         return data_out, valid_out
-    if same_lattice(window.geobox, geobox):
-        rows, cols = pixel_window(geobox, window.geobox)
+    here, there = GridKey(geobox), GridKey(window.geobox)
+    moved = _moved(there, here)
+    if moved is not None:
+        rows, cols = moved
         data_out[:, rows, cols] = window.data
         valid_out[rows, cols] = valid
         return data_out, valid_out
-    parts = _parts_of_pixels(window.geobox, geobox) if resampling == "nearest" else None
+    parts = _parts_of_pixels(there, here) if resampling == "nearest" else None
     if parts is not None:
         # Each pixel lies within one of the file: what GDAL would find, without its transformer.
         from geo_assets.core.kernels.nearest import lay_coarse
@@ -72,24 +74,33 @@ def on_grid(
     return warped[:-1], warped[-1] > 0
 
 
+@functools.lru_cache(maxsize=256)  # the same for all files of a block
+def _moved(there: GridKey, here: GridKey) -> tuple[slice, slice] | None:
+    """Rows and columns of a grid that a window of its lattice fills; None: of another lattice."""
+    if not same_lattice(there.geobox, here.geobox):
+        return None
+    return pixel_window(here.geobox, there.geobox)
+
+
 @functools.lru_cache(maxsize=256)
-def _parts_of_pixels(coarse: GeoBox, fine: GeoBox) -> tuple[_Axis, _Axis] | None:
+def _parts_of_pixels(there: GridKey, here: GridKey) -> tuple[_Axis, _Axis] | None:
     """Where the pixels of a fine grid lie in those of a coarse one, by rows and by columns.
 
     None if they do not lie whole within them: another CRS, or edges that do not meet.
     """
+    coarse, fine = there.geobox, here.geobox
     if not (coarse.axis_aligned and fine.axis_aligned and crs_of(coarse) == crs_of(fine)):
         return None
-    there, here = Lattice.of(coarse), Lattice.of(fine)
-    first, first_there = here.position(fine), there.position(coarse)
+    below, above = Lattice.of(coarse), Lattice.of(fine)
+    first, first_below = above.position(fine), below.position(coarse)
     rows = _axis_parts(
-        (there.pixel_y / here.pixel_y, there.phase_y, here.phase_y),
-        (first_there[0], coarse.shape.y),
+        (below.pixel_y / above.pixel_y, below.phase_y, above.phase_y),
+        (first_below[0], coarse.shape.y),
         (first[0], fine.shape.y),
     )
     cols = _axis_parts(
-        (there.pixel_x / here.pixel_x, there.phase_x, here.phase_x),
-        (first_there[1], coarse.shape.x),
+        (below.pixel_x / above.pixel_x, below.phase_x, above.phase_x),
+        (first_below[1], coarse.shape.x),
         (first[1], fine.shape.x),
     )
     return None if rows is None or cols is None else (rows, cols)

@@ -22,7 +22,7 @@ from odc.geo.roi import roi_is_empty
 from rasterio.enums import MaskFlags
 from rasterio.windows import Window
 
-from geo_assets.core.grids import Lattice, lattice_position, pixel_window
+from geo_assets.core.grids import GridKey, Lattice, lattice_position, pixel_window
 from geo_assets.errors import ReadError
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class NativeWindow:
     valid: NDArray[np.bool_]
     """(band, y, x), True where there is a datum; or (1, y, x), where all bands have one."""
     geobox: GeoBox
-    """The window's grid."""
+    """The window's grid; the very one that was asked for, if its pixels are these."""
     whole: GeoBox
     """The file's grid."""
 
@@ -70,10 +70,10 @@ class Room:
         Args:
             first: Number of the first of them, from 0.
             count: How many.
-            grid: Their pixels.
+            grid: Their pixels; the grid of this room itself, if they are its pixels.
             dtype: Their dtype.
         """
-        if grid.shape != self._geobox.shape or not same_place(grid, self._geobox):
+        if grid is not self._geobox:
             return None
         with self._lock:
             if self.pixels is None:
@@ -140,9 +140,10 @@ def read_native(
     if whole is None:
         whole = _GRIDS[dataset] = native_grid(dataset)
     with _georeference():
-        rows, cols = _source_window(whole, geobox)
+        rows, cols, grid = _source_window(GridKey(whole), GridKey(geobox))
     window = Window(cols.start, rows.start, cols.stop - cols.start, rows.stop - rows.start)
-    grid = whole[rows, cols]
+    if grid is None:
+        grid = geobox
     dtype = np.result_type(*(dataset.dtypes[index - 1] for index in indexes))
     if 0 in (window.width, window.height):
         shape = (len(indexes), int(window.height), int(window.width))
@@ -157,8 +158,15 @@ def read_native(
 
 
 @functools.lru_cache(maxsize=256)  # the same for all files of a block
-def _source_window(whole: GeoBox, geobox: GeoBox) -> tuple[slice, slice]:
-    """Rows and columns of a file that a grid needs, within the file."""
+def _source_window(file: GridKey, wanted: GridKey) -> tuple[slice, slice, GeoBox | None]:
+    """Rows and columns of a file that a grid needs, and their grid; None: it is the one wanted."""
+    whole, geobox = file.geobox, wanted.geobox
+    rows, cols = _rows_and_cols(whole, geobox)
+    grid = whole[rows, cols]
+    return rows, cols, None if same_place(grid, geobox) else grid
+
+
+def _rows_and_cols(whole: GeoBox, geobox: GeoBox) -> tuple[slice, slice]:
     if same_lattice(whole, geobox):
         wanted = pixel_window(whole, geobox)
         return (_clip(wanted[0], whole.shape.y), _clip(wanted[1], whole.shape.x))
@@ -180,8 +188,8 @@ def _clip(wanted: slice, size: int) -> slice:
 
 
 def same_place(one: GeoBox, other: GeoBox) -> bool:
-    """Whether two grids of one shape have the same pixels."""
-    if not same_lattice(one, other):
+    """Whether two grids have the same pixels."""
+    if one.shape != other.shape or not same_lattice(one, other):
         return False
     return lattice_position(one) == lattice_position(other)
 

@@ -6,15 +6,16 @@ while they go on. A chip counts as done once that has happened.
 
 from __future__ import annotations
 
+import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Sequence
 
     from geo_assets.core.chips import ChipOutcome, ChipSpec
 
@@ -23,6 +24,10 @@ Progress = Callable[[int, int, Mapping[str, int]], None]
 
 _MOST_WAITING_BYTES = 64 * 2**20
 """Chips that wait while others are put: above, no more are asked until those are."""
+
+_TURN_SECONDS, _TURN_BYTES = 0.02, 4 * 2**20
+"""How long a thread goes on to its next chip, and with how many bytes, before it hands over what it
+has made: to wake another thread for each chip would take longer than to cut one."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,14 @@ class LandedChip:
     outcome: ChipOutcome
     payload: bytes | None
     """None unless ``ok``."""
+
+
+@dataclass(frozen=True)
+class _Turn:
+    """What one thread made, and what ended it."""
+
+    landed: list[LandedChip]
+    error: BaseException | None
 
 
 @dataclass
@@ -57,7 +70,9 @@ class ChipFlight:
     _done: Counter[str] = field(default_factory=lambda: Counter(ok=0, no_imagery=0, failed=0))
     _waiting: dict[str, LandedChip] = field(default_factory=dict)
     _putting: tuple[Future[None], list[LandedChip]] | None = None
-    _flying: set[Future[LandedChip]] = field(default_factory=set)
+    _flying: set[Future[_Turn]] = field(default_factory=set)
+    _asked: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def run(self) -> None:
         """Get and put every chip.
@@ -65,26 +80,26 @@ class ChipFlight:
         An error of ``work``, ``put`` or ``progress`` ends the flight. What was under way then is
         put where it stays all the same, unless it was putting that failed.
         """
-        to_come = iter(self.ask)
         with (
             ThreadPoolExecutor(self.workers, thread_name_prefix="chip") as pool,
             ThreadPoolExecutor(1, thread_name_prefix="put") as putter,
         ):
             try:
-                while self._fly(to_come, pool, putter):
+                while self._fly(pool, putter):
                     pass
             except BaseException:
                 # Chips that are under way end up in the journal; those that wait are not begun.
+                with self._lock:
+                    self._asked = len(self.ask)
                 pool.shutdown(cancel_futures=True)
                 self._land_what_flew()
                 raise
 
-    def _fly(
-        self, to_come: Iterator[ChipSpec], pool: ThreadPoolExecutor, putter: ThreadPoolExecutor
-    ) -> bool:
+    def _fly(self, pool: ThreadPoolExecutor, putter: ThreadPoolExecutor) -> bool:
         if self._putting is None or self._bytes_to_put() < _MOST_WAITING_BYTES:
-            for spec in islice(to_come, 2 * self.workers - len(self._flying)):
-                self._flying.add(pool.submit(self.work, spec))
+            turns = min(2 * self.workers - len(self._flying), len(self.ask) - self._asked)
+            for _ in range(turns):
+                self._flying.add(pool.submit(self._take_turn))
         if self._putting is None and (batch := self._next_batch(end=not self._flying)):
             self._putting = (putter.submit(self.put, batch), batch)
         under_way: set[Future[Any]] = {*self._flying}
@@ -95,8 +110,9 @@ class ChipFlight:
         wait(under_way, return_when=FIRST_COMPLETED)
         for future in [each for each in self._flying if each.done()]:
             self._flying.remove(future)
-            chip = future.result()
-            self._waiting[chip.spec.chip_id] = chip
+            self._land(future.result())
+            if (error := future.result().error) is not None:
+                raise error
         if self._putting is not None and self._putting[0].done():
             future_put, batch = self._putting
             future_put.result()
@@ -106,6 +122,32 @@ class ChipFlight:
                 if self.progress is not None:
                     self.progress(self._done.total(), len(self.ask), dict(self._done))
         return True
+
+    def _take_turn(self) -> _Turn:
+        """Work on chips one after the other, for a short while."""
+        landed: list[LandedChip] = []
+        begin, size = time.monotonic(), 0
+        try:
+            while (
+                time.monotonic() - begin < _TURN_SECONDS
+                and size < _TURN_BYTES
+                and (spec := self._next_asked()) is not None
+            ):
+                landed.append(self.work(spec))
+                size += len(landed[-1].payload or b"")
+        except BaseException as error:  # raised by ``_fly``, after what landed before it
+            return _Turn(landed, error)
+        return _Turn(landed, None)
+
+    def _next_asked(self) -> ChipSpec | None:
+        with self._lock:
+            if self._asked == len(self.ask):
+                return None
+            self._asked += 1
+            return self.ask[self._asked - 1]
+
+    def _land(self, turn: _Turn) -> None:
+        self._waiting |= {chip.spec.chip_id: chip for chip in turn.landed}
 
     def _next_batch(self, *, end: bool) -> list[LandedChip]:
         chosen = self.batch(self._waiting, end=end) if self._waiting else ()
@@ -119,8 +161,7 @@ class ChipFlight:
         if self._putting is not None:
             self._putting[0].result()
         for future in self._flying:
-            if future.done() and not future.cancelled() and future.exception() is None:
-                chip = future.result()
-                self._waiting[chip.spec.chip_id] = chip
+            if future.done() and not future.cancelled():
+                self._land(future.result())
         while batch := self._next_batch(end=True):
             self.put(batch)

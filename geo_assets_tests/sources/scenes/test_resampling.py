@@ -12,6 +12,7 @@ from odc.geo.geobox import GeoBox
 from rasterio.warp import transform
 from rasterio.windows import Window
 
+from geo_assets.core.grids import GridKey
 from geo_assets.errors import ReadError
 from geo_assets.sources.scenes.resampling import _parts_of_pixels, _warp, on_grid
 from geo_assets.sources.scenes.window import NativeWindow, read_native
@@ -231,4 +232,4 @@ def test_pixels_that_lie_across_those_of_the_file_are_warped() -> None:
     coarse = GeoBox((9, 9), Affine(20, 0, 500_000, 0, -20, 5_400_000), "EPSG:32633")
     for pixel, east, crs in ((10, 5, 32633), (15, 0, 32633), (40, 0, 32633), (10, 0, 32632)):
         fine = GeoBox((4, 4), Affine(pixel, 0, 500_000 + east, 0, -pixel, 5_400_000), crs)
-        assert _parts_of_pixels(coarse, fine) is None
+        assert _parts_of_pixels(GridKey(coarse), GridKey(fine)) is None
