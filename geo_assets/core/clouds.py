@@ -50,9 +50,9 @@ def clear_mask(
         raise GeoAssetsError(msg)
     clear: NDArray[np.bool_]
     if scl.dtype == np.uint8:
-        clear = _looked_up(
-            scl.astype(np.uint8, copy=False), ~np.isin(np.arange(256), list(excluded))
-        )
+        kept = np.ones(256, bool)
+        kept[[number for number in excluded if 0 <= number < len(kept)]] = False
+        clear = _looked_up(scl.astype(np.uint8, copy=False), kept)
     else:
         clear = np.isin(scl, list(excluded), invert=True)
     if dilate_pixels == 0:

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import rasterio
+import rasterio.shutil
 import zarr
 from affine import Affine
+from rasterio.io import MemoryFile
 from rasterio.windows import Window
 
 from geo_assets.core.chips import ChipPixels, ChipSpec, recipe_digest
@@ -63,6 +65,23 @@ def write_composite(inputs: Path, side: int, *, missing: float) -> None:
         valid=valid,
         band_names=BANDS,
     )
+
+
+def write_bands(inputs: Path) -> None:
+    """Write each band of the composite as a COG of its own, deflated, as archives keep scenes."""
+    options = {"driver": "COG", "compress": "deflate", "predictor": "yes", "overviews": "none"}
+    with rasterio.open(inputs / IMAGE) as source:
+        profile = {**source.profile, "driver": "GTiff", "count": 1, "compress": None}
+        for number, file in enumerate(band_files(inputs), start=1):
+            with MemoryFile() as memory:
+                with memory.open(**profile) as band:
+                    band.write(source.read(number), 1)
+                rasterio.shutil.copy(memory.name, file, **options, num_threads="all_cpus")
+
+
+def band_files(inputs: Path) -> list[Path]:
+    """Return the files of ``write_bands``."""
+    return [inputs / f"{band}.tif" for band in BANDS]
 
 
 def windows(side: int, size: int, stride: int) -> list[Window]:
@@ -138,21 +157,37 @@ def cut_from_one_file(image: Path, wanted: list[Window], folder: Path) -> None:
             write_chip(source, window, folder)
 
 
+def cut_from_bands(files: list[Path], wanted: list[Window], folder: Path) -> None:
+    """Cut chips the old way where a scene is a file a band: each is opened for each chip."""
+    for window in wanted:
+        bands = []
+        for file in files:
+            with rasterio.open(file) as source:
+                bands.append(source.read(1, window=window))
+                profile = _chip_profile(source, window, len(files))
+        with rasterio.open(folder / f"{name_of(window)}.tif", "w", **profile) as chip:
+            chip.write(np.stack(bands))
+
+
 def write_chip(source: rasterio.DatasetReader, window: Window, folder: Path) -> None:
     """Write one window as a GeoTIFF of its own."""
-    profile = {
+    profile = _chip_profile(source, window, source.count)
+    data = source.read(window=window)
+    with rasterio.open(folder / f"{name_of(window)}.tif", "w", **profile) as chip:
+        chip.write(data)
+
+
+def _chip_profile(source: rasterio.DatasetReader, window: Window, count: int) -> dict[str, Any]:
+    return {
         "driver": "GTiff",
         "width": window.width,
         "height": window.height,
-        "count": source.count,
+        "count": count,
         "dtype": source.dtypes[0],
         "crs": source.crs,
         "transform": source.window_transform(window),
         "compress": "deflate",
     }
-    data = source.read(window=window)
-    with rasterio.open(folder / f"{name_of(window)}.tif", "w", **profile) as chip:
-        chip.write(data)
 
 
 def check_chips(image: Path, wanted: list[Window], folders: Mapping[str, Path]) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import datetime as dt
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import unquote, urlsplit
@@ -234,6 +235,7 @@ class AssetFiles:
         )
 
 
+@lru_cache(maxsize=4096)  # asked for every window
 def local_path(href: str) -> Path | None:
     """Return the path of an href in the file system, None for anything else."""
     parts = urlsplit(href)
@@ -242,6 +244,7 @@ def local_path(href: str) -> Path | None:
     return Path(href) if href.startswith("/") and not href.startswith("/vsi") else None
 
 
+@lru_cache(maxsize=4096)
 def is_remote(href: str) -> bool:
     """Whether an href is read over HTTP."""
     return urlsplit(href).scheme in {"http", "https"}

@@ -6,11 +6,12 @@ thread has its own; which file is opened how is in ``asset_files``.
 
 from __future__ import annotations
 
+import resource
 import threading
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
 import rasterio
 
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
 
     from rasterio import DatasetReader
 
-_ROOM = 96
-"""Files that a thread keeps open: eight threads stay below the 1024 that systems allow."""
+_ALLOWED, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+_ROOM = 4096 if _ALLOWED == resource.RLIM_INFINITY else min(_ALLOWED // 2, 4096)
+"""Files that all threads together keep open: half of what the system allows this process."""
 
 _IDLE_S = 60.0
 """Seconds after which a file that was not asked for makes room for another."""
@@ -32,12 +34,20 @@ _CACHE_BYTES = 32 * 2**20
 _Version = tuple[str, int, int, int]
 
 
-@dataclass
-class _Shelf(threading.local):
-    """The open files of a thread, with the time of their last use."""
+class _Files(dict[_Version, "tuple[DatasetReader, float]"]):
+    """The open files of a thread, with the time of their last use; gone with the thread."""
 
-    wanted: int = 0
-    files: dict[_Version, tuple[DatasetReader, float]] = field(default_factory=dict)
+
+_ALL_FILES: WeakValueDictionary[int, _Files] = WeakValueDictionary()
+
+
+class _Shelf(threading.local):
+    """What a thread keeps."""
+
+    def __init__(self) -> None:
+        self.wanted = 0
+        self.files = _Files()
+        _ALL_FILES[id(self.files)] = self.files
 
 
 _SHELF = _Shelf()
@@ -86,9 +96,10 @@ def opened(path: Path, open_file: Callable[[], DatasetReader]) -> Iterator[Datas
         dataset.close()
         raise
     now = time.monotonic()
-    if len(_SHELF.files) >= _ROOM:
+    room = _ROOM // max(len(_ALL_FILES), 1)
+    if len(_SHELF.files) >= room:
         _close_idle(now)
-    if len(_SHELF.files) < _ROOM:
+    if len(_SHELF.files) < room:
         _SHELF.files[version] = (dataset, now)
     else:
         # The newest goes: who reads the same files in turn finds those that came first.

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
 import numpy as np
 import pytest
@@ -28,6 +29,7 @@ def opens(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return really_open(target, *args, **options)
 
     monkeypatch.setattr(rasterio, "open", count)
+    monkeypatch.setattr(open_files, "_ALL_FILES", WeakValueDictionary())
     monkeypatch.setattr(open_files, "_SHELF", open_files._Shelf())
     return names
 
@@ -90,6 +92,37 @@ def test_threads_share_no_handle(tmp_path, opens):
         thread.start()
         thread.join()
     assert len(opens) == 2
+
+
+def test_threads_share_the_room(tmp_path, opens, monkeypatch):
+    monkeypatch.setattr(open_files, "_ROOM", 4)
+    paths = [tmp_path / f"{name}.tif" for name in "abc"]
+    for path in paths:
+        write_raster(path, noise(GRID, 1), GRID)
+    kept, done = threading.Barrier(3, timeout=30), threading.Event()
+    sizes = []
+
+    def read() -> None:
+        with kept_open():
+            first_pixel(paths[0])
+            kept.wait()  # both have a shelf
+            for path in paths:
+                first_pixel(path)
+            sizes.append(len(open_files._SHELF.files))
+            kept.wait()
+            done.wait(30)
+
+    threads = [threading.Thread(target=read) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    kept.wait()
+    kept.wait()
+    # This thread, which has none open, has a shelf as well.
+    assert sizes == [1, 1]
+    done.set()
+    for thread in threads:
+        thread.join()
+    assert opens
 
 
 def test_a_full_shelf_keeps_what_came_first_until_it_is_idle(tmp_path, opens, monkeypatch):
