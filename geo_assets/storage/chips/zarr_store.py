@@ -179,11 +179,17 @@ class ChipZarrStore:
             if row.href is not None and (index := index_of(row.href)) is not None
         }
         files = files_of(self._arrays, length, chips)
+        changed = {}
         for name, content in files.items():
             file = self.path / name
             differs = not file.is_file() or file.read_bytes() != content
             if differs and (rows is not None or file.name == "zarr.json" or not file.is_file()):
-                publish_many({file: content})
+                changed[file] = content
+        group = self.path / "zarr.json"
+        metadata = changed.pop(group, None)
+        publish_many(changed)
+        if metadata is not None:
+            publish_many({group: metadata})
         for array in SMALL_ARRAYS:
             for file in (self.path / array).glob("c/**/*"):
                 if file.is_file() and file.relative_to(self.path).as_posix() not in files:
