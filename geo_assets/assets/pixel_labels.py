@@ -81,7 +81,9 @@ def label_areas(
 
     samples: dict[str, AreaSample] = {}
     models: dict[str, AreaModel] = {}
-    if areas and borrows(partition, asset.rules):
+    if not areas:
+        return
+    if borrows(partition, asset.rules):
         models = _borrowed(partition, asset, areas)
     else:
         for name, features in areas.items():

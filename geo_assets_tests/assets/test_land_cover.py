@@ -251,7 +251,8 @@ def test_a_composite_without_a_pixel_fails_by_name(tmp_path):
         land_cover_labels.make(partition)
 
 
-def test_a_partition_without_composites_is_an_empty_success(tmp_path):
-    facts = land_cover_labels.make(a_land_cover_partition(tmp_path))
+@pytest.mark.parametrize("fit", ["cluster", "partition"])
+def test_a_partition_without_composites_is_an_empty_success(tmp_path, fit):
+    facts = land_cover_labels.make(a_land_cover_partition(tmp_path, fit=fit))
     assert facts["empty"]
     assert facts["rasters"] == 0

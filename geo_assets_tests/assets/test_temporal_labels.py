@@ -262,8 +262,9 @@ def test_one_valid_date_makes_an_axis_of_one_step(tmp_path):
     assert len(read_json(model_of(of(partition)))["features"]) == 1
 
 
-def test_a_partition_without_cubes_is_an_empty_success(tmp_path):
-    partition = a_partition(tmp_path)
+@pytest.mark.parametrize("fit", ["cluster", "partition"])
+def test_a_partition_without_cubes_is_an_empty_success(tmp_path, fit):
+    partition = a_partition(tmp_path, temporal_labels={"fit": fit})
     facts = ndvi_temporal_labels.make(partition)
     assert facts["empty"]
     assert facts["rasters"] == 0
