@@ -35,7 +35,7 @@ from geo_assets.storage.cubes.days import (
     kept_days,
     sound_days,
 )
-from geo_assets.storage.cubes.icechunk_cube import is_repository, latest_snapshot
+from geo_assets.storage.cubes.icechunk_cube import damage, is_repository, latest_snapshot
 from geo_assets.storage.cubes.opening import open_group
 from geo_assets.storage.cubes.publication import Changes, publish_changes, smoothed_digest
 from geo_assets.storage.cubes.stage import Stage, staged
@@ -128,7 +128,11 @@ class CubeBuilder:
             whole now), ``rewritten`` (attributes or smoothing changed) or ``kept``.
         """
         workers = workers or Threads()
-        known = self._known(path)
+        try:
+            known, afresh = self._known(path), False
+        except damage():
+            # However a store is damaged, another can be made.
+            known, afresh = None, True
         asked = [day for day in self._by_day if known is None or self._is_due(day, known)]
         gone = set(known.days) - set(self._by_day) if known else set()
         changed = known is None or bool(gone)
@@ -143,7 +147,8 @@ class CubeBuilder:
             how = self._how(known, news, changed=changed)
             if how != "kept":
                 slots = {day: slot for day, slot in slots.items() if day in news}
-                snapshot = publish_changes(path, self._head, Changes(news, slots, gone), stage)
+                changes = Changes(news, slots, gone, afresh)
+                snapshot = publish_changes(path, self._head, changes, stage)
         if how == "kept" and is_repository(path):
             snapshot = latest_snapshot(path)
         stay = {day: said for day, said in known.days.items() if day not in gone} if known else {}
@@ -216,25 +221,25 @@ class CubeBuilder:
         }
 
     def _known(self, path: Path) -> _Known | None:
-        """Return what a published cube of these rules holds; None if it is another or damaged."""
+        """Return what a published cube holds; None if there is none of these rules.
+
+        Raises:
+            Exception: One of ``damage()`` if it is damaged beyond its days.
+        """
         if not path.is_dir():
             return None
-        try:
-            group = open_group(path)
-            days = days_of(group, self._rules_digest)
-            if days is None:
-                return None
-            names = kept_days(days)
-            if not axes_agree(group, names, self.geobox):
-                return None
-            # By threads, whoever reads: a day is but hashed, and its values stay on this disk.
-            sound = sound_days(group, days, self._head.variables_of(days), Threads())
-            whole = dict(group.attrs) == self._head.attributes_of(
-                days, smoothed_digest(group, self._head, days)
-            )
-        except (StorageError, RuntimeError, OSError, KeyError, ValueError, TypeError):
-            # However a store is damaged, another can be made.
+        group = open_group(path)
+        days = days_of(group, self._rules_digest)
+        if days is None:
             return None
+        names = kept_days(days)
+        if not axes_agree(group, names, self.geobox):
+            raise StorageError(f"{path}: its axes are not those of its days and grid")
+        # By threads, whoever reads: a day is but hashed, and its values stay on this disk.
+        sound = sound_days(group, days, self._head.variables_of(days), Threads())
+        whole = dict(group.attrs) == self._head.attributes_of(
+            days, smoothed_digest(group, self._head, days)
+        )
         return _Known(days, frozenset(names) - sound, whole=whole)
 
     def _is_due(self, day: str, known: _Known) -> bool:

@@ -23,6 +23,7 @@ from geo_assets.storage.cubes.format import (
     coordinates_of,
     index_variable,
 )
+from geo_assets.storage.cubes.icechunk_cube import damage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -205,6 +206,6 @@ def array_of(group: zarr.Group, name: str) -> zarr.Array[Any]:
 def _digest_or_none(arrays: list[zarr.Array[Any]], position: int) -> str | None:
     try:
         return day_digest(arrays, position)
-    except (OSError, ValueError, RuntimeError):
+    except damage():
         # However a chunk is damaged, the day can be made again.
         return None

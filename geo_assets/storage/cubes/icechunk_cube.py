@@ -7,6 +7,7 @@ so; here every session that writes, and its commit, holds the lock file beside t
 from __future__ import annotations
 
 import datetime as dt
+import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +67,13 @@ def create_repository(path: Path) -> Any:
     """Create an empty repository in an empty folder."""
     icechunk = _icechunk()
     return icechunk.Repository.create(icechunk.local_filesystem_storage(str(path)))
+
+
+def damage() -> tuple[type[Exception], ...]:
+    """Return what reading a damaged store raises: we, Zarr or, where in use, Icechunk."""
+    icechunk = sys.modules.get("icechunk")
+    own = () if icechunk is None else (icechunk.IcechunkError,)
+    return (StorageError, OSError, KeyError, RuntimeError, TypeError, ValueError, *own)
 
 
 @contextmanager

@@ -66,11 +66,13 @@ class Changes:
         days: Days that are new or other than before.
         slots: Where on the stage those of them lie that have a place in the cube.
         gone: Days that are taken away.
+        afresh: Whether what lies there is damaged beyond its days: nothing of it is read or kept.
     """
 
     days: Mapping[str, StoredDay]
     slots: Mapping[str, int]
     gone: Collection[str] = field(default_factory=tuple)
+    afresh: bool = False
 
     def applied(self, known: Mapping[str, StoredDay] | None) -> dict[str, StoredDay]:
         """Return all days after the changes; None: nothing known is kept."""
@@ -113,8 +115,8 @@ def publish_changes(path: Path, head: CubeHead, changes: Changes, stage: Stage) 
 
 
 def _replace(path: Path, head: CubeHead, changes: Changes, stage: Stage) -> None:
-    old = None if not (path / "zarr.json").is_file() else zarr.open_group(path, mode="r")
-    known = None if old is None else days_of(old, head.rules)
+    there = (path / "zarr.json").is_file() and not changes.afresh
+    known = days_of(zarr.open_group(path, mode="r"), head.rules) if there else None
     days = changes.applied(known)
     names, moves = _moves(days, known, changes)
     variables = head.variables_of(days)
@@ -136,7 +138,7 @@ def _replace(path: Path, head: CubeHead, changes: Changes, stage: Stage) -> None
 
 
 def _commit(path: Path, head: CubeHead, changes: Changes, stage: Stage) -> str:
-    if not is_repository(path):
+    if changes.afresh or not is_repository(path):
         # The first snapshot is published whole: no reader meets a repository without a cube.
         with publish_directory(path) as folder:
             session = create_repository(folder).writable_session(BRANCH)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import replace
 
@@ -205,6 +206,33 @@ def test_of_a_damaged_cube_the_damaged_days_are_read_again(tmp_path, damage):
     assert {name for name, _ in source.reads} >= {"C1"}
     assert ("B1" in {name for name, _ in source.reads}) == (damage == "no metadata")
     assert files_of(path) == before
+
+
+@pytest.mark.parametrize(
+    "damage", ["no metadata", "metadata cut", "days cut", "array gone", "axis gone"]
+)
+def test_of_a_cube_that_cannot_be_read_nothing_is_kept(tmp_path, damage):
+    path, sound = tmp_path / "c.zarr", tmp_path / "sound.zarr"
+    builder_of(MemorySource.of(*scenes())).build(path)
+    head = path / "zarr.json"
+    match damage:
+        case "no metadata":
+            head.unlink()
+        case "metadata cut":
+            head.write_bytes(head.read_bytes()[:200])
+        case "days cut":
+            said = json.loads(head.read_text())
+            said["attributes"]["geo_assets_days"] = "{"
+            head.write_text(json.dumps(said))
+        case "array gone":
+            shutil.rmtree(path / "ndvi")
+        case "axis gone":
+            shutil.rmtree(path / "x" / "c")
+    # One day is withdrawn in the meantime: it does not come back from what was damaged.
+    fewer = builder_of(MemorySource.of(*(scene for scene in scenes() if scene.id != "B1")))
+    facts, _ = fewer.build(path)
+    assert facts == fewer.build(sound)[0]
+    assert files_of(path) == files_of(sound)
 
 
 @pytest.mark.parametrize("dilate_m", [0, 30])

@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+import xarray as xr
 import zarr
 
 from geo_assets.errors import LockedError, StorageError
@@ -93,3 +94,16 @@ def test_a_damaged_repository_is_named(tmp_path):
         os.truncate(file, 10)
     with pytest.raises(StorageError, match="cannot be read as a cube"):
         open_cube(path)
+
+
+@pytest.mark.parametrize("damage", ["refs", "snapshots", "manifests", "chunks"])
+def test_a_damaged_repository_is_made_anew_by_the_next_build(tmp_path, damage):
+    path, sound = tmp_path / "c.icechunk", tmp_path / "sound.icechunk"
+    builder(DAYS[:2]).build(path)
+    for file in (path / damage).rglob("*"):
+        if file.is_file():
+            os.truncate(file, 0)
+    builder(DAYS[:2]).build(path)
+    builder(DAYS[:2]).build(sound)
+    with open_cube(path) as cube, open_cube(sound) as wanted:
+        xr.testing.assert_identical(cube.load(), wanted.load())
