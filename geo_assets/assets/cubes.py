@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from geo_assets.products.cubes.builder import CubeBuilder, CubeFacts
     from geo_assets.products.cubes.rules import CubeRules
     from geo_assets.sources.protocol import Item
+
+_PIXELS_SHOWN = 4_000_000
+"""Pixels of a day up to which all are looked at for its picture."""
 
 
 @asset_step(
@@ -248,7 +252,10 @@ def _previews(builders: dict[Path, CubeBuilder], facts: dict[str, CubeFacts]) ->
         clearest = int(np.argmax(made.valid_share))
         day = made.days[clearest]
         with open_cube(path) as cube:
-            picture = ndvi_map(cube["ndvi"].isel(time=clearest).values, subtitle=f"{day}, {name}")
+            # Every so many pixels of a wide area: a whole scene in float64 is a gigabyte.
+            some = slice(None, None, math.isqrt(cube["ndvi"][0].size // _PIXELS_SHOWN) + 1)
+            seen = cube["ndvi"].isel(time=clearest, y=some, x=some).values
+            picture = ndvi_map(seen, subtitle=f"{day}, {name}")
         shares = valid_share(made.valid_share, made.days)
         return {
             "preview": dg.MetadataValue.md(markdown_image(picture, f"NDVI of {name} on {day}")),
