@@ -72,8 +72,8 @@ class DayInMaking:
         rules, seen = self._rules, self._sum
         clear = seen.clear / self._inside if self._inside else 0.0
         failed = merge_windows(seen.failed)
-        # What could not be read at all says nothing of the day: it is asked again.
-        kept = clear >= rules.min_clear and (seen.read or not failed)
+        # Without a pixel of any scene nothing is known of the day, not even the dtype of its bands.
+        kept = clear >= rules.min_clear and seen.read
         outliers: dict[str, int] = {}
         if kept:
             for name, values in self._held.items():

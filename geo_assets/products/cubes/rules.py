@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 NDVI = "ndvi"
-FORMAT = 2
+FORMAT = 3
 """Raised when equal rules give other bytes than before."""
 
 _UNREAD = "uint16"

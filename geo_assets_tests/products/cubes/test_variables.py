@@ -58,6 +58,23 @@ def raw(path):
         return cube.load()
 
 
+@pytest.mark.parametrize("dtype", ["int16", "float32"])
+def test_a_day_without_a_pixel_in_the_area_is_left_out_whatever_the_dtype_of_bands(
+    tmp_path, monkeypatch, dtype
+):
+    monkeypatch.setattr("geo_assets.products.cubes.days.BLOCK", 32)
+    inside = WHOLE.copy()
+    inside[:40, :40] = False
+    beside = random_scene(9, "F", "2021-04-01", grid(16, 16), dtype=dtype, bands=BANDS)
+    path = tmp_path / "c.zarr"
+    given = builder([beside, *scenes(dtype)], area=inside, raw_bands=("B11",))
+    facts, _ = given.build(path)
+    assert facts.days == DAYS
+    assert facts.left_out == ("2021-04-01",)
+    assert raw(path)["B11"].dtype == dtype
+    assert given.build(path) == (facts, "kept")
+
+
 def test_indices_are_those_of_the_library_in_units_of_reflectance(tmp_path):
     path = tmp_path / "c.zarr"
     facts, _ = builder(scenes(), indices=(NDMI, EVI), scale=1e-4).build(path)
