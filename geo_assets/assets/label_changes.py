@@ -191,9 +191,11 @@ def _tables(
 
 
 def _square_metres(geobox: GeoBox) -> float | None:
-    """Return the area of a pixel; None on a grid in degrees, whose pixels are of no one size."""
-    crs = geobox.crs
-    if crs is None or not crs.projected:
+    """Return the area of a pixel; None in degrees or Mercator, where they differ in size."""
+    from geo_assets.core.areas import measures_metres
+    from geo_assets.core.grids import crs_of
+
+    if not measures_metres(str(crs_of(geobox))):
         return None
     return abs(float(geobox.resolution.x) * float(geobox.resolution.y))
 

@@ -126,3 +126,13 @@ class ClusterBox:
             shapely.segmentize(self.polygon, longest_edge / DENSIFY_POINTS),
             lambda points: np.column_stack(transformer.transform(points[:, 0], points[:, 1])),
         )
+
+
+def measures_metres(crs: str) -> bool:
+    """Whether a metre of a CRS is one on the ground: of Web Mercator's, say, it is not."""
+    projection = CRS(crs)
+    operation = projection.coordinate_operation
+    method = operation.method_name.lower() if operation else ""
+    stretched = "mercator" in method and "transverse" not in method
+    units = {axis.unit_name for axis in projection.axis_info}
+    return projection.is_projected and units == {"metre"} and not stretched

@@ -8,11 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import pyproj
+from pyproj import CRS
 from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # ships no types
 
-from geo_assets.core.areas import ClusterBox
+from geo_assets.core.areas import ClusterBox, measures_metres
 from geo_assets.core.grids import utm_crs_of
 from geo_assets.errors import AreaError, CampaignError
 
@@ -135,8 +135,11 @@ def cluster_boxes(
     """
     if not buffer_m >= 0:
         raise CampaignError(f"clusters: buffer_m {buffer_m}: must not be negative")
-    if crs is not None:
-        _check_metric(crs)
+    if crs is not None and not measures_metres(crs):
+        raise CampaignError(
+            f"clusters: CRS {crs} ({CRS(crs).name}) does not measure metres on the ground; "
+            "allowed are projected CRSs in metres other than Mercator, such as a UTM zone"
+        )
     boxes = []
     for cluster, polygons in frame.groupby("cluster", sort=True):
         box_crs = crs or str(utm_crs_of(polygons))
@@ -150,16 +153,3 @@ def cluster_boxes(
             )
         )
     return boxes
-
-
-def _check_metric(crs: str) -> None:
-    projection = pyproj.CRS(crs)
-    operation = projection.coordinate_operation
-    method = operation.method_name.lower() if operation else ""
-    stretched = "mercator" in method and "transverse" not in method
-    metres = {axis.unit_name for axis in projection.axis_info} == {"metre"}
-    if not (projection.is_projected and metres) or stretched:
-        raise CampaignError(
-            f"clusters: CRS {crs} ({projection.name}) does not measure metres on the ground; "
-            "allowed are projected CRSs in metres other than Mercator, such as a UTM zone"
-        )

@@ -3,6 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import rasterio
+from affine import Affine
+from odc.geo.geobox import GeoBox
 from sklearn.metrics import (
     adjusted_rand_score,
     confusion_matrix,
@@ -41,12 +43,12 @@ def a_felled_wood():
     return values
 
 
-def made(folder, values=None, days=MONTHS, **spatial):
+def made(folder, values=None, days=MONTHS, grid=GRID, **spatial):
     rules = {"fit": "cluster", "n_clusters": 4} | spatial
     partition = a_partition(
         folder, spatial_labels=rules, temporal_labels={"n_clusters": 3, "every": "month"}
     )
-    write_ndvi(partition, a_felled_wood() if values is None else values, days=days)
+    write_ndvi(partition, a_felled_wood() if values is None else values, days=days, grid=grid)
     ndvi_spatial_labels.make(partition)
     return partition
 
@@ -125,6 +127,17 @@ def test_without_temporal_labels_there_is_no_agreement_but_all_else(tmp_path, ca
     tables = read_json(model_of(partition.layout.ndvi_label_changes("north", "train", 0)))
     assert {date["adjusted_rand"] for date in tables["dates"]} == {None}
     assert "no temporal labels to compare with" in caplog.text
+
+
+@pytest.mark.parametrize("crs", ["EPSG:4326", "EPSG:3857", "EPSG:2263"])
+def test_where_pixels_are_not_of_one_size_in_metres_no_area_is_stated(tmp_path, crs):
+    grid = GeoBox(GRID.shape, Affine(0.01, 0, 10, 0, -0.01, 60), crs)
+    partition = made(tmp_path, grid=grid)
+    ndvi_label_changes.make(partition)
+    path = partition.layout.ndvi_label_changes("north", "train", 0)
+    told = read_json(model_of(path))
+    assert told["pixel_square_metres"] is None
+    assert {date["square_metres"] for date in told["dates"]} == {None}
 
 
 def test_labels_of_a_model_each_cannot_be_followed(tmp_path):
