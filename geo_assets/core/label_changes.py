@@ -105,19 +105,21 @@ def change_map(labels: NDArray[np.uint8]) -> tuple[NDArray[np.uint16], NDArray[n
         (4, y, x) uint16 with the bands of ``BANDS``; and (y, x) bool, where a pixel has a datum on
         at least two dates. Elsewhere all bands are 0.
     """
-    wide = labels.astype(np.int32)
-    known = labels > 0
-    count = known.sum(axis=0, dtype=np.int32)
-    total = wide.sum(axis=0)
-    squares = (wide**2).sum(axis=0)
+    # Date by date: no array of all dates is held beside the labels.
+    count = np.zeros(labels.shape[1:], np.int32)
+    squares = np.zeros(labels.shape[1:], np.int64)
+    for now in labels:
+        count += now > 0
+        squares += now.astype(np.int64) ** 2
+    total = labels.sum(axis=0, dtype=np.int32)
     seen = np.zeros_like(count)
     summed = np.zeros_like(count)
     last = np.zeros_like(count)
     changes = np.zeros_like(count)
     best = np.zeros(count.shape)
     drop, before, after = np.zeros_like(count), np.zeros(count.shape), np.zeros(count.shape)
-    for number in range(len(labels)):
-        now, here = wide[number], known[number]
+    for number, now in enumerate(labels):
+        here = now > 0
         changes += here & (last > 0) & (now != last)
         rest = count - seen
         # In whole numbers: (mean before - mean after) x seen x rest.
@@ -134,7 +136,7 @@ def change_map(labels: NDArray[np.uint8]) -> tuple[NDArray[np.uint16], NDArray[n
         seen += here
         summed += now
         np.copyto(last, now, where=here)
-    variance = squares.astype(np.int64) * count - total.astype(np.int64) ** 2
+    variance = squares * count - total.astype(np.int64) ** 2
     lasting = (best >= LASTING * variance) & (best > 0) & (np.rint(before) > np.rint(after))
     bands = np.stack(
         [

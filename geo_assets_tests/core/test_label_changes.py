@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -127,3 +128,14 @@ def test_agreement_without_pixels_is_unknown():
 def test_agreement_of_a_whole_scene_does_not_overflow():
     table = np.array([[60_000_000, 500_000], [700_000, 59_000_000]])
     assert 0.9 < adjusted_rand(table) < 1
+
+
+def test_memory_of_a_change_map_does_not_grow_with_dates():
+    peaks = []
+    for dates in (50, 200):
+        labels = np.random.default_rng(0).integers(0, 6, (dates, 64, 64)).astype(np.uint8)
+        tracemalloc.start()
+        change_map(labels)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.1 * peaks[0]
