@@ -53,10 +53,8 @@ def majority_rows(
             own = labels[row, col]
             if own != 0:
                 best = own
+                # The own label wins a tie, else the lower one does: it comes first.
                 for label in range(1, highest + 1):
-                    if counts[label] > counts[best] or (
-                        # The own label wins a tie, else the lower one does.
-                        counts[label] == counts[best] and best != own and label < best
-                    ):
+                    if counts[label] > counts[best]:
                         best = label
                 smoothed[row, col] = best
