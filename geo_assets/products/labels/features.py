@@ -96,7 +96,7 @@ class NdviDays:
             return cls(path, cube.odc.geobox, days)
 
     def windows(self, layers: int = 1) -> list[Window]:
-        """Return blocks of at most ``_BLOCK_VALUES`` values of some days, row by row."""
+        """Return blocks of at most ``_BLOCK_VALUES`` values in so many layers, row by row."""
         rows = min(max(_BLOCK_VALUES // (max(layers, 1) * _EDGE), 64), _EDGE)
         return [
             Window(chunk.row + part.row, chunk.col, part.height, chunk.width)
@@ -139,6 +139,16 @@ class NdviSeries:
     missing: Missing
     period: tuple[str, str]
 
+    def __post_init__(self) -> None:
+        """Refuse a cube with days of another period: it was made for other dates."""
+        outside = [day for day in self.cube.days if not self.period[0] <= day <= self.period[1]]
+        if outside:
+            msg = (
+                f"{self.cube.path}: holds {outside[0]}, which is not within {self.period[0]} to "
+                f"{self.period[1]}; materialize ndvi_cube again"
+            )
+            raise ClusteringError(msg)
+
     @property
     def geobox(self) -> GeoBox:
         """Grid of the area."""
@@ -170,7 +180,7 @@ class NdviSeries:
 
     def windows(self) -> list[Window]:
         """Return the blocks of the area, row by row."""
-        return self.cube.windows(len(self.cube.days))
+        return self.cube.windows(max(len(self.cube.days), len(self.names)))
 
     def read(self, window: Window) -> FeatureBlock:
         """Read the features of a block.
@@ -182,8 +192,9 @@ class NdviSeries:
             self.cube.read(slice(None), window),
             self._times,
             self.every,
-            self.max_gap_days if self.missing == "fill" else 0,
-            period=self._ends,
+            self.max_gap_days,
+            self._ends,
+            fill=self.missing == "fill",
         )
         present = np.isfinite(series.values)
         known = int(np.count_nonzero(present))

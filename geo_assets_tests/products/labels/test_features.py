@@ -9,6 +9,7 @@ from geo_assets.core.histogram_kmeans import fit_values, histogram_of, labels_of
 from geo_assets.core.pixel_kmeans import fit_pixels, label_raster
 from geo_assets.core.temporal_features import temporal_features
 from geo_assets.core.workers import Threads
+from geo_assets.errors import ClusteringError
 from geo_assets.products.labels import features as label_features
 from geo_assets.products.labels.areas import label_area, pooled_sample, sample_area
 from geo_assets.products.labels.days import day_histograms, day_labels
@@ -114,6 +115,19 @@ def test_steps_have_a_place_in_the_calendar(cube, every, last):
     series = NdviSeries(cube[0], every, 0, "fill", ("2021-01-01", "2021-12-31"))
     assert series.calendar[-1] == last
     assert len(series.calendar) == len(series.names) == len(series.units)
+
+
+def test_blocks_of_few_days_on_a_long_axis_are_small(tmp_path):
+    days = NdviDays(tmp_path, GRID.pad(2048), ("2021-02-03",))
+    series = NdviSeries(days, "10d", 62, "fill", ("2011-01-01", "2021-12-31"))
+    largest = max(window.height * window.width for window in series.windows())
+    assert largest * len(series.names) <= label_features._BLOCK_VALUES
+
+
+def test_a_cube_of_other_dates_is_named(tmp_path):
+    days = NdviDays(tmp_path / "cluster-0.zarr", GRID, ("2021-02-03", "2022-01-01"))
+    with pytest.raises(ClusteringError, match=r"cluster-0\.zarr: holds 2022-01-01.*2021-12-31"):
+        NdviSeries(days, "month", 62, "fill", ("2021-01-01", "2021-12-31"))
 
 
 def test_place_is_in_metres_from_the_corner_of_the_area(cube):
