@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from geo_assets.assets.label_models import read_model
 from geo_assets.assets.label_publication import (
     SHOWN_ROWS,
     file_tags,
@@ -46,9 +46,12 @@ def ndvi_label_changes(partition: Partition) -> Facts:
     between dates, areas of clusters, agreement with the temporal labels, and for each pixel how
     often its label changes and when it drops for good.
     """
+    import numpy as np
+
     from geo_assets.core.label_changes import BANDS
     from geo_assets.products.labels.days import follow_area
     from geo_assets.storage.atomic import publish_json
+    from geo_assets.storage.cubes.opening import cluster_of
     from geo_assets.storage.layout import model_of
     from geo_assets.storage.leftovers import remove_all_but
     from geo_assets.storage.rasters.cog import read_geobox, write_cog
@@ -60,7 +63,9 @@ def ndvi_label_changes(partition: Partition) -> Facts:
     rows: list[dict[str, Any]] = []
     reasons: dict[str, str] = {}
     previews: dict[str, Any] = {}
-    for name in sorted({path.parent.name for path in spatial.glob("cluster-*/*.tif")}):
+    dropped = followed = 0
+    names = {path.parent.name for path in spatial.glob("cluster-*/*.tif")}
+    for name in sorted(names, key=lambda name: (cluster_of(name), name)):
         dates, days, centers = _labels_of(partition, name)
         if len(days) < 2:
             reasons[name] = f"labels of {len(days)} date; two are needed to follow them"
@@ -82,6 +87,8 @@ def ndvi_label_changes(partition: Partition) -> Facts:
             tags=file_tags(partition),
         )
         published += [path, model_of(path)]
+        dropped += int(np.count_nonzero(bands[1]))
+        followed += int(np.count_nonzero(valid))
         rows += [
             {
                 "area": name,
@@ -97,14 +104,13 @@ def ndvi_label_changes(partition: Partition) -> Facts:
             step = shown_step(geobox)
             shown = bands[1, ::step, ::step], valid[::step, ::step]
             previews = _previews(counts, shown, days, centers, f"{partition}, {name}")
-            dropped = int((bands[1] > 0).sum())
-            previews["dropped_share"] = round(dropped / max(int(valid.sum()), 1), 4)
     remove_all_but(folder, published)
     refuse_if_nothing_was_made(partition, "ndvi_label_changes", reasons, len(published))
     return {
         "empty": not published,
         "path": dg.MetadataValue.path(str(folder)),
         "rasters": len(published) // 2,
+        "dropped_share": round(dropped / max(followed, 1), 4),
         **previews,
         "table": table_of(rows[:SHOWN_ROWS]),
     }
@@ -129,11 +135,11 @@ def _labels_of(partition: Partition, name: str) -> tuple[Any, list[str], NDArray
             f"{shared}: no model for all dates; materialize "
             f"{partition.campaign.name}/ndvi_spatial_labels of {partition} first"
         )
-    centers = json.loads(shared.read_text(encoding="utf-8"))["centers"]
+    centers = read_model(shared)["centers"]
     folder = layout.ndvi_spatial_labels_folder(partition.fold, partition.split) / name
     paths = sorted(folder.glob("*.tif"))
     for path in paths:
-        if json.loads(model_of(path).read_text(encoding="utf-8"))["centers"] != centers:
+        if read_model(model_of(path))["centers"] != centers:
             raise StorageError(
                 f"{path}: is of another model than the other dates; materialize "
                 f"{partition.campaign.name}/ndvi_spatial_labels of {partition} again"
@@ -141,7 +147,7 @@ def _labels_of(partition: Partition, name: str) -> tuple[Any, list[str], NDArray
     series: Path | None = layout.ndvi_temporal_labels(partition.fold, partition.split, name)
     n_series = 0
     if series is not None and series.is_file():
-        n_series = len(json.loads(model_of(series).read_text(encoding="utf-8"))["centers"])
+        n_series = len(read_model(model_of(series))["centers"])
     else:
         series = None
         partition.log.warning(f"{partition} {name}: no temporal labels to compare with")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from geo_assets.assets.step import Partition
-    from geo_assets.campaign_labels import LabelRules
+    from geo_assets.campaign_labels import LabelRules, PixelLabels, SpatialLabels
 
 _MODEL = re.compile(r"cluster-(?P<cluster>[0-9]+)(-[0-9A-Z]+)?\.json")
 
@@ -35,7 +35,7 @@ def borrows(partition: Partition, rules: LabelRules) -> bool:
 
 
 def borrowed_model(
-    partition: Partition, asset: str, rules: LabelRules, folder: Path
+    partition: Partition, asset: str, rules: SpatialLabels | PixelLabels, folder: Path
 ) -> dict[str, Any]:
     """Return the model that ``model_from`` names, as its JSON says.
 
@@ -46,7 +46,7 @@ def borrowed_model(
         folder: Where the lending partition's rasters and models of this asset lie.
 
     Raises:
-        StorageError: If it is not there.
+        StorageError: If it is not there, or damaged.
         ClusteringError: If there are several and none is named.
     """
     lender = rules.model_from
@@ -64,12 +64,31 @@ def borrowed_model(
             f"{folder}: no model{of_cluster}; materialize "
             f"{partition.campaign.name}/{asset} of {key} first"
         )
-    if len(found) > 1 and getattr(rules, "fit", None) != "partition":
+    if len(found) > 1 and rules.fit != "partition":
+        several = f"{key} has a model for each of {', '.join(found)}"
+        if lender.cluster is None:
+            raise ClusteringError(f"model_from.cluster: missing; {several}")
         raise ClusteringError(
-            f"model_from.cluster: missing; {key} has a model for each of {', '.join(found)}"
+            f"model_from.cluster: {lender.cluster}; {several}, one a tile; set fit: partition for "
+            "one model of all"
         )
-    model: dict[str, Any] = json.loads(next(iter(found.values())).read_text(encoding="utf-8"))
-    return model
+    return read_model(next(iter(found.values())))
+
+
+def read_model(path: Path) -> dict[str, Any]:
+    """Return a published model.
+
+    Raises:
+        StorageError: If the file is not there, or damaged.
+    """
+    try:
+        model: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if "centers" in model:
+            return model
+        problem: object = "no 'centers'"
+    except (OSError, ValueError, TypeError) as error:
+        problem = error
+    raise StorageError(f"{path}: is no model ({problem}); materialize its labels again")
 
 
 def check_agreement(
@@ -83,7 +102,7 @@ def check_agreement(
 
     Args:
         partition: The partition that borrows.
-        area: Name of the area to be labelled.
+        area: Name of the area to be labelled; empty: all of them.
         rules: The asset's rules.
         model: The borrowed model.
         wanted: What this area asks of it, by field; K is asked too, unless it is ``auto``.
@@ -99,5 +118,5 @@ def check_agreement(
         if theirs != mine:
             raise ClusteringError(
                 f"model_from: {field} differ: the model of {lending_key(rules)} has {theirs}, "
-                f"{partition} {area} has {mine}"
+                f"{f'{partition} {area}'.rstrip()} has {mine}"
             )

@@ -57,8 +57,8 @@ def two_kinds(seed=1, noise=300):
     return values, kind
 
 
-def write_ndvi(partition, values, cluster=0, days=DAYS, grid=GRID):
-    path = partition.layout.ndvi_cube(partition.fold, partition.split, cluster)
+def write_ndvi(partition, values, cluster=0, days=DAYS, grid=GRID, *, tile=None):
+    path = partition.layout.ndvi_cube(partition.fold, partition.split, cluster, tile=tile)
     write_cube(path, {"ndvi": values}, np.asarray(days).astype("datetime64[ms]"), grid)
     return path
 

@@ -140,6 +140,24 @@ def test_where_pixels_are_not_of_one_size_in_metres_no_area_is_stated(tmp_path, 
     assert {date["square_metres"] for date in told["dates"]} == {None}
 
 
+def test_clusters_come_by_number_and_what_dropped_is_counted_over_all(tmp_path):
+    partition = made(tmp_path)
+    write_ndvi(partition, a_felled_wood(), 10, MONTHS)
+    write_ndvi(partition, np.full((12, *GRID.shape.yx), 5000, np.int16), 2, MONTHS)
+    partition = a_partition(tmp_path, spatial_labels={"fit": "partition", "n_clusters": 4})
+    ndvi_spatial_labels.make(partition)
+    facts = ndvi_label_changes.make(partition)
+    rows = [row.data["area"] for row in facts["table"].records]
+    assert list(dict.fromkeys(rows)) == ["cluster-0", "cluster-2", "cluster-10"]
+    dropped = followed = 0
+    for cluster in (0, 2, 10):
+        path = partition.layout.ndvi_label_changes("north", "train", cluster)
+        with rasterio.open(path) as raster:
+            dropped += (raster.read(2) > 0).sum()
+            followed += (raster.dataset_mask() > 0).sum()
+    assert facts["dropped_share"] == pytest.approx(dropped / followed, abs=1e-4)
+
+
 def test_labels_of_a_model_each_cannot_be_followed(tmp_path):
     partition = made(tmp_path, fit="date")
     with pytest.raises(

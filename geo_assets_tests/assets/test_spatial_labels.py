@@ -162,6 +162,32 @@ def test_of_several_models_the_cluster_must_be_named(tmp_path):
     assert model["fitted_on"] == "north|train cluster-1"
 
 
+def test_of_models_of_tiles_none_can_be_named_and_the_way_out_is(tmp_path):
+    lender = ModelFrom(fold="north", split="train", cluster=0)
+    rules = {"fit": "cluster", "n_clusters": 3, "model_from": lender}
+    train = a_partition(tmp_path, spatial_labels=rules)
+    for tile in ("33UUU", "33UVU"):
+        write_ndvi(train, two_kinds()[0], tile=tile)
+    ndvi_spatial_labels.make(train)
+    test = a_partition(tmp_path, "south|test", spatial_labels=rules)
+    write_ndvi(test, two_kinds()[0])
+    with pytest.raises(ClusteringError, match=r"cluster: 0; .*cluster-0-33UVU.* fit: partition"):
+        ndvi_spatial_labels.make(test)
+
+
+@pytest.mark.parametrize("content", ["{", "{}", "[]"])
+def test_a_damaged_model_is_named(tmp_path, content):
+    rules = {"fit": "cluster", "n_clusters": 3, "model_from": NORTH_TRAIN}
+    train = a_partition(tmp_path, spatial_labels=rules)
+    write_ndvi(train, two_kinds()[0])
+    ndvi_spatial_labels.make(train)
+    train.layout.ndvi_spatial_model("north", "train", 0).write_text(content)
+    test = a_partition(tmp_path, "south|test", spatial_labels=rules)
+    write_ndvi(test, two_kinds()[0])
+    with pytest.raises(StorageError, match=r"cluster-0\.json: is no model \(.*materialize"):
+        ndvi_spatial_labels.make(test)
+
+
 def test_auto_reports_on_each_k_beside_the_raster(tmp_path):
     rules = {"n_clusters": "auto", "k_range": (2, 4), "fit": "cluster"}
     partition = a_partition(tmp_path, spatial_labels=rules)
