@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from geo_assets.core.indices import quantise_in_range
-from geo_assets.core.outliers import treat_outliers
+from geo_assets.core.outliers import spread_of, treat_outliers
 from geo_assets.products.cubes.days import SeenChunk
 from geo_assets.products.windows import merge_windows
 from geo_assets.storage.cubes.days import StoredDay
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class DayInMaking:
-    """One day on its way to the stage; an index is held back while outliers are looked for."""
+    """One day on its way to the stage; an index is laid aside while outliers are looked for."""
 
     def __init__(self, rules: CubeRules, inside: int, stage: Stage, slot: int) -> None:
         """Begin a day.
@@ -38,7 +38,7 @@ class DayInMaking:
         self._inside = inside
         self._stage = stage
         self._slot = slot
-        self._held: dict[str, NDArray[np.float64]] = {}
+        self._held: dict[str, list[Index3]] = {}
         self._open: list[tuple[str, Index3]] = []
         self._sum = SeenChunk({})
         self._valid: Counter[str] = Counter()
@@ -57,9 +57,8 @@ class DayInMaking:
             if values.dtype == np.int16:
                 self._write(index.variable, chunk, values)
             else:
-                shape = self._stage.shape
-                whole = self._held.setdefault(index.variable, np.empty(shape, np.float64))
-                whole[chunk[1:]] = values
+                self._held.setdefault(index.variable, []).append(chunk)
+                self._stage.hold(index.variable, chunk, values)
         for band in rules.raw_bands:
             if band in seen.values:
                 self._dtypes[band] = seen.values[band].dtype.name
@@ -76,12 +75,8 @@ class DayInMaking:
         kept = clear >= rules.min_clear and seen.read
         outliers: dict[str, int] = {}
         if kept:
-            for name, values in self._held.items():
-                clean, outliers[name] = treat_outliers(values, rules.outliers, rules.n_sigma)
-                steps, outside = quantise_in_range(clean)
-                seen.outside[name] += outside
-                for chunk in self._stage.chunks():
-                    self._write(name, chunk, steps[chunk[1:]])
+            for name in self._held:
+                outliers[name] = self._write_treated(name)
             for band, chunk in self._open:
                 self._fill(band, chunk)
         digest = self._stage.digest(self._slot) if kept else None
@@ -100,6 +95,21 @@ class DayInMaking:
                 "failed": [asdict(window) for window in failed],
             },
         )
+
+    def _write_treated(self, name: str) -> int:
+        """Write an index that was laid aside, and return the number of its outliers."""
+        rules, stage, chunks = self._rules, self._stage, self._held[name]
+        spread = spread_of(lambda: (stage.held(name, chunk) for chunk in chunks))
+        outliers = 0
+        for chunk in chunks:
+            clean, count = treat_outliers(
+                stage.held(name, chunk), spread, rules.outliers, rules.n_sigma
+            )
+            steps, outside = quantise_in_range(clean)
+            self._sum.outside[name] += outside
+            self._write(name, chunk, steps)
+            outliers += count
+        return outliers
 
     def _write(self, name: str, chunk: Index3, values: NDArray[Any]) -> None:
         variable = self._variable(name)

@@ -71,6 +71,22 @@ class Stage:
         digest = chunk_digest(values)
         self._digests.setdefault(slot, {})[variable.name, rows.start, cols.start] = digest
 
+    def hold(self, name: str, chunk: Index3, values: NDArray[Any]) -> None:
+        """Lay a chunk (y, x) of the day in making aside; it takes the place of an earlier day's."""
+        folder = self._held(name)
+        folder.mkdir(parents=True, exist_ok=True)
+        np.save(folder / f"{chunk[1].start}-{chunk[2].start}.npy", values)
+
+    def held(self, name: str, chunk: Index3) -> NDArray[Any]:
+        """Return a chunk that was laid aside."""
+        values: NDArray[Any] = np.load(
+            self._held(name) / f"{chunk[1].start}-{chunk[2].start}.npy", allow_pickle=False
+        )
+        return values
+
+    def _held(self, name: str) -> Path:
+        return self.folder / ".held" / name
+
     def digest(self, slot: int) -> str:
         """Return the digest of the day in a slot, all of whose chunks were written."""
         return digest_of_chunks(self._digests[slot])
