@@ -143,8 +143,17 @@ def _report(
     folds: NDArray[np.bool_],
     threads: int | None,
 ) -> KReport:
-    """Return the K report of some of the pixels; of those alone of which everything is known."""
+    """Return the K report of some of the pixels; of those alone of which everything is known.
+
+    Raises:
+        ClusteringError: If there are none, or too few distinct ones.
+    """
     known = np.flatnonzero(np.isfinite(sample).all(axis=1))
+    if known.size == 0:
+        raise ClusteringError(
+            f"n_clusters: auto looks at pixels without missing features, and of {len(sample)} "
+            "there is none; state K"
+        )
     count = min(REPORT_SAMPLE, known.size)
     some = known[np.arange(count) * known.size // max(count, 1)]
 

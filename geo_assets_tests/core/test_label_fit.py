@@ -53,6 +53,13 @@ def test_the_report_leaves_out_pixels_of_which_not_all_is_known():
     assert fitted.report.sample_size == 675
 
 
+def test_a_report_without_a_complete_pixel_says_so():
+    values, _, folds = three_kinds()
+    values[np.arange(len(values)), np.arange(len(values)) % 2] = np.nan
+    with pytest.raises(ClusteringError, match="of 900 there is none; state K"):
+        fit_labels(values, rules(n_clusters="auto", missing="ignore"), folds)
+
+
 def test_places_of_weight_one_have_the_variance_of_all_values():
     values, _, _ = three_kinds(places=True)
     for weight in (0.5, 1.0, 3.0):
