@@ -54,8 +54,8 @@ if TYPE_CHECKING:
     from geo_assets.storage.cubes.format import CubeVariable, Index3
     from geo_assets.storage.cubes.stage import Stage
 
-_ROWS_AT_ONCE = 128
-"""Rows of a chunk that are smoothed at once: bounds memory, not results."""
+_VALUES_AT_ONCE = 2**21
+"""Values of a chunk, of all dates, that are smoothed at once: bounds memory, not results."""
 
 
 @dataclass(frozen=True)
@@ -292,8 +292,9 @@ def _smooth_chunk(
         return ""
     stored = np.stack([np.asarray(source[t, rows, cols]) for t in range(len(times))])
     values = np.empty_like(stored)
-    for top in range(0, stored.shape[1], _ROWS_AT_ONCE):
-        strip = slice(top, top + _ROWS_AT_ONCE)
+    height = max(_VALUES_AT_ONCE // (len(times) * stored.shape[2]), 1)
+    for top in range(0, stored.shape[1], height):
+        strip = slice(top, top + height)
         series = smooth_series(
             dequantise_index(stored[:, strip], np.float64), times, head.smoothing
         )
