@@ -76,16 +76,3 @@ def _looked_up(scl: NDArray[np.uint8], table: NDArray[np.bool_]) -> NDArray[np.b
     clear = np.ones(scl.shape, bool)
     keep_classes(np.ascontiguousarray(scl).reshape(-1), table, clear.reshape(-1))
     return clear
-
-
-def clear_share(clear: NDArray[np.bool_], area_mask: NDArray[np.bool_]) -> float:
-    """Return the share (0 to 1) of an area's pixels that are clear; 0 for an area without pixels.
-
-    Args:
-        clear: (y, x) bool, True = clear.
-        area_mask: (y, x) bool, True = inside the area.
-    """
-    inside = int(np.count_nonzero(area_mask))
-    if inside == 0:
-        return 0.0
-    return int(np.count_nonzero(clear & area_mask)) / inside

@@ -68,15 +68,6 @@ def normalized_difference(
     return index
 
 
-def index_bands(name: str) -> tuple[str, ...]:
-    """Return the STAC common names of the bands that an index needs, as its formula names them.
-
-    Raises:
-        GeoAssetsError: If the catalogue has no such index, or more than optical bands are needed.
-    """
-    return tuple(find_index(name).bands.values())
-
-
 def compute_index(
     name: str,
     bands: Mapping[str, NDArray[Any]],

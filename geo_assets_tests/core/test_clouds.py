@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import binary_dilation
 
-from geo_assets.core.clouds import DEFAULT_EXCLUDED_SCL, clear_mask, clear_share
+from geo_assets.core.clouds import DEFAULT_EXCLUDED_SCL, clear_mask
 from geo_assets.errors import GeoAssetsError
 
 
@@ -52,10 +52,3 @@ def test_a_window_with_a_margin_as_wide_as_the_radius_is_clear_where_the_whole_i
 def test_a_negative_radius_is_refused_by_name():
     with pytest.raises(GeoAssetsError, match=r"dilate_pixels: -1 .* 0 or more"):
         clear_mask(np.zeros((2, 2), np.uint8), dilate_pixels=-1)
-
-
-def test_the_clear_share_counts_the_area_alone():
-    clear = np.array([[True, True, False, False]])
-    area = np.array([[True, True, True, False]])
-    assert clear_share(clear, area) == 2 / 3
-    assert clear_share(clear, np.zeros((1, 4), bool)) == 0.0
