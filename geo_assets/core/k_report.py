@@ -58,7 +58,7 @@ class KRow:
     """Mean adjusted Rand index over all pairs of ``SEEDS`` fits, each of another random half of
     the sample by another seed; None for a fit without seed."""
     stability_folds: float | None
-    """Adjusted Rand index of the fits of the two folds; None without folds."""
+    """Adjusted Rand index of the fits of the two folds; None where they are not compared."""
 
     @property
     def stability(self) -> float:
@@ -103,7 +103,8 @@ def k_report(
             smallest part that is fitted.
         seed: Seed of the halves, of the silhouette's sample and of the fits.
         fit: Returns the centres of a sample for a K and a seed.
-        folds: (n,) bool, which of two spatial folds of the area holds a sample (``spatial_folds``).
+        folds: (n,) bool, which of two spatial folds of the area holds a sample (``spatial_folds``);
+            not compared where one has fewer distinct samples than the least K.
         seeds: Fits compared for the stability over seeds; 0 for a fit without seed.
 
     Raises:
@@ -114,8 +115,11 @@ def k_report(
     halves = [np.sort(rng.permutation(len(values))[: len(values) // 2]) for _ in range(seeds)]
     shown = np.sort(rng.permutation(len(values))[:SILHOUETTE_SAMPLE])
     parts = [values[half] for half in halves]
-    if folds is not None and min(np.count_nonzero(folds), np.count_nonzero(~folds)) > 0:
-        parts += [values[~folds], values[folds]]
+    if folds is not None:
+        of_folds = [values[~folds], values[folds]]
+        # A handful of pixels in one fold, or none, says nothing of stability.
+        if min(len(np.unique(part, axis=0)) for part in of_folds) >= k_range[0]:
+            parts += of_folds
     most = min((len(np.unique(part, axis=0)) for part in [values, *parts]), default=0)
     # A silhouette wants fewer clusters than samples.
     last = min(k_range[1], most, len(shown) - 1)

@@ -156,3 +156,13 @@ def test_few_values_stand_for_themselves():
     report = histogram_report(histograms, (2, 3))
     assert report.sample_size == 120
     assert report.rows[0].inertia == pytest.approx(fit_values(np.concatenate(folds), 2).inertia)
+
+
+@pytest.mark.parametrize("alone", [0, 1])
+def test_a_fold_of_next_to_no_pixels_does_not_keep_k_from_being_chosen(alone):
+    histograms = np.zeros((2, 65536), np.int64)
+    histograms[0, 32768 + np.r_[0:50, 5000:5050]] = 10
+    histograms[1, 32768 + 7] = alone
+    report = histogram_report(histograms, (2, 4))
+    assert report.chosen == 2
+    assert {row.stability_folds for row in report.rows} == {None}
