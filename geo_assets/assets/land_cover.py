@@ -8,15 +8,11 @@ from geo_assets.assets.imagery import rgb_indices
 from geo_assets.assets.label_models import lending_key
 from geo_assets.assets.label_publication import (
     METADATA,
-    k_facts,
     label_pictures,
     picture,
-    publish_labels,
-    refuse_if_nothing_was_made,
     shown_step,
-    summary,
 )
-from geo_assets.assets.pixel_labels import LabelAsset, Labelled, label_areas, model_document
+from geo_assets.assets.pixel_labels import LabelAsset, Labelled, publish_areas
 from geo_assets.assets.step import Facts, Partition, asset_step
 
 if TYPE_CHECKING:
@@ -51,14 +47,13 @@ def land_cover_labels(partition: Partition) -> Facts:
     from geo_assets.core.land_cover_features import check_indices
     from geo_assets.products.labels.composite_bands import CompositeBands
     from geo_assets.products.labels.features import Placed
-    from geo_assets.storage.leftovers import remove_all_but
+    from geo_assets.storage.cubes.opening import cluster_of
 
     campaign, layout = partition.campaign, partition.layout
     rules = _rules(campaign)
     bands = campaign.composite.bands
     names = tuple(common_name(band) for band in bands)
     check_indices(rules.indices, names)
-    folder = layout.land_cover_labels_folder(partition.fold, partition.split)
     images = {
         path.stem: CompositeBands.of(path, bands, names, rules.indices)
         for path in _composites(partition)
@@ -66,45 +61,20 @@ def land_cover_labels(partition: Partition) -> Facts:
     areas: dict[str, AreaFeatures] = {
         name: Placed(each) if rules.position_weight else each for name, each in images.items()
     }
-    lender = rules.model_from or partition
+    lender, place = rules.model_from or partition, (partition.fold, partition.split)
     asset = LabelAsset(
         "land_cover_labels",
         rules,
         _fit_rules(campaign),
         layout.land_cover_labels_folder(lender.fold, lender.split),
         {name: _wanted(rules, each) for name, each in areas.items()},
+        folder=layout.land_cover_labels_folder(*place),
+        raster=lambda name: layout.land_cover_labels(*place, cluster_of(name)),
+        classes=lambda made: _classes(made, areas[made.name].names),
+        previews=lambda made: _previews(partition, images[made.name], made),
+        also=lambda name: {"inputs": {"composite_image": _digest(images[name].path)}},
     )
-    published: list[Path] = []
-    rows: list[dict[str, Any]] = []
-    reasons: dict[str, str] = {}
-    previews: dict[str, Any] = {}
-    for made in label_areas(partition, asset, areas):
-        if not isinstance(made, Labelled):
-            name, reason = made
-            partition.log.warning(f"{partition} {name}: no labels: {reason}")
-            reasons[name] = reason
-            rows.append(_row(name, reason))
-            continue
-        document = model_document(rules, areas[made.name], made)
-        published += publish_labels(
-            partition,
-            layout.land_cover_labels(partition.fold, partition.split, document["cluster"]),
-            made.raster,
-            areas[made.name].geobox,
-            classes=_classes(made, areas[made.name].names),
-            model=document
-            | _wanted(rules, areas[made.name])
-            | {"inputs": {"composite_image": _digest(images[made.name].path)}},
-            report=made.made.report,
-        )
-        rows.append(_row(made.name, "", made, document))
-        if not previews:
-            previews = _previews(partition, images[made.name], made)
-    remove_all_but(folder, published)
-    refuse_if_nothing_was_made(
-        partition, "land_cover_labels", reasons, sum(not row["note"] for row in rows)
-    )
-    return summary(folder, rules.n_clusters, rows, previews)
+    return publish_areas(partition, asset, areas)
 
 
 def _rules(campaign: Campaign) -> LandCoverLabels:
@@ -153,24 +123,6 @@ def _digest(path: Path) -> str:
     return f"sha256:{sha256_of(path)}"
 
 
-def _row(
-    name: str,
-    note: str,
-    made: Labelled | None = None,
-    document: dict[str, Any] | None = None,
-) -> dict[str, Any]:
-    facts = document or {}
-    return {
-        "area": name,
-        "features": len(facts.get("features", ())),
-        "K": facts.get("n_clusters", 0),
-        "labelled_share": 0.0 if made is None else round(float((made.raster > 0).mean()), 4),
-        "inertia": round(facts.get("inertia", 0.0), 2),
-        "model": facts.get("fitted_on", ""),
-        "note": note,
-    }
-
-
 def _classes(made: Labelled, features: tuple[str, ...]) -> Any:
     """Name clusters by number, and by their NDVI where that is a feature."""
     from geo_assets.previews.palette import class_table
@@ -204,4 +156,4 @@ def _previews(partition: Partition, image: CompositeBands, made: Labelled) -> di
         centre_spectra(centers, image.bands, image.indices, classes, subtitle=subtitle),
         "Centre of each cluster over bands and indices",
     )
-    return pictures | ({} if made.made.report is None else k_facts(made.made.report, subtitle))
+    return pictures

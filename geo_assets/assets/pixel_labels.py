@@ -5,24 +5,32 @@ Both cluster pixels by several features; which features these are is the asset's
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping  # noqa: TC003  # types of fields of dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from geo_assets.assets.label_models import borrowed_model, borrows, check_agreement
+from geo_assets.assets.label_publication import (
+    k_facts,
+    publish_labels,
+    refuse_if_nothing_was_made,
+    summary,
+)
 from geo_assets.errors import ClusteringError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
     from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
 
-    from geo_assets.assets.step import Partition
+    from geo_assets.assets.step import Facts, Partition
     from geo_assets.campaign_labels import PixelLabels
     from geo_assets.core.k_report import KReport
     from geo_assets.core.label_fit import FitRules
     from geo_assets.core.pixel_kmeans import PixelKMeans
+    from geo_assets.previews.palette import ClassTable
     from geo_assets.products.labels.areas import AreaSample
     from geo_assets.products.labels.features import AreaFeatures
 
@@ -41,6 +49,19 @@ class LabelAsset:
     """Folder of the lending partition's rasters and models."""
     wanted: Mapping[str, Mapping[str, Any]]
     """What each area asks of a borrowed model, by field."""
+    folder: Path
+    """Where the rasters go."""
+    raster: Callable[[str], Path]
+    """Place of an area's raster."""
+    classes: Callable[[Labelled], ClassTable]
+    previews: Callable[[Labelled], Mapping[str, Any]]
+    """Pictures of an area beside those of its K report."""
+    also: Callable[[str], Mapping[str, Any]]
+    """What an area's model says beside what all say."""
+    told: Callable[[str, str], str] = lambda _, reason: reason
+    """Says why an area has no labels in words that an operator can act on."""
+    shares: tuple[str, ...] = ()
+    """Fields of the model that the table shows."""
 
 
 @dataclass(frozen=True)
@@ -66,16 +87,81 @@ class Labelled:
     """None where the model is borrowed, and no sample was needed."""
 
 
-def label_areas(
-    partition: Partition, asset: LabelAsset, areas: Mapping[str, AreaFeatures]
-) -> Iterator[Labelled | tuple[str, str]]:
-    """Yield the labels of each area, or its name and the reason why it has none.
+def publish_areas(
+    partition: Partition,
+    asset: LabelAsset,
+    areas: Mapping[str, AreaFeatures],
+    reasons: Mapping[str, str] | None = None,
+) -> Facts:
+    """Publish the labels of each area, and say of the others why they have none.
 
     Args:
         partition: The partition.
         asset: What is asked.
         areas: Features of each area, by its name.
+        reasons: Why further areas have no features, by their names.
+
+    Raises:
+        ClusteringError: If there are areas, and none could be labelled.
     """
+    from geo_assets.storage.leftovers import remove_all_but
+
+    published: list[Path] = []
+    rows: list[dict[str, Any]] = []
+    previews: dict[str, Any] = {}
+    without = dict(reasons or {})
+    for made in _labelled(partition, asset, areas):
+        if not isinstance(made, Labelled):
+            name, reason = made
+            without[name] = asset.told(name, reason)
+            continue
+        model = {
+            **_document(asset.rules, areas[made.name], made),
+            **asset.wanted[made.name],
+            **asset.also(made.name),
+        }
+        published += publish_labels(
+            partition,
+            asset.raster(made.name),
+            made.raster,
+            areas[made.name].geobox,
+            classes=asset.classes(made),
+            model=model,
+            report=made.made.report,
+        )
+        rows.append(_row(asset, made.name, "", model, float((made.raster > 0).mean())))
+        if not previews:
+            previews = dict(asset.previews(made))
+            if made.made.report is not None:
+                previews |= k_facts(made.made.report, f"{partition}, {made.name}")
+    for name, reason in without.items():
+        partition.log.warning(f"{partition} {name}: no labels: {reason}")
+        rows.append(_row(asset, name, reason, {}, 0.0))
+    remove_all_but(asset.folder, published)
+    made_rows = sum(not row["note"] for row in rows)
+    refuse_if_nothing_was_made(partition, asset.name, without, made_rows)
+    return summary(asset.folder, asset.rules.n_clusters, rows, previews)
+
+
+def _row(
+    asset: LabelAsset, name: str, note: str, model: Mapping[str, Any], labelled_share: float
+) -> dict[str, Any]:
+    return {
+        "area": name,
+        "features": len(model.get("features", ())),
+        "K": model.get("n_clusters", 0),
+        "labelled_share": round(labelled_share, 4),
+        **{field: round(model.get(field, 0.0), 4) for field in asset.shares},
+        "inertia": round(model.get("inertia", 0.0), 2),
+        "model": model.get("fitted_on", ""),
+        "note": note,
+    }
+
+
+def _labelled(
+    partition: Partition, asset: LabelAsset, areas: Mapping[str, AreaFeatures]
+) -> Iterator[Labelled | tuple[str, str]]:
+    """Yield the labels of each area, or its name and the reason why it has none."""
     from geo_assets.core.label_smoothing import smooth_labels
     from geo_assets.products.labels.areas import label_area, sample_area
 
@@ -148,9 +234,7 @@ def _borrowed(
     return dict.fromkeys(areas, borrowed)
 
 
-def model_document(
-    rules: PixelLabels, features: AreaFeatures, labelled: Labelled
-) -> dict[str, Any]:
+def _document(rules: PixelLabels, features: AreaFeatures, labelled: Labelled) -> dict[str, Any]:
     """Return what every model says of itself, to be published as JSON."""
     from geo_assets.storage.cubes.opening import cluster_of
 

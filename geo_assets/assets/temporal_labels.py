@@ -8,21 +8,15 @@ from geo_assets.assets.label_models import lending_key
 from geo_assets.assets.label_publication import (
     METADATA,
     NO_DATE,
-    k_facts,
     label_pictures,
     ndvi_classes,
     picture,
-    publish_labels,
-    refuse_if_nothing_was_made,
     shown_step,
-    summary,
 )
-from geo_assets.assets.pixel_labels import LabelAsset, Labelled, label_areas, model_document
+from geo_assets.assets.pixel_labels import LabelAsset, Labelled, publish_areas
 from geo_assets.assets.step import Facts, Partition, asset_step
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from geo_assets.campaign import Campaign
     from geo_assets.core.label_fit import FitRules
     from geo_assets.products.labels.features import AreaFeatures, NdviSeries
@@ -52,16 +46,13 @@ def ndvi_temporal_labels(partition: Partition) -> Facts:
     """
     from geo_assets.products.labels.features import NdviDays, NdviSeries, Placed
     from geo_assets.storage.cubes.opening import published_cubes
-    from geo_assets.storage.leftovers import remove_all_but
 
     campaign, layout = partition.campaign, partition.layout
-    rules = campaign.temporal_labels
-    folder = layout.ndvi_temporal_labels_folder(partition.fold, partition.split)
-    paths = published_cubes(layout, partition.fold, partition.split)
+    rules, place = campaign.temporal_labels, (partition.fold, partition.split)
     period = (str(campaign.start), str(campaign.end))
     series: dict[str, NdviSeries] = {}
     reasons: dict[str, str] = {}
-    for name, path in paths.items():
+    for name, path in published_cubes(layout, *place).items():
         cube = NdviDays.of(path)
         if cube.days:
             series[name] = NdviSeries(cube, rules.every, rules.max_gap_days, rules.missing, period)
@@ -77,38 +68,18 @@ def ndvi_temporal_labels(partition: Partition) -> Facts:
         _fit_rules(campaign),
         layout.ndvi_temporal_labels_folder(lender.fold, lender.split),
         {name: _wanted(campaign, each) for name, each in series.items()},
+        folder=layout.ndvi_temporal_labels_folder(*place),
+        raster=lambda name: layout.ndvi_temporal_labels(*place, name),
+        classes=lambda made: _classes(made, series[made.name]),
+        previews=lambda made: _previews(partition, series[made.name], made),
+        also=lambda name: {
+            "max_gap_days": rules.max_gap_days,
+            "steps": list(series[name].names),
+        },
+        told=lambda name, reason: _told(campaign, reason, len(series[name].names)),
+        shares=("filled_share", "held_share"),
     )
-    published: list[Path] = []
-    rows: list[dict[str, Any]] = []
-    previews: dict[str, Any] = {}
-    for made in label_areas(partition, asset, areas):
-        if not isinstance(made, Labelled):
-            name, reason = made
-            reasons[name] = _told(campaign, reason, len(series[name].names))
-            continue
-        document = model_document(rules, areas[made.name], made)
-        published += publish_labels(
-            partition,
-            layout.ndvi_temporal_labels(partition.fold, partition.split, made.name),
-            made.raster,
-            areas[made.name].geobox,
-            classes=_classes(made, series[made.name]),
-            model=document
-            | _wanted(campaign, series[made.name])
-            | {"max_gap_days": rules.max_gap_days, "steps": list(series[made.name].names)},
-            report=made.made.report,
-        )
-        rows.append(_row(made.name, "", made, document))
-        if not previews:
-            previews = _previews(partition, series[made.name], made)
-    for name, reason in reasons.items():
-        partition.log.warning(f"{partition} {name}: no labels: {reason}")
-        rows.append(_row(name, reason))
-    remove_all_but(folder, published)
-    refuse_if_nothing_was_made(
-        partition, "ndvi_temporal_labels", reasons, sum(not row["note"] for row in rows)
-    )
-    return summary(folder, rules.n_clusters, rows, previews)
+    return publish_areas(partition, asset, areas, reasons)
 
 
 def _fit_rules(campaign: Campaign) -> FitRules:
@@ -156,26 +127,6 @@ def _told(campaign: Campaign, reason: str, steps: int) -> str:
     )
 
 
-def _row(
-    name: str,
-    note: str,
-    made: Labelled | None = None,
-    document: dict[str, Any] | None = None,
-) -> dict[str, Any]:
-    facts = document or {}
-    return {
-        "area": name,
-        "steps": len(facts.get("features", ())),
-        "K": facts.get("n_clusters", 0),
-        "labelled_share": 0.0 if made is None else round(float((made.raster > 0).mean()), 4),
-        "filled_share": round(facts.get("filled_share", 0.0), 4),
-        "held_share": round(facts.get("held_share", 0.0), 4),
-        "inertia": round(facts.get("inertia", 0.0), 2),
-        "model": facts.get("fitted_on", ""),
-        "note": note,
-    }
-
-
 def _classes(made: Labelled, series: NdviSeries) -> Any:
     return ndvi_classes(made.model.centers[:, : len(series.names)].mean(axis=1))
 
@@ -200,4 +151,4 @@ def _previews(partition: Partition, series: NdviSeries, made: Labelled) -> dict[
     pictures["series"] = picture(
         ndvi_series(centers, steps, classes, subtitle=area), "NDVI of each cluster in time"
     )
-    return pictures | ({} if made.made.report is None else k_facts(made.made.report, area))
+    return pictures
