@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def check_indices(indices: Sequence[str], bands: Sequence[str]) -> None:
-    """Refuse an index that needs a band which is not there, or reflectance in units.
+    """Refuse an index that needs an absent band, or reflectance in units, or that comes twice.
 
     A composite holds the numbers of its product, so that a formula with constants for reflectance
     from 0 to 1 (EVI, SAVI) would mean something else.
@@ -30,6 +30,11 @@ def check_indices(indices: Sequence[str], bands: Sequence[str]) -> None:
         ClusteringError: It names the index, its bands and those there are.
         GeoAssetsError: If the catalogue has no such index.
     """
+    names = [find_index(index).name for index in indices]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        msg = f"land_cover.indices: {', '.join(twice)} is named more than once; allowed: once each"
+        raise ClusteringError(msg)
     for index in indices:
         found = find_index(index)
         if not found.scale_free:

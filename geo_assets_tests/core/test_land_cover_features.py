@@ -48,3 +48,8 @@ def test_an_index_that_cannot_be_had_is_named(index, message):
 def test_a_missing_band_is_an_error_of_clustering():
     with pytest.raises(ClusteringError):
         check_indices(("NDBI",), NAMES)
+
+
+def test_an_index_that_would_count_twice_is_refused():
+    with pytest.raises(ClusteringError, match=r"land_cover\.indices: NDVI is named more than once"):
+        check_indices(["NDVI", "NDWI", "ndvi"], ["red", "nir", "green"])
