@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -39,9 +40,13 @@ def publish_many(files: Mapping[Path, Content]) -> None:
         path: path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp") for path in files
     }
     try:
-        with ThreadPoolExecutor(min(_THREADS, max(len(files), 1))) as pool:
-            # Taken one by one, so that an error of any of them is raised here.
-            list(pool.map(_write_synced, temporaries.values(), files.values()))
+        writing = [
+            _pool(os.getpid()).submit(_write_synced, temporaries[path], content)
+            for path, content in files.items()
+        ]
+        wait(writing)  # all of them: none may write on after another has failed
+        for written in writing:
+            written.result()
         for path, temporary in temporaries.items():
             temporary.rename(path)
     except BaseException:
@@ -50,6 +55,12 @@ def publish_many(files: Mapping[Path, Content]) -> None:
         raise
     for folder in folders:
         _sync_folder(folder)
+
+
+@lru_cache(maxsize=1)
+def _pool(_: int) -> ThreadPoolExecutor:
+    """Threads of this process, which are not inherited by another: hence the process's number."""
+    return ThreadPoolExecutor(_THREADS, thread_name_prefix="publish")
 
 
 def _write_synced(path: Path, content: Content) -> None:

@@ -11,6 +11,7 @@ import pytest
 from shapely.geometry import shape
 
 from geo_assets_tests.acceptance.support import Workplace, render, say
+from geo_assets_tests.acceptance.test_scale_out_memory import peak_bytes
 from geo_assets_tests.benchmarks.scene_files import read_items, write_scenes
 
 SIDE, DATES, FILES = 10_980, 24, 3
