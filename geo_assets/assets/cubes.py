@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-import math
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from geo_assets.assets.imagery import cloud_rules, scenes_of_boxes
-from geo_assets.assets.step import DATA_VERSION, Facts, Partition, asset_step, table_of
+from geo_assets.assets.step import DATA_VERSION, Facts, Partition, asset_step, shown_step, table_of
 from geo_assets.progress import logged
 
 if TYPE_CHECKING:
@@ -25,9 +24,6 @@ if TYPE_CHECKING:
     from geo_assets.products.cubes.builder import CubeBuilder, CubeFacts
     from geo_assets.products.cubes.rules import CubeRules
     from geo_assets.sources.protocol import Item
-
-_PIXELS_SHOWN = 4_000_000
-"""Pixels of a day up to which all are looked at for its picture."""
 
 
 @asset_step(
@@ -245,7 +241,7 @@ def _previews(builders: dict[Path, CubeBuilder], facts: dict[str, CubeFacts]) ->
     from geo_assets.previews.png import markdown_image
     from geo_assets.storage.cubes.opening import open_cube
 
-    for path in builders:
+    for path, builder in builders.items():
         name, made = path.stem, facts[path.stem]
         if not made.days:
             continue
@@ -253,7 +249,7 @@ def _previews(builders: dict[Path, CubeBuilder], facts: dict[str, CubeFacts]) ->
         day = made.days[clearest]
         with open_cube(path) as cube:
             # Every so many pixels of a wide area: a whole scene in float64 is a gigabyte.
-            some = slice(None, None, math.isqrt(cube["ndvi"][0].size // _PIXELS_SHOWN) + 1)
+            some = slice(None, None, shown_step(builder.geobox))
             seen = cube["ndvi"].isel(time=clearest, y=some, x=some).values
             picture = ndvi_map(seen, subtitle=f"{day}, {name}")
         shares = valid_share(made.valid_share, made.days)

@@ -13,9 +13,8 @@ from geo_assets.assets.label_publication import (
     ndvi_classes,
     picture,
     refuse_if_nothing_was_made,
-    shown_step,
 )
-from geo_assets.assets.step import Facts, Partition, asset_step, table_of
+from geo_assets.assets.step import Facts, Partition, asset_step, shown_step, table_of
 from geo_assets.errors import StorageError
 
 if TYPE_CHECKING:
@@ -49,12 +48,13 @@ def ndvi_label_changes(partition: Partition) -> Facts:
     import numpy as np
 
     from geo_assets.core.label_changes import BANDS
-    from geo_assets.products.labels.days import follow_area
+    from geo_assets.products.labels.days import FollowedArea
     from geo_assets.storage.atomic import publish_json
     from geo_assets.storage.cubes.opening import cluster_of
     from geo_assets.storage.layout import model_of
     from geo_assets.storage.leftovers import remove_all_but
-    from geo_assets.storage.rasters.cog import read_geobox, write_cog
+    from geo_assets.storage.rasters.cog import read_geobox, write_cog_of_blocks
+    from geo_assets.storage.rasters.overviews import Plain
 
     layout = partition.layout
     folder = layout.ndvi_label_changes_folder(partition.fold, partition.split)
@@ -72,23 +72,24 @@ def ndvi_label_changes(partition: Partition) -> Facts:
             partition.log.warning(f"{partition} {name}: no changes: {reasons[name]}")
             continue
         geobox = read_geobox(dates.paths[0], asset="ndvi_spatial_labels")
-        counts, bands, valid = follow_area(dates, geobox, partition.workers)
+        area = FollowedArea(dates, geobox, shown_step(geobox))
         path = layout.ndvi_label_changes(partition.fold, partition.split, name)
-        tables = _tables(counts, days, centers, _square_metres(geobox))
-        publish_json(model_of(path), {"kind": "ndvi_label_changes", "area": name, **tables})
-        write_cog(
+        write_cog_of_blocks(
             path,
-            bands,
-            geobox,
-            valid=valid,
+            area.blocks(partition.workers),
+            Plain(geobox, len(BANDS), np.dtype(np.uint16), masked=True, nodata=None),
             band_names=list(BANDS),
             band_descriptions=list(BANDS.values()),
             overviews="mode",
             tags=file_tags(partition),
         )
+        counts = area.counts
+        assert counts is not None  # noqa: S101  # a grid has at least one block
+        tables = _tables(counts, days, centers, _square_metres(geobox))
+        publish_json(model_of(path), {"kind": "ndvi_label_changes", "area": name, **tables})
         published += [path, model_of(path)]
-        dropped += int(np.count_nonzero(bands[1]))
-        followed += int(np.count_nonzero(valid))
+        dropped += area.dropped
+        followed += area.followed
         rows += [
             {
                 "area": name,
@@ -101,9 +102,7 @@ def ndvi_label_changes(partition: Partition) -> Facts:
             for date in tables["dates"]
         ]
         if not previews:
-            step = shown_step(geobox)
-            shown = bands[1, ::step, ::step], valid[::step, ::step]
-            previews = _previews(counts, shown, days, centers, f"{partition}, {name}")
+            previews = _previews(counts, area.shown, days, centers, f"{partition}, {name}")
     remove_all_but(folder, published)
     refuse_if_nothing_was_made(partition, "ndvi_label_changes", reasons, len(published))
     return {

@@ -31,9 +31,6 @@ NO_DATE = "the cube has no date"
 SHOWN_ROWS = 100
 """Rows of a table in the metadata; the rasters themselves are all there."""
 
-SHOWN_PIXELS = 1200
-"""Rows and columns of a raster that previews are drawn from, at most about."""
-
 
 def publish_labels(
     partition: Partition,
@@ -189,11 +186,6 @@ def picture(png: bytes, alt: str) -> dg.MarkdownMetadataValue:
     from geo_assets.previews.png import markdown_image
 
     return dg.MetadataValue.md(markdown_image(png, alt))
-
-
-def shown_step(geobox: GeoBox) -> int:
-    """Return of how many rows and columns one is shown."""
-    return max(1, -(-max(geobox.shape.yx) // SHOWN_PIXELS))
 
 
 def _rounded(value: float | None) -> str:

@@ -10,10 +10,9 @@ from geo_assets.assets.label_publication import (
     METADATA,
     label_pictures,
     picture,
-    shown_step,
 )
 from geo_assets.assets.pixel_labels import LabelAsset, Labelled, publish_areas
-from geo_assets.assets.step import Facts, Partition, asset_step
+from geo_assets.assets.step import Facts, Partition, asset_step, shown_step
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -20,10 +20,9 @@ from geo_assets.assets.label_publication import (
     publish_labels,
     publish_model,
     refuse_if_nothing_was_made,
-    shown_step,
     summary,
 )
-from geo_assets.assets.step import Facts, Partition, asset_step
+from geo_assets.assets.step import Facts, Partition, asset_step, shown_step
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -30,9 +30,14 @@ from geo_assets.storage.partition_lock import partition_lock
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from odc.geo.geobox import GeoBox
+
     from geo_assets.campaign import Campaign
     from geo_assets.sources.protocol import RasterSource, ServerSource
     from geo_assets.storage.layout import Layout
+
+SHOWN_PIXELS = 1200
+"""Rows and columns of a raster that previews are drawn from, at most about."""
 
 Facts = Mapping[str, Any]
 """Metadata of one materialization: plain numbers and strings, or Dagster metadata values."""
@@ -271,6 +276,11 @@ def asset_step(
         )
 
     return declare
+
+
+def shown_step(geobox: "GeoBox") -> int:
+    """Return of how many rows and columns one is shown."""
+    return max(1, -(-max(geobox.shape.yx) // SHOWN_PIXELS))
 
 
 def table_of(rows: Sequence[Mapping[str, Any]]) -> dg.TableMetadataValue:

@@ -11,10 +11,9 @@ from geo_assets.assets.label_publication import (
     label_pictures,
     ndvi_classes,
     picture,
-    shown_step,
 )
 from geo_assets.assets.pixel_labels import LabelAsset, Labelled, publish_areas
-from geo_assets.assets.step import Facts, Partition, asset_step
+from geo_assets.assets.step import Facts, Partition, asset_step, shown_step
 
 if TYPE_CHECKING:
     from geo_assets.campaign import Campaign

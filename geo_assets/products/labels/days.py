@@ -13,7 +13,7 @@ import numpy as np
 
 from geo_assets.core.histogram_kmeans import histogram_of, labels_of
 from geo_assets.core.k_report import spatial_folds
-from geo_assets.core.label_changes import add_counts, change_map, count_changes
+from geo_assets.core.label_changes import BANDS, add_counts, change_map, count_changes
 from geo_assets.products.windows import tiles_of
 
 if TYPE_CHECKING:
@@ -28,9 +28,12 @@ if TYPE_CHECKING:
     from geo_assets.core.workers import Workers
     from geo_assets.products.labels.features import NdviDays
     from geo_assets.products.windows import Window
+    from geo_assets.storage.rasters.cog_blocks import Block
 
 _EDGE = 512
 """Pixels a side of what is read at once of label rasters of all dates: a block of a COG."""
+
+_DROP_DATE = list(BANDS).index("drop_date")
 
 
 def day_histograms(cube: NdviDays, workers: Workers, *, folds: bool) -> Iterator[NDArray[np.int64]]:
@@ -81,21 +84,48 @@ class LabelDates:
     n_series: int
 
 
-def follow_area(
-    dates: LabelDates, geobox: GeoBox, workers: Workers
-) -> tuple[ChangeCounts, NDArray[np.uint16], NDArray[np.bool_]]:
-    """Return counts of changes of an area, its change map (4, y, x) and where that is valid."""
-    windows = tiles_of(geobox.shape.yx, _EDGE)
-    bands = np.zeros((4, *geobox.shape.yx), np.uint16)
-    valid = np.zeros(geobox.shape.yx, bool)
-    counts: ChangeCounts | None = None
-    tasks = [_ChangeTask(dates, geobox, window) for window in windows]
-    for window, (part, block, known) in zip(windows, workers.map(_follow, tasks), strict=True):
-        counts = part if counts is None else add_counts([counts, part])
-        bands[:, *window.slices] = block
-        valid[window.slices] = known
-    assert counts is not None  # noqa: S101  # a grid has at least one block
-    return counts, bands, valid
+class FollowedArea:
+    """The changes of an area's labels, told while its change map is made.
+
+    Attributes:
+        counts: Of the blocks given so far; None before the first.
+        dropped: Pixels with a lasting drop among them.
+        followed: Pixels that have a datum on two dates.
+        shown: Every so many pixels' date of the drop (y, x), and whether they are followed.
+    """
+
+    def __init__(self, dates: LabelDates, geobox: GeoBox, step: int) -> None:
+        """Begin.
+
+        Args:
+            dates: What is followed.
+            geobox: Its grid.
+            step: Rows and columns from one shown pixel to the next.
+        """
+        self._dates = dates
+        self._geobox = geobox
+        self._step = step
+        rows, cols = (-(-size // step) for size in geobox.shape.yx)
+        self.counts: ChangeCounts | None = None
+        self.dropped = self.followed = 0
+        self.shown = np.zeros((rows, cols), np.uint16), np.zeros((rows, cols), bool)
+
+    def blocks(self, workers: Workers) -> Iterator[Block]:
+        """Yield the blocks of the change map, once."""
+        windows = tiles_of(self._geobox.shape.yx, _EDGE)
+        tasks = [_ChangeTask(self._dates, self._geobox, window) for window in windows]
+        made = workers.map(_follow, tasks)
+        for window, (part, bands, valid) in zip(windows, made, strict=True):
+            self.counts = part if self.counts is None else add_counts([self.counts, part])
+            drops = bands[_DROP_DATE]
+            self.dropped += int(np.count_nonzero(drops))
+            self.followed += int(np.count_nonzero(valid))
+            row, col = -window.row % self._step, -window.col % self._step
+            for whole, block in zip(self.shown, (drops, valid), strict=True):
+                some = block[row :: self._step, col :: self._step]
+                top, left = -(-window.row // self._step), -(-window.col // self._step)
+                whole[top : top + some.shape[0], left : left + some.shape[1]] = some
+            yield *window.slices, bands, valid
 
 
 @dataclass(frozen=True)
