@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 PATIENCE_SECONDS = 180
 """How long a busy machine may take to load definitions or to draw a page."""
 
-GRAPH_SIZE = (2200, 1100)
+GRAPH_SIZE = (2200, 1400)
 """Smallest window in which the graph's nodes are drawn with all their facts."""
 
 _NO_PROXY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
