@@ -66,7 +66,8 @@ def print_findings(console: Console, findings: list[Finding]) -> bool:
         mark = (f"{finding.grade:<8}", STYLES[finding.grade])
         console.print(Text.assemble(mark, f"{finding.what}: {finding.detail}"))
     errors = sum(finding.grade == "error" for finding in findings)
-    console.print(f"\n{errors} errors" if errors else "\nReady.")
+    told = "1 error" if errors == 1 else f"{errors} errors"
+    console.print(f"\n{told}" if errors else "\nReady.")
     return errors == 0
 
 

@@ -65,6 +65,7 @@ def drawn(area, seed, size=50_000):
     return pooled_sample({"one": area}, {"one": sample}, size)
 
 
+@pytest.mark.timeout(3600)  # twelve clusters in full
 def test_the_rule_picks_the_same_k_for_five_seeds(areas):
     for name, area in areas.items():
         chosen = set()
