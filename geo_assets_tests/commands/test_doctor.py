@@ -57,7 +57,7 @@ def test_a_sound_campaign_is_ready(tmp_path, examined):
 
 def test_a_missing_file_of_areas_is_named(tmp_path, examined):
     code, lines, end = examined({"areas.file": "fields.geojson"})
-    assert (code, end) == (1, "1 errors")
+    assert (code, end) == (1, "1 error")
     assert _errors(lines) == [
         f"areas: no file {tmp_path / 'fields.geojson'}; paths are relative to the campaign"
     ]
