@@ -91,7 +91,7 @@ def observe(
     padded = geobox.pad(margin) if margin else geobox
     rows, cols = geobox.shape
     inner = Window(margin, margin, rows, cols)
-    ordered = observation_order(items_meeting(items, padded))
+    ordered = observation_order(items_observed(items, geobox, clouds))
     item_days = [solar_day(item) for item in ordered]
     fusion = DayFusion(item_days)
     seen = False
@@ -122,6 +122,12 @@ def observe(
             valid[number, *window.slices] = False
             data[number, :, *window.slices] = fill_value(data.dtype)
     return Observations(days, data, valid, everything)
+
+
+def items_observed(items: Sequence[Item], geobox: GeoBox, clouds: CloudRules) -> list[Item]:
+    """Return the items that ``observe`` reads for a grid: clouds beside it may grow into it."""
+    margin = clouds.dilation(geobox)
+    return items_meeting(items, geobox.pad(margin) if margin else geobox)
 
 
 def items_meeting(items: Sequence[Item], geobox: GeoBox) -> list[Item]:

@@ -21,7 +21,7 @@ from geo_assets.errors import ReadError, SourceError, StorageError
 from geo_assets.products.composites.blocks import BlockTask, compose_block
 from geo_assets.products.composites.canvas import Canvas, dtypes_differ
 from geo_assets.products.composites.sidecar import DTYPE_WITHOUT_PIXELS, Sidecar
-from geo_assets.products.observations import failed_window, items_meeting
+from geo_assets.products.observations import failed_window, items_meeting, items_observed
 from geo_assets.products.recipes import grid_recipe, scene_pins
 from geo_assets.products.windows import (
     FailedWindow,
@@ -214,7 +214,9 @@ class CompositeBuilder:
         return rows.start, cols.start
 
     def _task(self, block: Window) -> BlockTask:
-        return BlockTask(self.source, self.items, self.geobox[block.slices], self.rules)
+        grid = self.geobox[block.slices]
+        items = items_observed(self.items, grid, self.rules.clouds)
+        return BlockTask(self.source, items, grid, self.rules)
 
     def _heal(self, image: Path, sidecar: Path, known: Sidecar) -> Sidecar:
         if not known.failed_windows:
