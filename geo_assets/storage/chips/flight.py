@@ -29,10 +29,6 @@ _TURN_SECONDS, _TURN_BYTES = 0.02, 4 * 2**20
 """How long a thread goes on to its next chip, and with how many bytes, before it hands over what it
 has made: to wake another thread for each chip would take longer than to cut one."""
 
-_BATCH, _BATCH_SECONDS = 32, 0.1
-"""Chips that are put together, and how long the first of them waits for the others: a batch is
-synced to the disk as a whole."""
-
 
 @dataclass(frozen=True)
 class LandedChip:
@@ -73,7 +69,6 @@ class ChipFlight:
     progress: Progress | None
     _done: Counter[str] = field(default_factory=lambda: Counter(ok=0, no_imagery=0, failed=0))
     _waiting: dict[str, LandedChip] = field(default_factory=dict)
-    _waiting_since: float = 0.0
     _putting: tuple[Future[None], list[LandedChip]] | None = None
     _flying: set[Future[_Turn]] = field(default_factory=set)
     _asked: int = 0
@@ -105,17 +100,14 @@ class ChipFlight:
             turns = min(2 * self.workers - len(self._flying), len(self.ask) - self._asked)
             for _ in range(turns):
                 self._flying.add(pool.submit(self._take_turn))
-        if self._putting is None and (batch := self._next_batch()):
+        if self._putting is None and (batch := self._next_batch(end=not self._flying)):
             self._putting = (putter.submit(self.put, batch), batch)
         under_way: set[Future[Any]] = {*self._flying}
         if self._putting is not None:
             under_way.add(self._putting[0])
         if not under_way:
             return False
-        timeout = None
-        if self._waiting and self._putting is None:
-            timeout = max(0.0, self._waiting_since + _BATCH_SECONDS - time.monotonic())
-        wait(under_way, timeout, return_when=FIRST_COMPLETED)
+        wait(under_way, return_when=FIRST_COMPLETED)
         for future in [each for each in self._flying if each.done()]:
             self._flying.remove(future)
             self._land(future.result())
@@ -155,19 +147,11 @@ class ChipFlight:
             return self.ask[self._asked - 1]
 
     def _land(self, turn: _Turn) -> None:
-        if not self._waiting:
-            self._waiting_since = time.monotonic()
         self._waiting |= {chip.spec.chip_id: chip for chip in turn.landed}
 
-    def _next_batch(self, *, end: bool | None = None) -> list[LandedChip]:
-        """Take what is put next, if it is time; ``end``: whether nothing else will come."""
-        end = not self._flying if end is None else end
-        late = time.monotonic() - self._waiting_since >= _BATCH_SECONDS
-        if not self._waiting or not (end or late or len(self._waiting) >= _BATCH):
-            return []
-        batch = [self._waiting.pop(chip_id) for chip_id in self.batch(self._waiting, end=end)]
-        self._waiting_since = time.monotonic()
-        return batch
+    def _next_batch(self, *, end: bool) -> list[LandedChip]:
+        chosen = self.batch(self._waiting, end=end) if self._waiting else ()
+        return [self._waiting.pop(chip_id) for chip_id in chosen]
 
     def _bytes_to_put(self) -> int:
         under_way = self._putting[1] if self._putting is not None else []
