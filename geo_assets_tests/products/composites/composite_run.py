@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from geo_assets.products.composites import builder as composites
-from geo_assets_tests.products.composites.test_builder import builder_of
+from geo_assets_tests.products.composites.composite_testing import builder_of
 from geo_assets_tests.sources.memory_source import MemorySource, grid, random_scene
 
 

@@ -15,12 +15,11 @@ from affine import Affine
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
-from rasterio.enums import ColorInterp, MaskFlags, Resampling
+from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.windows import Window
 from rio_cogeo import cog_validate
 
 from geo_assets.errors import StorageError
-from geo_assets.storage.rasters import cog_blocks
 from geo_assets.storage.rasters.class_table import class_names_path
 from geo_assets.storage.rasters.cog import (
     open_raster,
@@ -29,9 +28,8 @@ from geo_assets.storage.rasters.cog import (
     read_thinned,
     read_window,
     write_cog,
-    write_cog_of_blocks,
 )
-from geo_assets.storage.rasters.overviews import Plain
+from geo_assets_tests.storage.rasters.raster_testing import composite, grid, overviews_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,29 +39,8 @@ if TYPE_CHECKING:
 CLASSES: ClassTable = {1: ("forest", "#006400"), 3: ("Äcker & Wiesen <nass>", "#FFD700")}
 
 
-def grid(height: int, width: int) -> GeoBox:
-    return GeoBox((height, width), Affine(10, 0, 500_000, 0, -10, 9_100_000), "EPSG:32737")
-
-
-def composite(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Two bands of reflectance, a label band in plots of classes 0, 1 and 3, and a mask."""
-    random = np.random.default_rng(7)
-    bands = random.integers(1, 4000, (2, height, width), dtype=np.uint16)
-    plots = random.choice(np.array([0, 1, 3], np.uint16), (height // 5 + 1, width // 5 + 1))
-    label = np.kron(plots, np.ones((5, 5), np.uint16))[:height, :width]
-    data = np.concatenate([bands, label[None]])
-    valid = random.random((height, width)) > 0.2
-    data[:, ~valid] = 0
-    return data, valid
-
-
 def labels(height: int, width: int) -> np.ndarray:
     return composite(height, width)[0][2:].astype(np.uint8)
-
-
-def overviews_of(path: Path, index: int) -> tuple[np.ndarray, np.ndarray]:
-    with rasterio.open(path, overview_level=index) as dataset:
-        return dataset.read(), dataset.dataset_mask() > 0
 
 
 @pytest.mark.parametrize(
@@ -379,79 +356,6 @@ def test_a_real_scene_keeps_its_odd_grid(tmp_path: Path, real_data: Path) -> Non
     np.testing.assert_array_equal(copy.data, original.data)
     window = original.geobox[10:30, 40:70]
     np.testing.assert_array_equal(read_window(source, window).data, original.data[:, 10:30, 40:70])
-
-
-@pytest.mark.parametrize("shape", [(300, 200), (1100, 1030), (513, 2049)])
-@pytest.mark.parametrize("rule", ["nearest", "average"])
-def test_a_raster_made_of_blocks_on_the_disk_is_the_one_made_in_memory(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shape: tuple[int, int], rule: str
-) -> None:
-    data, valid = composite(*shape)
-    names, geobox = ["red", "nir", "label"], grid(*shape)
-    write_cog(tmp_path / "a.tif", data, geobox, valid=valid, band_names=names, overviews=rule)
-    monkeypatch.setattr(cog_blocks, "MEMORY_BYTES", 0)
-    blocks = [
-        (rows, cols, data[:, rows, cols], valid[rows, cols])
-        for rows in (slice(0, 200), slice(200, shape[0]))
-        for cols in (slice(0, 77), slice(77, shape[1]))
-    ]
-    plain = Plain(geobox, 3, data.dtype, masked=True, nodata=None)
-    write_cog_of_blocks(tmp_path / "b.tif", blocks, plain, band_names=names, overviews=rule)
-    assert (tmp_path / "a.tif").read_bytes() == (tmp_path / "b.tif").read_bytes()
-    assert cog_validate(tmp_path / "b.tif", strict=True) == (True, [], [])
-    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["a.tif", "b.tif"]
-
-
-@pytest.mark.parametrize("shape", [(513, 700), (1025, 1026), (2048, 1537), (1999, 3)])
-def test_pixels_taken_for_overviews_are_those_that_gdal_takes(
-    tmp_path: Path, shape: tuple[int, int]
-) -> None:
-    data, valid = composite(*shape)
-    write_cog(tmp_path / "a.tif", data, grid(*shape), valid=valid, overviews="nearest")
-    with rasterio.open(tmp_path / "a.tif") as ours:
-        factors = ours.overviews(1)
-        profile = ours.profile
-    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
-        with rasterio.open(tmp_path / "b.tif", "w", **profile) as theirs:
-            theirs.write(data)
-            theirs.write_mask(valid)
-        with rasterio.open(tmp_path / "b.tif", "r+") as theirs:
-            theirs.build_overviews(
-                [2**level for level in range(1, len(factors) + 1)], Resampling.nearest
-            )
-    for level in range(len(factors)):
-        pixels, mask = overviews_of(tmp_path / "a.tif", level)
-        np.testing.assert_array_equal(pixels, overviews_of(tmp_path / "b.tif", level)[0])
-        # What is valid was not 0, what is not was: the mask belongs to the pixel that was taken.
-        assert not pixels[:2, ~mask].any()
-        assert pixels[:2, mask].all()
-
-
-def test_a_full_disk_is_named_where_a_raster_is_made_on_it(tmp_path: Path) -> None:
-    code = """
-import resource, sys
-from pathlib import Path
-import numpy as np
-from affine import Affine
-from odc.geo.geobox import GeoBox
-from geo_assets.errors import StorageError
-from geo_assets.storage.rasters import cog_blocks
-from geo_assets.storage.rasters.cog import write_cog
-grid = GeoBox((1400, 1300), Affine(10, 0, 5e5, 0, -10, 9e6), "EPSG:32737")
-noise = np.random.default_rng(0).integers(0, 60000, (2, 1400, 1300), dtype=np.uint16)
-cog_blocks.MEMORY_BYTES = 0
-for limit in (50_000, 2_000_000, 7_500_000):
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, -1))
-    try:
-        write_cog(Path(sys.argv[1]) / "a.tif", noise, grid)
-    except (StorageError, OSError) as error:
-        print("failed")
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path)], check=True, capture_output=True, text=True
-    )
-    assert done.stdout.split() == ["failed"] * 3
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_raster_for_a_picture_is_thinned_off_its_overviews(tmp_path: Path) -> None:
