@@ -167,15 +167,9 @@ def _joined_across(windows: Iterable[AnyWindow]) -> list[AnyWindow]:
 
 
 def _joined_down(windows: Iterable[AnyWindow]) -> list[AnyWindow]:
-    joined: list[AnyWindow] = []
-    for window in sorted(windows, key=lambda w: (w.col, w.width, w.row)):
-        last = joined[-1] if joined else None
-        if (
-            last is not None
-            and (last.col, last.width) == (window.col, window.width)
-            and last.row + last.height == window.row
-        ):
-            joined[-1] = replace(last, height=last.height + window.height)
-        else:
-            joined.append(window)
-    return joined
+    return [_turned(w) for w in _joined_across(_turned(w) for w in windows)]
+
+
+def _turned(window: AnyWindow) -> AnyWindow:
+    """Return a window with rows for columns."""
+    return replace(window, row=window.col, col=window.row, height=window.width, width=window.height)
