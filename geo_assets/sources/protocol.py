@@ -158,7 +158,7 @@ class RasterSource(Source, Protocol):
     def read(
         self, item: Item, bands: Sequence[str], geobox: GeoBox, *, scl_band: str | None = None
     ) -> SceneRead:
-        """Return the pixels of a scene on a grid.
+        """Return the pixels of a scene on a grid, in arrays that are the caller's own.
 
         Args:
             item: The scene, as ``select`` gave it.

@@ -25,17 +25,18 @@ def add_clamped(  # noqa: PLR0917  # compiled functions know no keywords
     """Add an offset to valid integers and clamp them; widened, so that none wraps.
 
     Args:
-        data: (pixel,) integers of at most 32 bits, written.
-        valid: (pixel,), where there is a datum; others are left as they are.
+        data: (y, x) integers of at most 32 bits, written.
+        valid: (y, x), where there is a datum; others are left as they are.
         offset: To add.
         low: The least that a datum may become.
         high: The largest.
         avoided: What no datum may become; beyond the dtype where there is no such number.
         instead: What it becomes instead.
     """
-    for pixel in range(len(data)):
-        moved = min(max(np.int64(data[pixel]) + offset, low), high)
-        if moved == avoided:
-            moved = instead
-        if valid[pixel]:
-            data[pixel] = moved
+    for row in range(data.shape[0]):
+        for col in range(data.shape[1]):
+            moved = min(max(np.int64(data[row, col]) + offset, low), high)
+            if moved == avoided:
+                moved = instead
+            if valid[row, col]:
+                data[row, col] = moved

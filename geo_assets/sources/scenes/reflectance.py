@@ -89,7 +89,7 @@ def add_offset(
     dtype.
 
     Args:
-        data: (y, x), C-contiguous.
+        data: (y, x).
         valid: (y, x), True where there is a datum; elsewhere data are left as they are.
         offset: To add, in digital numbers.
         nodata: The value that means no-data in ``data``; no datum is given it.
@@ -106,7 +106,7 @@ def add_offset(
     within = nodata is not None and low <= nodata <= high and float(nodata).is_integer()
     avoided = int(nodata) if nodata is not None and within else low - 1
     instead = avoided + 1 if avoided < high else avoided - 1
-    add_clamped(data.reshape(-1), valid.reshape(-1), offset, low, high, avoided, instead)
+    add_clamped(data, valid, offset, low, high, avoided, instead)
 
 
 def raster_band(asset: dict[str, Any], index: int) -> dict[str, Any]:
