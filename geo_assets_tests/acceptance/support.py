@@ -230,3 +230,22 @@ def watched_imagery(
             return WatchedSource(super().open(campaign, layout), reads, fails)
 
     return WatchedImagery()
+
+
+def peak_bytes(pid: int) -> int:
+    """Return the most memory that a process had so far; 0 of one that has ended."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return 0
+    lines = [line for line in status.splitlines() if line.startswith("VmHWM")]
+    return int(lines[0].split()[1]) * 1024 if lines else 0
+
+
+def runs_on(process: subprocess.Popen[bytes], seconds: float = 0.02) -> bool:
+    """Let a process go on; whether it still does."""
+    try:
+        process.wait(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        return True
+    return False

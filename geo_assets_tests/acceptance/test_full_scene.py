@@ -10,8 +10,7 @@ import pystac
 import pytest
 from shapely.geometry import shape
 
-from geo_assets_tests.acceptance.support import Workplace, render, say
-from geo_assets_tests.acceptance.test_scale_out_memory import peak_bytes
+from geo_assets_tests.acceptance.support import Workplace, peak_bytes, render, runs_on, say
 from geo_assets_tests.benchmarks.scene_files import read_items, write_scenes
 
 SIDE, DATES, FILES = 10_980, 24, 3
@@ -72,7 +71,7 @@ def peak_of(place, names):
             stderr=subprocess.STDOUT,
         )
         peak = 0
-        while process.poll() is None:
+        while runs_on(process, 0.1):
             peak = max(peak, peak_bytes(process.pid))
     assert process.returncode == 0, (place.folder / "run.log").read_text()[-5000:]
     return peak

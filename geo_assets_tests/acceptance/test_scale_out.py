@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import pytest
 
 from geo_assets.compute import COMPUTE_VARIABLE
-from geo_assets_tests.acceptance.support import Workplace, digest, files_below, render, say
+from geo_assets_tests.acceptance.support import Workplace, digest, files_below, render, runs_on, say
 from geo_assets_tests.dask_processes import DEADLINE_S, dask_processes
 
 KEY = "north|train"
@@ -95,15 +95,6 @@ def by_threads(upstream, tmp_path_factory):
 def busy(client):
     """Addresses of the workers that have a task now."""
     return {worker for worker, tasks in client.processing().items() if tasks}
-
-
-def runs_on(process, seconds=0.02):
-    """Let a run go on; whether it still does."""
-    try:
-        process.wait(timeout=seconds)
-    except subprocess.TimeoutExpired:
-        return True
-    return False
 
 
 def wait_for_work(process, client):

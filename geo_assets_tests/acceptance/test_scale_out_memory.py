@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,19 +11,12 @@ import zarr
 from geo_assets.products.cubes.builder import CubeBuilder, CubeRules
 from geo_assets.resources import Compute
 from geo_assets.sources.rules import CloudRules
-from geo_assets_tests.acceptance.support import say
+from geo_assets_tests.acceptance.support import peak_bytes, say
 from geo_assets_tests.dask_processes import dask_processes
 from geo_assets_tests.sources.formula_source import FormulaSource, formula_grid, red_and_nir
 
 LIMIT = 512 * 1024**2
 SIZE = 6000
-
-
-def peak_bytes(pid):
-    """The most memory that a process had so far."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    (line,) = [line for line in status.splitlines() if line.startswith("VmHWM")]
-    return int(line.split()[1]) * 1024
 
 
 @pytest.mark.slow
