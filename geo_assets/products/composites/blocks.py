@@ -30,7 +30,7 @@ class BlockTask:
 
     Attributes:
         source: Where pixels come from.
-        items: Scenes; those that do not meet the block cost nothing.
+        items: The scenes that may meet the block.
         geobox: The block's pixel grid.
         rules: How they are composed.
     """

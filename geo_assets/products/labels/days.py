@@ -120,10 +120,10 @@ class FollowedArea:
             drops = bands[_DROP_DATE]
             self.dropped += int(np.count_nonzero(drops))
             self.followed += int(np.count_nonzero(valid))
-            row, col = -window.row % self._step, -window.col % self._step
+            top, left = -(-window.row // self._step), -(-window.col // self._step)
+            row, col = top * self._step - window.row, left * self._step - window.col
             for whole, block in zip(self.shown, (drops, valid), strict=True):
                 some = block[row :: self._step, col :: self._step]
-                top, left = -(-window.row // self._step), -(-window.col // self._step)
                 whole[top : top + some.shape[0], left : left + some.shape[1]] = some
             yield *window.slices, bands, valid
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from rasterio import DatasetReader
 
-_ALLOWED, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+_ALLOWED = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 _ROOM = 4096 if _ALLOWED == resource.RLIM_INFINITY else min(_ALLOWED // 2, 4096)
 """Files that all threads together keep open: half of what the system allows this process."""
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _STRUCTURE = {"COMPRESSION": "ZSTD", "PREDICTOR": "2"}
 _LITTLE_ENDIAN = b"II"
+_ZSTD = Zstd()
 
 
 class CogTiles:
@@ -88,6 +89,3 @@ class CogTiles:
         block = np.empty(by_band.shape, self._dtype)
         np.add.accumulate(by_band, axis=2, out=block)
         return block
-
-
-_ZSTD = Zstd()
