@@ -21,7 +21,7 @@ from rasterio.windows import Window
 
 from geo_assets.core.grids import pixel_window
 from geo_assets.errors import StorageError
-from geo_assets.storage.rasters.cog_tiles import CogTiles
+from geo_assets.storage.rasters.tiff_tiles import read_window
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -96,8 +96,7 @@ class RasterBlocks:
         # Strips, which may be one row high, are taken many at a time.
         rows, cols = dataset.block_shapes[0]
         self._side = (max(rows, min(256, dataset.height)), max(cols, min(256, dataset.width)))
-        self._tiles = CogTiles(path, dataset)
-        self._direct = self._tiles.known and self._side == dataset.block_shapes[0]
+        self._bands = list(range(1, self.count + 1))
         self._idle.put(dataset)
         block_bytes = self._side[0] * self._side[1] * (self.count * self.dtype.itemsize + 1)
         in_a_row = -(-dataset.width // self._side[1])
@@ -117,7 +116,6 @@ class RasterBlocks:
         self._pool.shutdown(cancel_futures=True)
         for dataset in self._opened:
             dataset.close()
-        self._tiles.close()
         self._blocks.clear()
 
     def expect(self, geoboxes: Sequence[GeoBox]) -> None:
@@ -229,7 +227,7 @@ class RasterBlocks:
         )
         dataset = self._handle()
         try:
-            data = self._pixels(dataset, place, window)
+            data = read_window(dataset, self._bands, window)
             valid = dataset.dataset_mask(window=window) > 0
         except rasterio.errors.RasterioError as error:
             raise StorageError(f"{self._path}: cannot be read as GeoTIFF: {error}") from error
@@ -238,14 +236,6 @@ class RasterBlocks:
         if self._clean is not None:
             self._clean(data, valid)
         return data, valid
-
-    def _pixels(
-        self, dataset: rasterio.DatasetReader, place: _Place, window: Window
-    ) -> NDArray[Any]:
-        if self._direct and (block := self._tiles.read(dataset, *place)) is not None:
-            return block[:, : window.height, : window.width]
-        pixels: NDArray[Any] = dataset.read(window=window)
-        return pixels
 
     def _handle(self) -> rasterio.DatasetReader:
         """Return a handle that no other thread uses; it must be put back."""
