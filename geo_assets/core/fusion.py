@@ -50,7 +50,7 @@ class DayFusion:
             GeoAssetsError: If shape or dtype differ from those of the scenes before, or the day is
                 not among those expected.
         """
-        from geo_assets.core.kernels.fusion import lay_first, lay_under
+        from geo_assets.core.kernels.fusion import fill_rest, lay_first, lay_under
 
         if self._stack is None and self._alone:
             self._stack = np.ascontiguousarray(data)[None], np.ascontiguousarray(valid)[None]
@@ -78,9 +78,13 @@ class DayFusion:
         fused, clear = stack[number].reshape(len(data), -1), known[number].reshape(-1)
         if number in self._seen:
             lay_under(scene, mask, fused, clear)
+            return
+        fill = data.dtype.type(fill_value(data.dtype))
+        if self._alone:
+            fill_rest(fused, clear, fill)
         else:
-            lay_first(scene, mask, data.dtype.type(fill_value(data.dtype)), fused, clear)
-            self._seen.add(number)
+            lay_first(scene, mask, fill, fused, clear)
+        self._seen.add(number)
 
     def result(self) -> tuple[NDArray[Any], NDArray[np.bool_], NDArray[np.datetime64]]:
         """Return data (day, band, y, x), valid (day, y, x) and the sorted days that came.

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from shapely.geometry import shape
+from odc.geo.geobox import GeoBox
+from shapely.geometry import Polygon, shape
 
 from geo_assets.core.clouds import clear_mask
 from geo_assets.core.compositing import fill_value
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
-    from odc.geo.geobox import GeoBox
     from shapely.geometry.base import BaseGeometry
 
     from geo_assets.sources.protocol import Item, RasterSource
@@ -132,7 +132,7 @@ def items_observed(items: Sequence[Item], geobox: GeoBox, clouds: CloudRules) ->
 
 def items_meeting(items: Sequence[Item], geobox: GeoBox) -> list[Item]:
     """Return the items that may have pixels on a grid."""
-    area = _area_of(GridKey(geobox))
+    area = Polygon(_outline_of(GridKey(geobox)))
     return [item for item in items if footprint_of(item).intersects(area)]
 
 
@@ -151,10 +151,16 @@ def _with_slack(geometry: str) -> BaseGeometry:
 
 
 @functools.lru_cache(maxsize=4096)  # asked for every day of a block
-def _area_of(grid: GridKey) -> BaseGeometry:
-    """Where a grid lies: few points and slack, for points are dear."""
-    area = grid.geobox.footprint("EPSG:4326", npoints=2).geom
-    return area.buffer(_bulge(area), join_style="mitre")
+def _outline_of(grid: GridKey) -> tuple[tuple[float, ...], ...]:
+    """Where a grid lies, in longitude and latitude: few points and slack, for points are dear.
+
+    Numbers, not a geometry, and none left with the grid either: what GEOS keeps for long amid the
+    memory of arrays that come and go would part that memory, and the heap would grow by each.
+    """
+    given = grid.geobox
+    area = GeoBox(given.shape, given.affine, given.crs).footprint("EPSG:4326", npoints=2).geom
+    slack = area.buffer(_bulge(area), join_style="mitre")
+    return tuple(slack.exterior.coords)
 
 
 def _bulge(footprint: BaseGeometry) -> float:

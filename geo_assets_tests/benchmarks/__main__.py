@@ -17,7 +17,7 @@ from geo_assets_tests.benchmarks.results import rows_of, table_of
 from geo_assets_tests.benchmarks.runner import Measured, StepFailed, measure
 
 BUILD = Path("build")
-ROUNDS = 3
+ROUNDS = 5
 PROGRAM = "python -m geo_assets_tests.benchmarks"
 
 
@@ -84,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
         type=_count,
         metavar="N",
         help="timed after the round that compares results; 0: time just that one. "
-        "Default: 3, with --quick 0",
+        "Default: 5, with --quick 0",
     )
     parser.add_argument("--quick", action="store_true", help="toy sizes: shows that it works")
     parser.add_argument(

@@ -36,6 +36,16 @@ def lay_first(
 
 
 @kernel
+def fill_rest(data: NDArray[Any], valid: NDArray[np.bool_], fill: Any) -> None:
+    """Write the fill where a scene is not valid, see ``lay_first``."""
+    for band in range(len(data)):
+        row = data[band]
+        for pixel in range(len(valid)):
+            if not valid[pixel]:
+                row[pixel] = fill
+
+
+@kernel
 def lay_under(
     data: NDArray[Any],
     valid: NDArray[np.bool_],
