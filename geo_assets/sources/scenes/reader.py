@@ -87,11 +87,14 @@ class SceneReader:
         def read(key: str) -> NativeWindow:
             nodata = [self._nodata(item, key, index) for index in indexes[key]]
             place = wanted.place_of(key)
-            return self._read(
-                item,
-                key,
-                lambda file: read_native(file, indexes[key], nodata, wanted.geobox, place),
-            )
+            nearest = self.resampling == "nearest" or wanted.is_of_classes(key)
+
+            def work(file: DatasetReader) -> NativeWindow:
+                return read_native(
+                    file, indexes[key], nodata, wanted.geobox, place, nearest=nearest
+                )
+
+            return self._read(item, key, work)
 
         if any(is_remote(item["assets"][key]["href"]) for key in indexes):
             with ThreadPoolExecutor(min(_THREADS, len(indexes))) as pool:
@@ -149,6 +152,10 @@ class _Wanted:
         for place in [*places, scl] if scl else places:
             self.indexes.setdefault(place.asset_key, []).append(place.index)
         self._room = Room(len(self.places), geobox)
+
+    def is_of_classes(self, key: str) -> bool:
+        """Whether none of an asset's bands is wanted but as classes."""
+        return all(place.asset_key != key for place in self.places)
 
     def place_of(self, key: str) -> Callable[[GeoBox, Any], NDArray[Any] | None] | None:
         """Return what gives the place of an asset's bands; None if they do not come together."""

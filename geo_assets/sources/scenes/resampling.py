@@ -13,15 +13,15 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 from rasterio.enums import Resampling
 from rasterio.io import MemoryFile
 from rasterio.vrt import WarpedVRT
 
-from geo_assets.core.grids import GridKey, Lattice, crs_of, pixel_window
-from geo_assets.sources.scenes.window import same_lattice, same_place
+from geo_assets.core.grids import GridKey, crs_of, pixel_window
+from geo_assets.sources.scenes.lattices import parts_of_pixels, same_lattice, same_place
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from odc.geo.crs import CRS
     from odc.geo.geobox import GeoBox
 
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 EXACT = 1e-9
 """Pixels by which GDAL's transformer may be wrong: none, but 0 is refused."""
-_Axis = tuple[slice, NDArray[np.intp]]
 
 
 def on_grid(
@@ -56,7 +55,7 @@ def on_grid(
         data_out[:, rows, cols] = window.data
         valid_out[rows, cols] = valid
         return data_out, valid_out
-    parts = _parts_of_pixels(there, here) if resampling == "nearest" else None
+    parts = parts_of_pixels(there, here) if resampling == "nearest" else None
     if parts is not None:
         # Each pixel lies within one of the file: what GDAL would find, without its transformer.
         from geo_assets.core.kernels.nearest import lay_coarse
@@ -80,52 +79,6 @@ def _moved(there: GridKey, here: GridKey) -> tuple[slice, slice] | None:
     if not same_lattice(there.geobox, here.geobox):
         return None
     return pixel_window(here.geobox, there.geobox)
-
-
-@functools.lru_cache(maxsize=256)
-def _parts_of_pixels(there: GridKey, here: GridKey) -> tuple[_Axis, _Axis] | None:
-    """Where the pixels of a fine grid lie in those of a coarse one, by rows and by columns.
-
-    None if they do not lie whole within them: another CRS, or edges that do not meet.
-    """
-    coarse, fine = there.geobox, here.geobox
-    if not (coarse.axis_aligned and fine.axis_aligned and crs_of(coarse) == crs_of(fine)):
-        return None
-    below, above = Lattice.of(coarse), Lattice.of(fine)
-    first, first_below = above.position(fine), below.position(coarse)
-    rows = _axis_parts(
-        (below.pixel_y / above.pixel_y, below.phase_y, above.phase_y),
-        (first_below[0], coarse.shape.y),
-        (first[0], fine.shape.y),
-    )
-    cols = _axis_parts(
-        (below.pixel_x / above.pixel_x, below.phase_x, above.phase_x),
-        (first_below[1], coarse.shape.x),
-        (first[1], fine.shape.x),
-    )
-    return None if rows is None or cols is None else (rows, cols)
-
-
-def _axis_parts(
-    scales: tuple[float, float, float], there: tuple[int, int], here: tuple[int, int]
-) -> _Axis | None:
-    """Return which pixels of the fine axis lie in the coarse one, and in which pixel each does.
-
-    Args:
-        scales: Fine pixels to a coarse one, and the phases of the coarse and the fine lattice.
-        there: First pixel of the coarse axis on its lattice, and their number.
-        here: The same of the fine axis.
-    """
-    times, phase_there, phase_here = scales
-    whole = round(times)
-    shift = phase_there * whole - phase_here
-    if whole < 1 or times != whole or shift != round(shift):
-        return None
-    places = (np.arange(here[0], here[0] + here[1]) - round(shift)) // whole - there[0]
-    inside = np.flatnonzero((places >= 0) & (places < there[1]))
-    if not len(inside):
-        return slice(0, 0), inside
-    return slice(int(inside[0]), int(inside[-1]) + 1), places[inside]
 
 
 def _warp(

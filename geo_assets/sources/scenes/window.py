@@ -22,8 +22,9 @@ from odc.geo.roi import roi_is_empty
 from rasterio.enums import MaskFlags
 from rasterio.windows import Window
 
-from geo_assets.core.grids import GridKey, Lattice, lattice_position, pixel_window
+from geo_assets.core.grids import GridKey, pixel_window
 from geo_assets.errors import ReadError
+from geo_assets.sources.scenes.lattices import parts_of_pixels, same_lattice, same_place
 from geo_assets.storage.rasters.tiff_tiles import read_window
 
 if TYPE_CHECKING:
@@ -118,6 +119,8 @@ def read_native(
     nodata: Sequence[float | None],
     geobox: GeoBox,
     place: Callable[[GeoBox, Any], NDArray[Any] | None] | None = None,
+    *,
+    nearest: bool = False,
 ) -> NativeWindow:
     """Return the pixels of a file that a grid needs, without resampling.
 
@@ -128,6 +131,8 @@ def read_native(
         geobox: The grid.
         place: Gives the array (band, y, x) to read into, by grid and dtype of what is read; None:
             a new one.
+        nearest: Whether each pixel of the grid will be that of the file in which its centre lies:
+            then none beside it is needed.
 
     Raises:
         ReadError: If the file lacks a band or a CRS (permanent), or its georeference is nonsense
@@ -141,7 +146,7 @@ def read_native(
     if whole is None:
         whole = _GRIDS[dataset] = native_grid(dataset)
     with _georeference():
-        rows, cols, grid = _source_window(GridKey(whole), GridKey(geobox))
+        rows, cols, grid = _source_window(GridKey(whole), GridKey(geobox), nearest=nearest)
     window = Window(cols.start, rows.start, cols.stop - cols.start, rows.stop - rows.start)
     if grid is None:
         grid = geobox
@@ -159,18 +164,23 @@ def read_native(
 
 
 @functools.lru_cache(maxsize=256)  # the same for all files of a block
-def _source_window(file: GridKey, wanted: GridKey) -> tuple[slice, slice, GeoBox | None]:
+def _source_window(
+    file: GridKey, wanted: GridKey, *, nearest: bool
+) -> tuple[slice, slice, GeoBox | None]:
     """Rows and columns of a file that a grid needs, and their grid; None: it is the one wanted."""
     whole, geobox = file.geobox, wanted.geobox
-    rows, cols = _rows_and_cols(whole, geobox)
+    rows, cols = _rows_and_cols(whole, geobox, nearest=nearest)
     grid = whole[rows, cols]
     return rows, cols, None if same_place(grid, geobox) else grid
 
 
-def _rows_and_cols(whole: GeoBox, geobox: GeoBox) -> tuple[slice, slice]:
+def _rows_and_cols(whole: GeoBox, geobox: GeoBox, *, nearest: bool) -> tuple[slice, slice]:
     if same_lattice(whole, geobox):
         wanted = pixel_window(whole, geobox)
         return (_clip(wanted[0], whole.shape.y), _clip(wanted[1], whole.shape.x))
+    if nearest and (parts := parts_of_pixels(GridKey(whole), GridKey(geobox))) is not None:
+        (_, places_y), (_, places_x) = parts
+        return _span(places_y), _span(places_x)
     overlap = compute_reproject_roi(whole, geobox, padding=_PADDING)
     if roi_is_empty(overlap.roi_src):
         return slice(0, 0), slice(0, 0)
@@ -183,23 +193,14 @@ def _rows_and_cols(whole: GeoBox, geobox: GeoBox) -> tuple[slice, slice]:
     )
 
 
+def _span(places: NDArray[np.intp]) -> slice:
+    """Return the pixels from the first to the last of rising places."""
+    return slice(int(places[0]), int(places[-1]) + 1) if len(places) else slice(0, 0)
+
+
 def _clip(wanted: slice, size: int) -> slice:
     start = min(max(wanted.start, 0), size)
     return slice(start, max(min(wanted.stop, size), start))
-
-
-def same_place(one: GeoBox, other: GeoBox) -> bool:
-    """Whether two grids have the same pixels."""
-    if one.shape != other.shape or not same_lattice(one, other):
-        return False
-    return lattice_position(one) == lattice_position(other)
-
-
-def same_lattice(one: GeoBox, other: GeoBox) -> bool:
-    """Whether pixels of two grids coincide wherever both have some."""
-    if not (one.axis_aligned and other.axis_aligned):
-        return False
-    return Lattice.of(one) == Lattice.of(other)
 
 
 def _valid(

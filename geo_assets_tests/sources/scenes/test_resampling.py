@@ -14,7 +14,8 @@ from rasterio.windows import Window
 
 from geo_assets.core.grids import GridKey
 from geo_assets.errors import ReadError
-from geo_assets.sources.scenes.resampling import _parts_of_pixels, _warp, on_grid
+from geo_assets.sources.scenes.lattices import parts_of_pixels
+from geo_assets.sources.scenes.resampling import _warp, on_grid
 from geo_assets.sources.scenes.window import NativeWindow, read_native
 from geo_assets_tests.sources.scene_testing import GRID, noise, write_raster
 
@@ -40,7 +41,9 @@ def read(
 ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     with rasterio.open(path) as file:
         indexes = list(range(1, file.count + 1))
-        return on_grid(read_native(file, indexes, [nodata] * file.count, grid), grid, resampling)
+        nearest = resampling == "nearest"
+        window = read_native(file, indexes, [nodata] * file.count, grid, nearest=nearest)
+        return on_grid(window, grid, resampling)
 
 
 def in_other_zone(rows: int, cols: int, pixel: float = 10) -> GeoBox:
@@ -232,4 +235,11 @@ def test_pixels_that_lie_across_those_of_the_file_are_warped() -> None:
     coarse = GeoBox((9, 9), Affine(20, 0, 500_000, 0, -20, 5_400_000), "EPSG:32633")
     for pixel, east, crs in ((10, 5, 32633), (15, 0, 32633), (40, 0, 32633), (10, 0, 32632)):
         fine = GeoBox((4, 4), Affine(pixel, 0, 500_000 + east, 0, -pixel, 5_400_000), crs)
-        assert _parts_of_pixels(GridKey(coarse), GridKey(fine)) is None
+        assert parts_of_pixels(GridKey(coarse), GridKey(fine)) is None
+
+
+def test_no_pixel_beside_the_grid_is_read_where_pixels_are_but_repeated(raster: Path) -> None:
+    fine = GRID.zoom_to(resolution=GRID.resolution.x / 2)[20:41, 31:50]
+    with rasterio.open(raster) as file:
+        assert read_native(file, [1], [None], fine, nearest=True).data.shape == (1, 11, 10)
+        assert read_native(file, [1], [None], fine).data.shape > (1, 11, 10)
