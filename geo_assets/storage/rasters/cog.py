@@ -28,7 +28,7 @@ from geo_assets.storage.rasters.class_table import (
     problem_of,
 )
 from geo_assets.storage.rasters.cog_blocks import publish_cog
-from geo_assets.storage.rasters.overviews import Plain
+from geo_assets.storage.rasters.overviews import Plain, stripes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -189,6 +189,23 @@ def read_thinned(path: Path, longest: int) -> Raster:
         data = dataset.read(out_shape=(dataset.count, *shape))
         valid = dataset.dataset_mask(out_shape=shape) > 0
         return _raster(dataset, data, valid, _geobox(dataset).zoom_to(shape))
+
+
+def highest_values(path: Path) -> list[int]:
+    """Return the greatest number of each band of integers, no-data included, by rows of blocks.
+
+    Raises:
+        StorageError: The file is absent, or damaged.
+    """
+    with _opened(path, None) as dataset:
+        found = [
+            dataset.read(window=Window(0, rows.start, dataset.width, rows.stop - rows.start)).max(
+                axis=(1, 2)
+            )
+            for rows in stripes(dataset.height)
+        ]
+    highest: list[int] = np.max(found, axis=0).tolist()
+    return highest
 
 
 def read_geobox(path: Path, *, asset: str | None = None) -> GeoBox:

@@ -22,6 +22,7 @@ from rio_cogeo import cog_validate
 from geo_assets.errors import StorageError
 from geo_assets.storage.rasters.class_table import class_names_path
 from geo_assets.storage.rasters.cog import (
+    highest_values,
     open_raster,
     read_cog,
     read_geobox,
@@ -375,3 +376,10 @@ def test_a_raster_for_a_picture_is_thinned_off_its_overviews(tmp_path: Path) -> 
     np.testing.assert_array_equal(whole.data, data)
     np.testing.assert_array_equal(whole.valid, valid)
     assert whole.geobox == grid(1100, 1537)
+
+
+def test_the_highest_values_are_those_of_the_whole(tmp_path: Path) -> None:
+    data, valid = composite(1100, 300)
+    data[0, 1099, 7] = 60_000
+    write_cog(tmp_path / "image.tif", data, grid(1100, 300), valid=valid)
+    assert highest_values(tmp_path / "image.tif") == data.max(axis=(1, 2)).tolist()
