@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+_MOST_AT_A_TIME = 2**31
+"""Values whose counts fit 32 bits: tables of half the size stay in the cache."""
+
+
 @kernel
 def count_values(bits: NDArray[np.uint16], counts: NDArray[np.int64]) -> None:
     """Add how often each value occurs.
@@ -23,18 +27,20 @@ def count_values(bits: NDArray[np.uint16], counts: NDArray[np.int64]) -> None:
         bits: (n,) uint16.
         counts: (65536,) int64, added to.
     """
-    tables = np.zeros((4, 65536), np.int64)
-    even = bits.size - bits.size % 4
-    for i in range(0, even, 4):
-        tables[0, bits[i]] += 1
-        tables[1, bits[i + 1]] += 1
-        tables[2, bits[i + 2]] += 1
-        tables[3, bits[i + 3]] += 1
-    for i in range(even, bits.size):
-        tables[0, bits[i]] += 1
-    for table in range(4):
-        for value in range(65536):
-            counts[value] += tables[table, value]
+    for begin in range(0, bits.size, _MOST_AT_A_TIME):
+        part = bits[begin : begin + _MOST_AT_A_TIME]
+        tables = np.zeros((4, 65536), np.uint32)
+        even = part.size - part.size % 4
+        for i in range(0, even, 4):
+            tables[0, part[i]] += np.uint32(1)
+            tables[1, part[i + 1]] += np.uint32(1)
+            tables[2, part[i + 2]] += np.uint32(1)
+            tables[3, part[i + 3]] += np.uint32(1)
+        for i in range(even, part.size):
+            tables[0, part[i]] += np.uint32(1)
+        for table in range(4):
+            for value in range(65536):
+                counts[value] += np.int64(tables[table, value])
 
 
 @kernel

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 _ROUNDING = 2.0**-48
 """Twice the bound of the error of an inertia computed in float64, relative to the sum of all
-squares: 2 x 16 roundings of 2**-53 each; there are about twelve."""
+squares: 2 x 16 roundings of 2**-53 each; there are about fourteen. (Counts and sums of values stay
+below 2**53, see ``histogram_kmeans.MAX_COUNT``: in float64 they are exact.)"""
 
 _FRACTION = 1e-9
 """More than what the fractions of exact inertias may lack, in squared steps."""
@@ -43,6 +44,7 @@ def interval_cost(sums: NDArray[np.int64], start: int, stop: int) -> tuple[int, 
 @kernel
 def _best_start(  # noqa: PLR0917  # positional, as compiled functions are called
     sums: NDArray[np.int64],
+    floats: NDArray[np.float64],
     whole: NDArray[np.int64],
     part: NDArray[np.float64],
     rough: NDArray[np.float64],
@@ -55,19 +57,20 @@ def _best_start(  # noqa: PLR0917  # positional, as compiled functions are calle
     """Return where the last cluster of the first ``stop`` values best starts, from low to high.
 
     Of equally good starts the first. Also returned is the least inertia, integer and fraction.
-    ``whole``, ``part`` and ``rough`` (n + 1,) are the least inertia of the first i values in one
+    ``floats`` are ``sums`` in float64, which vector instructions take. ``whole``, ``part`` and ``rough`` (n + 1,) are the least inertia of the first i values in one
     cluster less: its integer, its fraction, and both in float64; ``slack`` is how much the float64
     of the best may exceed that of another; ``sifted`` (n + 1,) is room to work in.
     """
-    count, first, second = sums[0], sums[1], sums[2]
-    n, s, q = count[stop], first[stop], second[stop]
-    for start in range(low, high + 1):
-        total = np.float64(s - first[start])
-        squares = np.float64(q - second[start])
-        sifted[start] = rough[start] + (squares - total * total / np.float64(n - count[start]))
-    least = sifted[low]
-    for start in range(low + 1, high + 1):
-        least = min(least, sifted[start])
+    candidates = slice(low, high + 1)
+    count, first, second = floats[0, candidates], floats[1, candidates], floats[2, candidates]
+    before, room = rough[candidates], sifted[candidates]
+    n, s, q = floats[0, stop], floats[1, stop], floats[2, stop]
+    for i in range(len(room)):
+        total = s - first[i]
+        room[i] = before[i] + ((q - second[i]) - total * total / (n - count[i]))
+    least = room[0]
+    for i in range(1, len(room)):
+        least = min(least, room[i])
     best, best_whole, best_part = -1, np.int64(0), 0.0
     for start in range(low, high + 1):
         if sifted[start] <= least + slack:
@@ -97,6 +100,7 @@ def best_intervals(sums: NDArray[np.int64], n_clusters: int) -> NDArray[np.int64
         n_clusters: K, 2 to n.
     """
     n = sums.shape[1] - 1
+    floats = sums.astype(np.float64)
     whole, part = np.zeros(n + 1, np.int64), np.zeros(n + 1)
     for stop in range(1, n + 1):
         whole[stop], part[stop] = interval_cost(sums, 0, stop)
@@ -121,6 +125,7 @@ def best_intervals(sums: NDArray[np.int64], n_clusters: int) -> NDArray[np.int64
                 high = start_of[stop + stride] if known and stop + stride <= n else n
                 start_of[stop], next_whole[stop], next_part[stop] = _best_start(
                     sums,
+                    floats,
                     whole,
                     part,
                     rough,
