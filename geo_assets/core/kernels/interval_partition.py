@@ -57,9 +57,10 @@ def _best_start(  # noqa: PLR0917  # positional, as compiled functions are calle
     """Return where the last cluster of the first ``stop`` values best starts, from low to high.
 
     Of equally good starts the first. Also returned is the least inertia, integer and fraction.
-    ``floats`` are ``sums`` in float64, which vector instructions take. ``whole``, ``part`` and ``rough`` (n + 1,) are the least inertia of the first i values in one
-    cluster less: its integer, its fraction, and both in float64; ``slack`` is how much the float64
-    of the best may exceed that of another; ``sifted`` (n + 1,) is room to work in.
+    ``floats`` are ``sums`` in float64, which vector instructions take. ``whole``, ``part`` and
+    ``rough`` (n + 1,) are the least inertia of the first i values in one cluster less: its integer,
+    its fraction, and both in float64; ``slack`` is how much the float64 of the best may exceed that
+    of another; ``sifted`` (n + 1,) is room to work in.
     """
     candidates = slice(low, high + 1)
     count, first, second = floats[0, candidates], floats[1, candidates], floats[2, candidates]
