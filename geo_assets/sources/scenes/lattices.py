@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from geo_assets.core.grids import GridKey, Lattice, crs_of, lattice_position
+from geo_assets.core.grids import POSITION_TOLERANCE, GridKey, Lattice, crs_of, lattice_position
 
 if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
@@ -68,7 +68,8 @@ def _axis_parts(
     times, phase_there, phase_here = scales
     whole = round(times)
     shift = phase_there * whole - phase_here
-    if whole < 1 or times != whole or shift != round(shift):
+    # Phases are rounded, and thirds of a pixel have no end.
+    if whole < 1 or times != whole or abs(shift - round(shift)) > POSITION_TOLERANCE:
         return None
     places = (np.arange(here[0], here[0] + here[1]) - round(shift)) // whole - there[0]
     inside = np.flatnonzero((places >= 0) & (places < there[1]))

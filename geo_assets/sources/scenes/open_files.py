@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from rasterio import DatasetReader
 
 _ALLOWED = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-_ROOM = 4096 if _ALLOWED == resource.RLIM_INFINITY else min(_ALLOWED // 2, 4096)
-"""Files that all threads together keep open: half of what the system allows this process."""
+_ROOM = 4096 if _ALLOWED == resource.RLIM_INFINITY else min(_ALLOWED // 4, 4096)
+"""Files that all threads together keep open: half of what the system allows this process, for GDAL
+and ``tiff_tiles`` hold one descriptor each."""
 
 _IDLE_S = 60.0
 """Seconds after which a file that was not asked for makes room for another."""

@@ -12,9 +12,7 @@ from odc.geo.geobox import GeoBox
 from rasterio.warp import transform
 from rasterio.windows import Window
 
-from geo_assets.core.grids import GridKey
 from geo_assets.errors import ReadError
-from geo_assets.sources.scenes.lattices import parts_of_pixels
 from geo_assets.sources.scenes.resampling import _warp, on_grid
 from geo_assets.sources.scenes.window import NativeWindow, read_native
 from geo_assets_tests.sources.scene_testing import GRID, noise, write_raster
@@ -229,13 +227,6 @@ def test_pixels_that_lie_whole_within_those_of_the_file_are_what_gdal_finds(
     warped = _warp(window, valid[0], wanted, "nearest")
     np.testing.assert_array_equal(known, warped[1] > 0)
     np.testing.assert_array_equal(pixels[0, known], warped[0, known])
-
-
-def test_pixels_that_lie_across_those_of_the_file_are_warped() -> None:
-    coarse = GeoBox((9, 9), Affine(20, 0, 500_000, 0, -20, 5_400_000), "EPSG:32633")
-    for pixel, east, crs in ((10, 5, 32633), (15, 0, 32633), (40, 0, 32633), (10, 0, 32632)):
-        fine = GeoBox((4, 4), Affine(pixel, 0, 500_000 + east, 0, -pixel, 5_400_000), crs)
-        assert parts_of_pixels(GridKey(coarse), GridKey(fine)) is None
 
 
 def test_no_pixel_beside_the_grid_is_read_where_pixels_are_but_repeated(raster: Path) -> None:
