@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import os
 import pickle
 import time
 import traceback
@@ -27,6 +26,7 @@ from distributed.comm.core import CommClosedError
 
 import geo_assets
 from geo_assets.errors import ComputeError
+from geo_assets.storage.rasters.block_cache import bound_block_cache
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -104,14 +104,10 @@ def do(function: bytes, task: bytes, agreement: Agreement) -> Any:
 
 @functools.cache
 def _bound_gdal() -> None:
-    """Let GDAL keep decoded blocks in an eighth of the worker's memory.
-
-    Left alone it takes 5 % of the machine's in each process. It reads the variable when it first
-    keeps a block; one that the operator has set stays.
-    """
+    """Let GDAL keep decoded blocks in an eighth of the worker's memory at most."""
     limit = get_worker().memory_manager.memory_limit
     if limit:
-        os.environ.setdefault("GDAL_CACHEMAX", str(max(limit // 8 // 2**20, 16)))
+        bound_block_cache(limit)
 
 
 @functools.lru_cache(maxsize=1)

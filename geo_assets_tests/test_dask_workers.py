@@ -97,7 +97,7 @@ def test_a_function_is_unpacked_once_in_each_worker(workers):
 
 def test_gdal_keeps_to_a_share_of_a_workers_memory(workers):
     """By itself it takes 5 % of the machine's in each process: more than a small worker has."""
-    assert set(workers.map(lambda _: os.environ["GDAL_CACHEMAX"], range(4))) == {"256"}
+    assert set(workers.map(lambda _: os.environ["GDAL_CACHEMAX"], range(4))) == {"192"}
 
 
 def test_the_exception_of_a_task_is_raised_as_itself_at_its_turn(workers):

@@ -52,6 +52,11 @@ class DayFusion:
         """
         from geo_assets.core.kernels.fusion import fill_rest, lay_first, lay_under
 
+        key = day.astype("datetime64[D]")
+        if key not in self._days:
+            raise GeoAssetsError(f"scene of {day}: not one of the days that were expected")
+        if valid.shape != data.shape[1:]:
+            raise GeoAssetsError(f"scene of {day}: data {data.shape}, valid {valid.shape}")
         if self._stack is None and self._alone:
             self._stack = np.ascontiguousarray(data)[None], np.ascontiguousarray(valid)[None]
         elif self._stack is None:
@@ -62,16 +67,12 @@ class DayFusion:
                 np.empty((times, *data.shape[1:]), bool),
             )
         stack, known = self._stack
-        same = data.shape == stack.shape[1:] and data.dtype == stack.dtype
-        if not same or valid.shape != data.shape[1:]:
+        if data.shape != stack.shape[1:] or data.dtype != stack.dtype:
             msg = (
-                f"scene of {day}: data {data.shape} {data.dtype}, valid {valid.shape}; "
+                f"scene of {day}: data {data.shape} {data.dtype}; "
                 f"the scenes before it have data {stack.shape[1:]} {stack.dtype}"
             )
             raise GeoAssetsError(msg)
-        key = day.astype("datetime64[D]")
-        if key not in self._days:
-            raise GeoAssetsError(f"scene of {day}: not one of the days that were expected")
         number = self._days.index(key)
         scene = np.ascontiguousarray(data).reshape(len(data), -1)
         mask = np.ascontiguousarray(valid).ravel()

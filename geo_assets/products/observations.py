@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import shapely
 from odc.geo.geobox import GeoBox
-from shapely.geometry import Polygon, shape
+from shapely.geometry import shape
 
 from geo_assets.core.clouds import clear_mask
 from geo_assets.core.compositing import fill_value
@@ -132,7 +133,7 @@ def items_observed(items: Sequence[Item], geobox: GeoBox, clouds: CloudRules) ->
 
 def items_meeting(items: Sequence[Item], geobox: GeoBox) -> list[Item]:
     """Return the items that may have pixels on a grid."""
-    area = Polygon(_outline_of(GridKey(geobox)))
+    area = shapely.from_wkb(_area_of(GridKey(geobox)))
     return [item for item in items if footprint_of(item).intersects(area)]
 
 
@@ -151,16 +152,16 @@ def _with_slack(geometry: str) -> BaseGeometry:
 
 
 @functools.lru_cache(maxsize=4096)  # asked for every day of a block
-def _outline_of(grid: GridKey) -> tuple[tuple[float, ...], ...]:
-    """Where a grid lies, in longitude and latitude: few points and slack, for points are dear.
+def _area_of(grid: GridKey) -> bytes:
+    """Where a grid lies, in longitude and latitude, as WKB: few points and slack.
 
-    Numbers, not a geometry, and none left with the grid either: what GEOS keeps for long amid the
-    memory of arrays that come and go would part that memory, and the heap would grow by each.
+    Not a geometry, and none left with the grid either: what GEOS keeps for long amid the memory of
+    arrays that come and go would part that memory, and the heap would grow by each.
     """
     given = grid.geobox
     area = GeoBox(given.shape, given.affine, given.crs).footprint("EPSG:4326", npoints=2).geom
-    slack = area.buffer(_bulge(area), join_style="mitre")
-    return tuple(slack.exterior.coords)
+    wkb: bytes = area.buffer(_bulge(area), join_style="mitre").wkb
+    return wkb
 
 
 def _bulge(footprint: BaseGeometry) -> float:

@@ -95,3 +95,12 @@ def test_days_that_did_not_come_are_left_out():
 def test_fusing_nothing_has_no_shape():
     with pytest.raises(GeoAssetsError, match="no scene"):
         DayFusion(DAYS).result()
+
+
+def test_a_scene_that_was_refused_leaves_nothing_behind():
+    fusion = DayFusion(DAYS[:1])
+    refused = np.full((1, 2, 2), 5, np.uint16)
+    with pytest.raises(GeoAssetsError, match="not one of the days"):
+        fusion.add(refused, np.ones((2, 2), bool), DAYS[1])
+    fusion.add(np.full((1, 2, 2), 9, np.uint16), np.ones((2, 2), bool), DAYS[0])
+    assert (fusion.result()[0] == 9).all()

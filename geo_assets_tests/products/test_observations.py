@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import shapely
+from affine import Affine
 from odc.geo.geobox import GeoBox
 from odc.geo.geom import Geometry
 from shapely.geometry import shape
@@ -245,3 +246,14 @@ def test_the_slack_of_a_small_footprint_is_small():
     item = {"geometry": shapely.box(14, 47, 14.1, 47.1).__geo_interface__}
     slack = footprint_of(item).bounds[2] - 14.1
     assert 0 < slack * 111_000 < 10
+
+
+def test_a_polar_grid_across_the_antimeridian_meets_the_scenes_on_both_sides():
+    transform = Affine(30, 0, -512_520.55, 0, -30, 524_438.70)
+    geobox = GeoBox((512, 512), transform, "EPSG:3413")
+    west, south, east, north = geobox.footprint("EPSG:4326").geom.bounds
+    item = {
+        "id": "around",
+        "geometry": shapely.box(west, south, east, north).__geo_interface__,
+    }
+    assert items_meeting([item], geobox) == [item]

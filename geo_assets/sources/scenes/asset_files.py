@@ -26,6 +26,7 @@ from rasterio.errors import CRSError, RasterioError
 from geo_assets.errors import RETRYABLE, ErrorKind, ReadError
 from geo_assets.sources.scenes.cache import MAGIC
 from geo_assets.sources.scenes.open_files import opened
+from geo_assets.storage.rasters.gdal_errors import reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -147,7 +148,7 @@ class AssetFiles:
             raise ReadError(f"{name}: {error}", kind=error.kind) from error
         except _FAILURES as error:
             kind, why = _diagnose_local(path)
-            detail = _reason(error).replace(str(path), path.name)
+            detail = reason_of(error).replace(str(path), path.name)
             raise ReadError(f"{name}: {why or detail}", kind=kind) from error
 
     def _read_remote(
@@ -170,7 +171,7 @@ class AssetFiles:
         except ReadError as error:
             raise ReadError(f"{name}: {error}", kind=error.kind) from error
         except _FAILURES as error:
-            detail = _reason(error).replace(signed, _name(href))
+            detail = reason_of(error).replace(signed, _name(href))
             raise self._diagnose_remote(signed, name, detail) from None
 
     def _read_cached(
@@ -276,13 +277,6 @@ def _diagnose_local(path: Path) -> tuple[ErrorKind, str | None]:
 
 def _name(href: str) -> str:
     return unquote(urlsplit(href).path).rsplit("/", 1)[-1]
-
-
-def _reason(error: BaseException) -> str:
-    """GDAL's own words, which rasterio keeps as the cause of 'see previous exception'."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return str(error)
 
 
 def _seconds(retry_after: str | None) -> float | None:

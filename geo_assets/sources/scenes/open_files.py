@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
-import rasterio
+from geo_assets.storage.rasters.block_cache import bound_block_cache
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -22,15 +22,11 @@ if TYPE_CHECKING:
     from rasterio import DatasetReader
 
 _ALLOWED = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-_ROOM = 4096 if _ALLOWED == resource.RLIM_INFINITY else min(_ALLOWED // 4, 4096)
-"""Files that all threads together keep open: half of what the system allows this process, for GDAL
-and ``tiff_tiles`` hold one descriptor each."""
+_ROOM = 4096 if _ALLOWED == resource.RLIM_INFINITY else min(_ALLOWED // 2, 4096)
+"""Files that all threads together keep open: half of what the system allows this process."""
 
 _IDLE_S = 60.0
 """Seconds after which a file that was not asked for makes room for another."""
-
-_CACHE_BYTES = 32 * 2**20
-"""Bytes of decoded blocks that GDAL keeps for all threads."""
 
 _Version = tuple[str, int, int, int]
 
@@ -60,12 +56,10 @@ def kept_open() -> Iterator[None]:
 
     They are closed with the thread, when they have been idle, or after an error.
     """
+    bound_block_cache()
     _SHELF.wanted += 1
     try:
-        # Windows are whole blocks, so that hardly any is asked for twice; GDAL would keep what it
-        # decoded of open files until a twentieth of the machine's memory is full.
-        with rasterio.Env(GDAL_CACHEMAX=_CACHE_BYTES):
-            yield
+        yield
     finally:
         _SHELF.wanted -= 1
 

@@ -25,7 +25,7 @@ from rasterio.windows import Window
 from geo_assets.core.grids import GridKey, pixel_window
 from geo_assets.errors import ReadError
 from geo_assets.sources.scenes.lattices import parts_of_pixels, same_lattice, same_place
-from geo_assets.storage.rasters.tiff_tiles import read_window
+from geo_assets.storage.rasters.tiff_tiles import read_pixels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -155,7 +155,7 @@ def read_native(
         shape = (len(indexes), int(window.height), int(window.width))
         return NativeWindow(np.zeros(shape, dtype), np.zeros(shape, bool), grid, whole)
     room = None if place is None else place(grid, dtype)
-    data = read_window(dataset, indexes, window, room)
+    data = read_pixels(dataset, indexes, window, room)
     masks = [
         _valid(dataset, index, pixels, value, window)
         for index, pixels, value in zip(indexes, data, nodata, strict=True)

@@ -20,6 +20,7 @@ from rasterio.windows import Window
 
 from geo_assets.errors import StorageError
 from geo_assets.storage.atomic import publish_bytes
+from geo_assets.storage.rasters.block_cache import bound_block_cache
 from geo_assets.storage.rasters.class_table import (
     class_names_path,
     class_names_xml,
@@ -28,6 +29,7 @@ from geo_assets.storage.rasters.class_table import (
     problem_of,
 )
 from geo_assets.storage.rasters.cog_blocks import publish_cog
+from geo_assets.storage.rasters.gdal_errors import reason_of
 from geo_assets.storage.rasters.overviews import Plain, stripes
 
 if TYPE_CHECKING:
@@ -287,11 +289,12 @@ def _opened(path: Path, asset: str | None) -> Iterator[rasterio.DatasetReader]:
     if not path.is_file():
         advice = f"; materialize {asset} first" if asset else ""
         raise StorageError(f"{path}: does not exist{advice}")
+    bound_block_cache()
     try:
         with rasterio.open(path, driver="GTiff") as dataset:
             yield dataset
     except rasterio.errors.RasterioError as error:
-        raise StorageError(f"{path}: cannot be read as GeoTIFF: {error}") from error
+        raise StorageError(f"{path}: cannot be read as GeoTIFF: {reason_of(error)}") from error
 
 
 def _geobox(dataset: rasterio.DatasetReader) -> GeoBox:

@@ -21,6 +21,7 @@ from rasterio.windows import Window
 
 from geo_assets.errors import StorageError
 from geo_assets.storage.atomic import publish, publish_bytes, scratch_folder
+from geo_assets.storage.rasters.block_cache import bound_block_cache
 from geo_assets.storage.rasters.overviews import BLOCK_SIZE, write_overviews
 
 if TYPE_CHECKING:
@@ -37,10 +38,6 @@ Block = tuple[slice, slice, "NDArray[Any]", "NDArray[np.bool_] | None"]
 
 MEMORY_BYTES = 96 * 2**20
 """Bytes of pixels up to which a COG is made in memory: files would cost more than they save."""
-
-_CACHE_BYTES = 192 * 2**20
-"""Bytes of blocks that GDAL keeps while it works: a row of blocks of a scene with a dozen bands.
-Left alone it takes a twentieth of the machine's memory."""
 
 _COG_OPTIONS = {
     "compress": "ZSTD",
@@ -76,8 +73,8 @@ def publish_cog(
     """
     rows, cols = plain.geobox.shape.yx
     small = plain.count * rows * cols * plain.dtype.itemsize <= MEMORY_BYTES
-    environment = rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True, GDAL_CACHEMAX=_CACHE_BYTES)
-    with environment, _scratch(None if small else path) as name_of:
+    bound_block_cache()
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), _scratch(None if small else path) as name_of:
         base = name_of("base.tif")
         with plain.create(base) as dataset:
             for block_rows, block_cols, data, valid in blocks:

@@ -21,7 +21,9 @@ from rasterio.windows import Window
 
 from geo_assets.core.grids import pixel_window
 from geo_assets.errors import StorageError
-from geo_assets.storage.rasters.tiff_tiles import read_window
+from geo_assets.storage.rasters.block_cache import bound_block_cache
+from geo_assets.storage.rasters.gdal_errors import reason_of
+from geo_assets.storage.rasters.tiff_tiles import form_of, read_pixels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,6 +78,7 @@ class RasterBlocks:
         if not path.is_file():
             advice = f"; materialize {asset} first" if asset else ""
             raise StorageError(f"{path}: does not exist{advice}")
+        bound_block_cache()
         self._path = path
         self._clean = clean
         self._idle: LifoQueue[rasterio.DatasetReader] = LifoQueue()
@@ -227,10 +230,12 @@ class RasterBlocks:
         )
         dataset = self._handle()
         try:
-            data = read_window(dataset, self._bands, window)
+            data = read_pixels(dataset, self._bands, window)
             valid = dataset.dataset_mask(window=window) > 0
         except rasterio.errors.RasterioError as error:
-            raise StorageError(f"{self._path}: cannot be read as GeoTIFF: {error}") from error
+            raise StorageError(
+                f"{self._path}: cannot be read as GeoTIFF: block {row}, {col}: {reason_of(error)}"
+            ) from error
         finally:
             self._idle.put(dataset)
         if self._clean is not None:
@@ -245,8 +250,10 @@ class RasterBlocks:
             pass
         try:
             dataset = rasterio.open(self._path, driver="GTiff")
+            form_of(dataset)  # before another file may take its place
         except rasterio.errors.RasterioError as error:
-            raise StorageError(f"{self._path}: cannot be read as GeoTIFF: {error}") from error
+            reason = reason_of(error)
+            raise StorageError(f"{self._path}: cannot be read as GeoTIFF: {reason}") from error
         with self._lock:
             self._opened.append(dataset)
         return dataset

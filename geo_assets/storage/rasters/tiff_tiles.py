@@ -2,21 +2,21 @@
 
 That halves the time. Of the many forms of a GeoTIFF it knows the one that archives and this package
 give to integers: tiles, packed by Deflate or Zstandard, with or without differences along the row
-(predictor 2). What is of another form, and whatever fails, is left to GDAL.
+(predictor 2). What is of another form, and whatever fails, is left to GDAL, which says why
+(docs/decisions/0013-tiles-unpacked-without-gdal.md).
 """
 
 from __future__ import annotations
 
 import math
 import os
-import weakref
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
-from isal.igzip_lib import DECOMP_ZLIB, IsalError, decompress
-from numcodecs import Zstd  # type: ignore[import-untyped]  # ships no types
-from rasterio.enums import Interleaving
+import pyarrow as pa
+from isal.igzip_lib import DECOMP_ZLIB, IgzipDecompressor, IsalError
 
 from geo_assets.core.kernels.tiles import lay_tile
 
@@ -27,109 +27,178 @@ if TYPE_CHECKING:
     from rasterio import DatasetReader
     from rasterio.windows import Window
 
+_LITTLE_ENDIAN = b"II"
+_DTYPES = frozenset({"uint8", "int8", "uint16", "int16", "uint32", "int32"})
+_INTERLEAVED = {"PIXEL": True, "BAND": False}
+"""Whether a tile holds all bands, by what GDAL calls it."""
 _ZLIB_BITS = 15
 """Window of a zlib stream with header and checksum, as TIFF's Deflate has it."""
-_ZSTD = Zstd()
-_UNPACK: dict[str | None, Callable[[bytes, int], bytes]] = {
-    "DEFLATE": lambda packed, size: decompress(packed, DECOMP_ZLIB, _ZLIB_BITS, size),
-    "ZSTD": lambda packed, _: _ZSTD.decode(packed),
+# A damaged length or a stream that claims to hold gigabytes is none of a tile.
+_FAILURES = (RuntimeError, ValueError, OSError, OverflowError, MemoryError, IsalError)
+
+
+def _inflate(packed: bytes, size: int) -> bytes:
+    stream = IgzipDecompressor(flag=DECOMP_ZLIB, hist_bits=_ZLIB_BITS)
+    values: bytes = stream.decompress(packed, size)
+    if not stream.eof:
+        raise ValueError("more than a tile, or cut short")
+    return values
+
+
+def _unzstd(packed: bytes, size: int) -> memoryview:
+    # libtiff states no size, and numcodecs would grow its room for it step by step.
+    return memoryview(pa.decompress(packed, size, "zstd"))
+
+
+_UNPACK: dict[str | None, Callable[[bytes, int], bytes | memoryview]] = {
+    "DEFLATE": _inflate,
+    "ZSTD": _unzstd,
 }
-_LITTLE_ENDIAN = b"II"
-_MOST_BYTES = 4
 
 
-class TiffTiles:
-    """The tiles of one open file, for one thread at a time; closed when the file is forgotten.
+@dataclass(frozen=True)
+class TiffForm:
+    """How the tiles of one file are to be unpacked.
 
-    Args:
-        dataset: A GeoTIFF, opened by GDAL: it knows where tiles lie.
+    Attributes:
+        path: The file.
+        version: What tells that it is the one that was looked at.
+        dtype: Of all bands.
+        size: Rows and columns of the file.
+        side: Rows and columns of a tile.
+        samples: Bands that lie together in a tile: all, or one.
+        differences: Whether a value is stored as the difference to the one on its left.
+        unpack: Returns the bytes of a tile, of which it is told how many there are.
     """
 
-    def __init__(self, dataset: DatasetReader) -> None:
-        self._dataset = weakref.proxy(dataset)  # which keeps this
-        self._dtype = np.dtype(dataset.dtypes[0])
-        self._side = dataset.block_shapes[0]
+    path: str
+    version: tuple[int, ...]
+    dtype: np.dtype[Any]
+    size: tuple[int, int]
+    side: tuple[int, int]
+    samples: int
+    differences: bool
+    unpack: Callable[[bytes, int], bytes | memoryview]
+
+    @classmethod
+    def of(cls, dataset: DatasetReader) -> TiffForm | None:
+        """Return the form of an open file; None if it is of another, or not on a local disk."""
+        if dataset.driver != "GTiff" or {*dataset.dtypes[1:]} - {dataset.dtypes[0]}:
+            return None
         structure = dataset.tags(ns="IMAGE_STRUCTURE")
-        self._unpack = _UNPACK.get(structure.get("COMPRESSION"))
-        self._differences = structure.get("PREDICTOR") == "2"
-        self._samples = dataset.count if dataset.interleaving == Interleaving.pixel else 1
-        self._file = _open(dataset) if self._is_known(dataset, structure) else None
-
-    @property
-    def known(self) -> bool:
-        """Whether the file is of a form that can be read here."""
-        return self._file is not None
-
-    def _is_known(self, dataset: DatasetReader, structure: dict[str, str]) -> bool:
-        return (
-            dataset.driver == "GTiff"
-            and self._unpack is not None
-            and structure.get("PREDICTOR", "1") in {"1", "2"}
-            and "NBITS" not in dataset.tags(1, ns="IMAGE_STRUCTURE")
-            and self._side[1] < dataset.width  # strips are as wide as the file
-            and self._dtype.kind in "iu"
-            and self._dtype.itemsize <= _MOST_BYTES
-            and all(dtype == self._dtype for dtype in dataset.dtypes)
-            and dataset.photometric is None  # no colours that GDAL converts
+        unpack = _UNPACK.get(structure.get("COMPRESSION"))
+        predictor = structure.get("PREDICTOR", "1")
+        together = _INTERLEAVED.get(structure.get("INTERLEAVE", "BAND"))
+        if (
+            unpack is None
+            or together is None
+            or predictor not in {"1", "2"}
+            or dataset.dtypes[0] not in _DTYPES
+            or dataset.block_shapes[0][1] >= dataset.width  # strips are as wide as the file
+            or "NBITS" in dataset.tags(1, ns="IMAGE_STRUCTURE")
+            or "SOURCE_COLOR_SPACE" in structure  # colours that GDAL converts
+            # What a side file says of the structure passes for what the file does.
+            or any(name.endswith(".aux.xml") for name in dataset.files)
+        ):
+            return None
+        try:
+            with open(dataset.name, "rb", buffering=0) as file:  # noqa: PTH123  # GDAL's name
+                version = _version(file.fileno())
+                if file.read(2) != _LITTLE_ENDIAN:
+                    return None
+        except OSError:
+            return None
+        return cls(
+            dataset.name,
+            version,
+            np.dtype(dataset.dtypes[0]),
+            dataset.shape,
+            dataset.block_shapes[0],
+            dataset.count if together else 1,
+            predictor == "2",
+            unpack,
         )
 
-    def read(self, indexes: Sequence[int], window: Window, out: NDArray[Any]) -> bool:
-        """Write the pixels of a window (band, y, x) within the file.
+    def read(
+        self, dataset: DatasetReader, indexes: Sequence[int], window: Window, out: NDArray[Any]
+    ) -> bool:
+        """Write the pixels of a window.
 
         Args:
+            dataset: The file as it was opened, which no other thread uses: it knows where tiles
+                lie.
             indexes: Numbers of the bands, from 1.
             window: Whole pixels.
-            out: (band, y, x) in the file's dtype.
+            out: (band, y, x).
 
         Returns:
-            Whether it could be done. If not, a tile was never written or is damaged, or the file
-            is of another form: GDAL has to be asked, and ``out`` may hold some of the pixels.
+            Whether it could be done; if not, ``out`` may hold some of the pixels. It cannot where
+            the window reaches beyond the file, ``out`` is of another dtype, the file has been
+            replaced, or a tile was never written or is damaged.
         """
-        together = len(indexes) if self._samples > 1 else 1
-        samples = (np.array(indexes) - 1) % self._samples
-        for row, first_row, rows in _parts(int(window.row_off), out.shape[1], self._side[0]):
-            for col, first_col, cols in _parts(int(window.col_off), out.shape[2], self._side[1]):
+        top, left = int(window.row_off), int(window.col_off)
+        _, height, width = out.shape
+        inside = min(top, left) >= 0 and top + height <= self.size[0]
+        if not inside or left + width > self.size[1] or out.dtype != self.dtype:
+            return False
+        try:
+            with open(self.path, "rb", buffering=0) as file:  # noqa: PTH123  # GDAL's name
+                same = _version(file.fileno()) == self.version
+                return same and self._lay(file.fileno(), dataset, indexes, (top, left), out)
+        except _FAILURES:  # type: ignore[misc]  # the stub of IsalError says an instance
+            return False
+
+    def _lay(
+        self,
+        file: int,
+        dataset: DatasetReader,
+        indexes: Sequence[int],
+        corner: tuple[int, int],
+        out: NDArray[Any],
+    ) -> bool:
+        """Write the pixels of a window within the file, see ``read``."""
+        together = len(indexes) if self.samples > 1 else 1
+        samples = (np.array(indexes) - 1) % self.samples
+        for row, first_row, rows in _parts(corner[0], out.shape[1], self.side[0]):
+            for col, first_col, cols in _parts(corner[1], out.shape[2], self.side[1]):
                 for band in range(0, len(indexes), together):
-                    tile = self._tile(row, col, indexes[band])
-                    if tile is None:
+                    place = _place(dataset, row, col, indexes[band])
+                    if place is None:
                         return False
+                    tile = self._tile(os.pread(file, *place))
                     bands = slice(band, band + together)
                     part = out[bands, rows, cols]
-                    lay_tile(tile, samples[bands], first_row, first_col, self._differences, part)
+                    lay_tile(tile, samples[bands], first_row, first_col, self.differences, part)
         return True
 
-    def _tile(self, row: int, col: int, index: int) -> NDArray[Any] | None:
-        """Unpack one tile (y, x, sample); None where ``read`` cannot."""
-        if self._file is None or self._unpack is None:
-            return None
-        place, length = (
-            self._dataset.get_tag_item(f"{what}_{col}_{row}", "TIFF", bidx=index)
-            for what in ("BLOCK_OFFSET", "BLOCK_SIZE")
-        )
-        if place is None or length is None:
-            return None
-        shape = (*self._side, self._samples)
-        try:
-            packed = os.pread(self._file, int(length), int(place))
-            values = self._unpack(packed, math.prod(shape) * self._dtype.itemsize)
-            return np.frombuffer(values, self._dtype).reshape(shape)
-        except (RuntimeError, ValueError, OSError, IsalError):  # type: ignore[misc]  # its stub says an instance
-            return None
+    def _tile(self, packed: bytes) -> NDArray[Any]:
+        """Unpack a tile (y, x, sample)."""
+        shape = (*self.side, self.samples)
+        values = self.unpack(packed, math.prod(shape) * self.dtype.itemsize)
+        return np.frombuffer(values, self.dtype).reshape(shape)
 
 
-_TILES: WeakKeyDictionary[DatasetReader, TiffTiles] = WeakKeyDictionary()
+_FORMS: WeakKeyDictionary[DatasetReader, TiffForm | None] = WeakKeyDictionary()
 
 
-def read_window(
+def form_of(dataset: DatasetReader) -> TiffForm | None:
+    """Return ``TiffForm.of`` a file, which is looked at once; soonest while nobody replaces it."""
+    try:
+        return _FORMS[dataset]
+    except KeyError:
+        return _FORMS.setdefault(dataset, TiffForm.of(dataset))
+
+
+def read_pixels(
     dataset: DatasetReader,
     indexes: Sequence[int],
     window: Window,
     out: NDArray[Any] | None = None,
 ) -> NDArray[Any]:
-    """Return the pixels of a window (band, y, x) within a file, as ``DatasetReader.read`` does.
+    """Return the pixels of a window (band, y, x), as ``DatasetReader.read`` does.
 
     Args:
-        dataset: An open raster, which no other thread uses.
+        dataset: A raster opened for reading, which no other thread uses.
         indexes: Numbers of the bands, from 1.
         window: Whole pixels.
         out: Where they are written; None: a new array.
@@ -137,17 +206,23 @@ def read_window(
     Raises:
         RasterioIOError: The file is damaged.
     """
-    tiles = _TILES.get(dataset)
-    if tiles is None:
-        tiles = _TILES[dataset] = TiffTiles(dataset)
-    if tiles.known:
-        if out is None:
-            shape = (len(indexes), int(window.height), int(window.width))
-            out = np.empty(shape, dataset.dtypes[0])
-        if tiles.read(indexes, window, out):
-            return out
+    form = form_of(dataset)
+    if form is not None:
+        shape = (len(indexes), int(window.height), int(window.width))
+        room = np.empty(shape, form.dtype) if out is None else out
+        if form.read(dataset, indexes, window, room):
+            return room
     pixels: NDArray[Any] = dataset.read(list(indexes), window=window, out=out)
     return pixels
+
+
+def _place(dataset: DatasetReader, row: int, col: int, index: int) -> tuple[int, int] | None:
+    """Return length and offset of a tile of a band; None if it was never written."""
+    length, offset = (
+        dataset.get_tag_item(f"{what}_{col}_{row}", "TIFF", bidx=index)
+        for what in ("BLOCK_SIZE", "BLOCK_OFFSET")
+    )
+    return None if length is None or offset is None else (int(length), int(offset))
 
 
 def _parts(start: int, size: int, side: int) -> Iterator[tuple[int, int, slice]]:
@@ -164,14 +239,6 @@ def _parts(start: int, size: int, side: int) -> Iterator[tuple[int, int, slice]]
         yield number, first - number * side, slice(first - start, end - start)
 
 
-def _open(dataset: DatasetReader) -> int | None:
-    """Open the file itself; None if it lies elsewhere, or its bytes are in another order."""
-    try:
-        file = os.open(dataset.name, os.O_RDONLY)
-    except OSError:
-        return None
-    if os.pread(file, 2, 0) != _LITTLE_ENDIAN:
-        os.close(file)
-        return None
-    weakref.finalize(dataset, os.close, file)
-    return file
+def _version(file: int) -> tuple[int, ...]:
+    status = os.fstat(file)
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +12,14 @@ import rasterio
 from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numcodecs import Zstd
 from odc.geo.geobox import GeoBox
 from rasterio.windows import Window
 
 from geo_assets.errors import StorageError
 from geo_assets.storage.rasters.cog import write_cog
 from geo_assets.storage.rasters.raster_blocks import RasterBlocks
-from geo_assets.storage.rasters.tiff_tiles import TiffTiles, read_window
+from geo_assets.storage.rasters.tiff_tiles import TiffForm, _inflate, _unzstd, read_pixels
 
 SHAPE = (1100, 700)
 GEOBOX = GeoBox(SHAPE, Affine(10, 0, 500_000, 0, -10, 5_900_000), "EPSG:32633")
@@ -48,7 +51,7 @@ def write(path, data, **form):
 def read_here(dataset, indexes, window):
     """Read without GDAL, which may not be asked."""
     out = np.empty((len(indexes), window.height, window.width), dataset.dtypes[0])
-    assert TiffTiles(dataset).read(indexes, window, out)
+    assert TiffForm.of(dataset).read(dataset, indexes, window, out)
     return out
 
 
@@ -104,7 +107,7 @@ def test_pixels_go_into_a_part_of_an_array(tmp_path):
     write(image, data, predictor=2)
     room = np.zeros((3, *SHAPE), "uint16")
     with rasterio.open(image) as dataset:
-        read_window(dataset, [1], WHOLE, out=room[1:2])
+        read_pixels(dataset, [1], WHOLE, out=room[1:2])
     np.testing.assert_array_equal(room[1], data[0])
     assert not room[[0, 2]].any()
 
@@ -129,8 +132,8 @@ def test_a_file_of_another_form_is_read_by_gdal(tmp_path, other):
         other = {"blockxsize": None, **other}
     write(image, data, **other)
     with rasterio.open(image) as dataset:
-        assert not TiffTiles(dataset).known
-        found = read_window(dataset, [4, 1], WHOLE)
+        assert TiffForm.of(dataset) is None
+        found = read_pixels(dataset, [4, 1], WHOLE)
         np.testing.assert_array_equal(found, dataset.read([4, 1]))
     if "photometric" not in other:
         np.testing.assert_array_equal(found, data[[3, 0]])
@@ -155,7 +158,7 @@ def test_a_tile_that_was_never_written_is_read_by_gdal(tmp_path):
     ) as file:
         file.write(data, window=Window(0, 0, 512, 512))
     with rasterio.open(image) as dataset:
-        assert TiffTiles(dataset).known
+        assert TiffForm.of(dataset) is not None
     with RasterBlocks(image) as blocks:
         found, valid = blocks.window(blocks.geobox)
     assert (found[:, :, :512] == 9).all()
@@ -165,30 +168,79 @@ def test_a_tile_that_was_never_written_is_read_by_gdal(tmp_path):
 
 
 @pytest.mark.parametrize("damage", [b"\0" * 64, b"\xff" * 64])
-def test_a_damaged_tile_is_refused_as_gdal_does(tmp_path, damage):
+@pytest.mark.parametrize("compress", ["deflate", "zstd"])
+def test_a_damaged_tile_is_refused_in_gdals_words(tmp_path, damage, compress):
     image = tmp_path / "image.tif"
-    write_cog(image, pixels(2, "uint16"), GEOBOX)
+    write(image, pixels(2, "uint16"), compress=compress)
     with rasterio.open(image) as dataset:
         start = int(dataset.get_tag_item("BLOCK_OFFSET_1_0", "TIFF", bidx=1))
     with image.open("r+b") as file:
         file.seek(start)
         file.write(damage)
-    with (
-        RasterBlocks(image) as blocks,
-        pytest.raises(StorageError, match=r"image\.tif: cannot be read as GeoTIFF: "),
-    ):
+    said = r"image\.tif: cannot be read as GeoTIFF: block 0, 1: .*Decod"
+    with RasterBlocks(image) as blocks, pytest.raises(StorageError, match=said):
         blocks.window(GEOBOX)
 
 
-def test_a_file_is_closed_when_it_is_forgotten(tmp_path):
+def test_a_place_beyond_every_file_is_left_to_gdal(tmp_path):
+    image = tmp_path / "image.tif"
+    write(image, pixels(1, "uint16"), bigtiff="yes")
+    with rasterio.open(image) as dataset:
+        start = int(dataset.get_tag_item("BLOCK_OFFSET_0_0", "TIFF", bidx=1))
+    damaged = image.read_bytes().replace(struct.pack("<Q", start), struct.pack("<Q", 2**63), 1)
+    image.write_bytes(damaged)
+    with rasterio.open(image) as dataset, pytest.raises(rasterio.errors.RasterioIOError):
+        read_pixels(dataset, [1], WHOLE)
+
+
+@pytest.mark.parametrize("pack", [zlib.compress, Zstd().encode])
+@pytest.mark.parametrize("size", [99, 101, 2**26])
+def test_a_tile_of_another_size_is_not_unpacked(pack, size):
+    unpack = _inflate if pack is zlib.compress else _unzstd
+    assert bytes(unpack(pack(bytes(100)), 100)) == bytes(100)
+    packed = pack(bytes(size))
+    with pytest.raises((ValueError, OSError)):
+        np.frombuffer(unpack(packed, 100), np.uint8).reshape(100)
+
+
+def test_a_file_that_was_replaced_is_read_as_it_was(tmp_path):
+    image, other = tmp_path / "image.tif", tmp_path / "other.tif"
+    before, after = pixels(1, "uint16"), pixels(1, "uint16")[:, ::-1]
+    write(image, before)
+    write(other, after)
+    with rasterio.open(image) as dataset:
+        assert read_pixels(dataset, [1], Window(0, 0, 5, 5)).shape == (1, 5, 5)
+        other.rename(image)
+        np.testing.assert_array_equal(read_pixels(dataset, [1], WHOLE), before)
+    with rasterio.open(image) as dataset:
+        np.testing.assert_array_equal(read_pixels(dataset, [1], WHOLE), after)
+
+
+def test_a_side_file_that_contradicts_the_file_changes_no_pixel(tmp_path):
+    image, data = tmp_path / "image.tif", pixels(1, "uint16")
+    write(image, data, predictor=1)
+    (tmp_path / "image.tif.aux.xml").write_text(
+        '<PAMDataset><Metadata domain="IMAGE_STRUCTURE"><MDI key="PREDICTOR">2</MDI></Metadata>'
+        "</PAMDataset>"
+    )
+    with rasterio.open(image) as dataset:
+        assert dataset.tags(ns="IMAGE_STRUCTURE")["PREDICTOR"] == "2"
+        np.testing.assert_array_equal(read_pixels(dataset, [1], WHOLE), data)
+
+
+def test_windows_beyond_the_file_and_arrays_of_another_dtype_are_gdals(tmp_path):
+    image, data = tmp_path / "image.tif", pixels(1, "uint16")
+    write(image, data)
+    beyond = Window(600, 1000, 512, 512)
+    with rasterio.open(image) as dataset:
+        np.testing.assert_array_equal(read_pixels(dataset, [1], beyond), data[:, 1000:, 600:])
+        wide = read_pixels(dataset, [1], WHOLE, out=np.empty((1, *SHAPE), "float64"))
+    np.testing.assert_array_equal(wide, data)
+
+
+def test_no_file_stays_open(tmp_path):
     image = tmp_path / "image.tif"
     write(image, pixels(1, "uint16"))
-
-    def open_files():
-        return sum(link.resolve() == image for link in Path("/proc/self/fd").iterdir())
-
     with rasterio.open(image) as dataset:
-        read_window(dataset, [1], WHOLE)
-        assert open_files() == 2
-    del dataset
-    assert open_files() == 0
+        read_pixels(dataset, [1], WHOLE)
+    assert image not in [link.resolve() for link in Path("/proc/self/fd").iterdir()]
