@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 XARRAY = "xarray to_zarr, float32"
 STORE = "cube.zarr"
+MAPS = 8
+"""Dates that are read, one after another."""
 PIXELS = 9
 """Series that are read, one after another, at places all over the cube."""
 
@@ -50,7 +52,7 @@ def ours(inputs: Path, output: Path, watch: Stopwatch) -> None:
     write_cube(output / "warm", {"ndvi": ndvi[:, :64, :64]}, days(len(ndvi)), grid(64))
     with watch.time():
         write_cube(output / STORE, {"ndvi": ndvi}, days(len(ndvi)), geobox, {SUM: "0" * 64})
-    _read_a_map(output / STORE, open_cube, watch)
+    _read_maps(output / STORE, open_cube, watch)
     _compact(output / STORE, watch)
     _read_series(time_major_of(output / STORE), watch)
 
@@ -78,7 +80,7 @@ def with_xarray(inputs: Path, output: Path, watch: Stopwatch) -> None:
     array[:, :64, :64].chunk(time=1, y=64, x=64).to_dataset().to_zarr(output / "warm")
     with watch.time():
         array.chunk(time=1, y=512, x=512).to_dataset().to_zarr(output / STORE, zarr_format=3)
-    _read_a_map(output / STORE, xr.open_zarr, watch)
+    _read_maps(output / STORE, xr.open_zarr, watch)
     _read_series(output / STORE, watch)
     # There is no second copy: what it takes to have ours is measured against the one write.
     watch.note("compaction", watch.measures[""])
@@ -121,18 +123,21 @@ def check(inputs: Path, outputs: Mapping[str, Path]) -> dict[str, dict[str, floa
     return {name: {"size": _megabytes(output / STORE)} for name, output in outputs.items()}
 
 
-def _read_a_map(store: Path, opened: Callable[[Path], Dataset], watch: Stopwatch) -> None:
-    """Read one date: values as they are stored, and as xarray gives them, decoded."""
+def _read_maps(store: Path, opened: Callable[[Path], Dataset], watch: Stopwatch) -> None:
+    """Read dates one after another: values as they are stored, and as xarray decodes them."""
     import zarr
 
     array = zarr.open_array(store, path="ndvi", mode="r")
+    dates = range(1, 1 + MAPS)
     array[0]  # the first read loads codecs; it is not timed
-    with watch.time("map"):
-        array[array.shape[0] // 2]
+    with watch.time("maps"):
+        for date in dates:
+            array[date]
     with opened(store) as cube:
         cube["ndvi"][0].values  # noqa: B018  # reading is the work
-        with watch.time("map_decoded"):
-            cube["ndvi"][cube.sizes["time"] // 2].values  # noqa: B018
+        with watch.time("maps_decoded"):
+            for date in dates:
+                cube["ndvi"][date].values  # noqa: B018
 
 
 def _read_series(store: Path, watch: Stopwatch) -> None:
@@ -171,8 +176,8 @@ BENCHMARKS = [
         check=check,
         quantities=(
             Quantity(goals={XARRAY: 5}),
-            Quantity("map", goals={XARRAY: 2}),
-            Quantity("map_decoded", goals={XARRAY: 2}),
+            Quantity("maps", goals={XARRAY: 2}),
+            Quantity("maps_decoded", goals={XARRAY: 2}),
             Quantity("size", "MB", {XARRAY: 1 / 0.6}),
             Quantity("series", goals={XARRAY: 20}),
             Quantity("compaction"),

@@ -6,6 +6,7 @@ plain Zarr whatever the cube's store, and says of which state of the cube it is.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -37,8 +38,12 @@ SOURCE_ATTRIBUTE = "geo_assets_source_sha256"
 INNER_EDGE = 64
 """Pixels a side of the smallest block that is read."""
 
-_SHARD_BYTES = 128 * 1024**2
-"""Values of one shard in memory, at most."""
+MOST_FILES = 1024
+"""Blocks of a variable that lie in a file each: found at once, where one of a shard is looked up in
+its index first, which takes half as long again. More of them are put together in shards."""
+
+_TASK_BYTES = 128 * 1024**2
+"""Values that are in memory at a time for each thread, and of one shard, at most."""
 
 
 def time_major_of(cube: Path) -> Path:
@@ -89,8 +94,10 @@ def open_time_major(cube: Path) -> xr.Dataset:
 
 def _copy_variable(source: zarr.Array[Any], copy: zarr.Group) -> None:
     shape = (source.shape[0], source.shape[1], source.shape[2])
-    inner, shard = _blocks(shape, source.dtype.itemsize)
-    target = create_variable(copy, variable_of(source), shape, chunks=inner, shards=shard)
+    inner, outer = _blocks(shape, source.dtype.itemsize)
+    files = math.prod(-(-size // side) for size, side in zip(shape[1:], inner[1:], strict=True))
+    shards = outer if files > MOST_FILES else None
+    target = create_variable(copy, variable_of(source), shape, chunks=inner, shards=shards)
 
     def move(block: Index3) -> None:
         # Date by date: an array of them all at once would be assembled chunk after chunk anyway,
@@ -100,7 +107,7 @@ def _copy_variable(source: zarr.Array[Any], copy: zarr.Group) -> None:
         )
 
     # A shard is written by one task, whole: in parts it would be read again for each.
-    blocks = chunk_slices(shape, shard) if shape[0] else []
+    blocks = chunk_slices(shape, outer) if shape[0] else []
     for _ in Threads().map(move, blocks):
         pass
 
@@ -108,11 +115,11 @@ def _copy_variable(source: zarr.Array[Any], copy: zarr.Group) -> None:
 def _blocks(
     shape: tuple[int, int, int], itemsize: int
 ) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
-    """Return what is read at once, and what lies in one file: of few dates more pixels."""
+    """Return what is read at once, and what is written by one task: of few dates more pixels."""
     dates = max(shape[0], 1)
     inner = min(INNER_EDGE, *(max(size, 1) for size in shape[1:]))
     edge = 1024
-    while edge > INNER_EDGE and dates * edge * edge * itemsize > _SHARD_BYTES:
+    while edge > INNER_EDGE and dates * edge * edge * itemsize > _TASK_BYTES:
         edge //= 2
     rows, cols = (min(edge, -(-max(size, 1) // inner) * inner) for size in shape[1:])
     rows, cols = (side // inner * inner for side in (rows, cols))

@@ -8,6 +8,7 @@ import xarray as xr
 import zarr
 
 from geo_assets.errors import StorageError
+from geo_assets.storage.cubes import time_major
 from geo_assets.storage.cubes.chunk_files import write_chunk_file
 from geo_assets.storage.cubes.export import export_store
 from geo_assets.storage.cubes.format import band_variable, create_variable, index_variable
@@ -28,9 +29,18 @@ def test_a_time_major_copy_holds_the_cube_in_whole_series(tmp_path, store):
     assert copy == time_major_of(path) == tmp_path / "cluster-0.time-major.zarr"
     xr.testing.assert_equal(open_time_major(path).load(), open_cube(path).load())
     array = zarr.open_array(copy, path="ndvi", mode="r")
-    assert array.chunks == (len(DAYS), 64, 64)
-    assert array.shards == (len(DAYS), 128, 128)
+    assert (array.chunks, array.shards) == ((len(DAYS), 64, 64), None)
     assert compact_cube(path) == (copy, False)
+
+
+def test_many_blocks_are_put_together_in_shards(tmp_path, monkeypatch):
+    path = tmp_path / "cluster-0.zarr"
+    builder().build(path)
+    monkeypatch.setattr(time_major, "MOST_FILES", 3)
+    copy, _ = compact_cube(path)
+    xr.testing.assert_equal(open_time_major(path).load(), open_cube(path).load())
+    array = zarr.open_array(copy, path="ndvi", mode="r")
+    assert (array.chunks, array.shards) == ((len(DAYS), 64, 64), (len(DAYS), 128, 128))
 
 
 def test_a_stale_copy_is_noticed_and_made_anew(tmp_path):
