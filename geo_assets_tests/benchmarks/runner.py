@@ -140,6 +140,7 @@ def _run(
     benchmark: Benchmark, approach: Approach, number: int, inputs: Path, output: Path
 ) -> Sample:
     output.mkdir()
+    os.sync()  # nobody pays for what another left to be written
     load = os.getloadavg()[0]
     answer = _step(
         benchmark, output.parent, do="run", inputs=inputs, approach=approach.name, output=output
