@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -128,6 +129,7 @@ class ClusterBox:
         )
 
 
+@cache  # asked for every block of an area
 def measures_metres(crs: str) -> bool:
     """Whether a metre of a CRS is one on the ground: of Web Mercator's, say, it is not."""
     projection = CRS(crs)

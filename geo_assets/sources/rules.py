@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from geo_assets.core.areas import measures_metres
 from geo_assets.core.band_names import bands_of_ndvi
 from geo_assets.core.observation_choice import MaxNdvi
 from geo_assets.core.reducers import Percentile
@@ -42,14 +43,15 @@ class CloudRules:
         """Return by how many pixels of a grid excluded classes are grown.
 
         Raises:
-            SourceError: If they are to be grown and the grid does not count in metres.
+            SourceError: If they are to be grown and a metre of the grid is none on the ground.
         """
         if self.band is None or self.dilate_m == 0:
             return 0
-        if geobox.crs is None or geobox.crs.units[0] != "metre":
+        if geobox.crs is None or not measures_metres(str(geobox.crs)):
             raise SourceError(
-                f"clouds.dilate_m: {self.dilate_m} metres mean nothing on a grid in {geobox.crs}; "
-                "state a metric grid.crs, or 0"
+                f"clouds.dilate_m: {self.dilate_m} metres mean nothing on a grid in {geobox.crs}, "
+                "which does not measure metres on the ground; state a grid.crs that does, such as "
+                "one of UTM, or 0"
             )
         return round(self.dilate_m / abs(geobox.resolution.x))
 
