@@ -28,7 +28,7 @@ demo: $(VENV)/.ready $(DAGSTER_HOME)/dagster.yaml ## Run the demo campaign twice
 	$(BIN)/geo-assets demo
 
 test: $(VENV)/.ready ## Run the tests
-	$(BIN)/python -m pytest -m 'not slow' -n auto --dist loadgroup
+	$(BIN)/python -m pytest -m 'not slow' -n auto --dist loadgroup --no-loadscope-reorder
 
 acceptance: $(VENV)/.ready ## Run the acceptance lists in full: all kills, all real data
 	$(BIN)/python -m pytest geo_assets_tests/acceptance --full
