@@ -10,9 +10,7 @@ import rasterio
 import rasterio.shutil
 from rasterio.enums import Resampling
 
-from geo_assets.storage.rasters.cog import (
-    write_cog,
-)
+from geo_assets.storage.rasters.cog import write_cog
 from geo_assets_tests.storage.rasters.raster_testing import composite, grid, overviews_of
 
 if TYPE_CHECKING:
