@@ -145,8 +145,11 @@ def quantise_in_range(index: NDArray[np.floating[Any]]) -> tuple[NDArray[np.int1
 
 def dequantise_index(values: NDArray[np.int16], dtype: DTypeLike = np.float32) -> NDArray[Any]:
     """Return the index of quantised values (int16, any shape) in ``dtype``, NaN where missing."""
+    from geo_assets.core.kernels.ndvi import units_of_steps
+
     # Rounded once: for all of int16 the same as through float64 (a test compares).
     kind = np.dtype(dtype)
-    units: NDArray[Any] = np.divide(values, kind.type(_STEPS_PER_UNIT), dtype=kind)
-    np.copyto(units, np.nan, where=values == MISSING)
+    units: NDArray[Any] = np.empty(values.shape, kind)
+    flat = np.ascontiguousarray(values).reshape(-1)
+    units_of_steps(flat, kind.type(_STEPS_PER_UNIT), MISSING, units.reshape(-1))
     return units

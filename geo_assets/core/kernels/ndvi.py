@@ -1,4 +1,4 @@
-"""NDVI of integer bands, quantised: what numpy would do in ten passes of float64, in one."""
+"""NDVI of integer bands, quantised, and back: what takes numpy many passes, in one."""
 
 from __future__ import annotations
 
@@ -37,3 +37,20 @@ def ndvi_steps(  # noqa: PLR0917  # compiled functions know no keywords
         index = (np.float64(nir[pixel]) - np.float64(red[pixel])) / total
         known = valid[pixel] and total > 0 and abs(index) <= 1
         out[pixel] = np.int16(np.rint(index * steps_per_unit)) if known else missing
+
+
+@kernel
+def units_of_steps(
+    steps: NDArray[np.int16], steps_per_unit: Any, missing: int, out: NDArray[Any]
+) -> None:
+    """Write steps / steps_per_unit, NaN where missing.
+
+    Args:
+        steps: (pixel,).
+        steps_per_unit: In the dtype of ``out``.
+        missing: What pixels hold that have no value.
+        out: (pixel,) floating, written.
+    """
+    for pixel in range(len(out)):
+        step = steps[pixel]
+        out[pixel] = step / steps_per_unit if step != missing else np.nan
