@@ -22,6 +22,10 @@ Method = Literal["linear", "savitzky-golay", "whittaker"]
 _DIFFERENCES = 2
 """Order of the differences that Whittaker's filter keeps small."""
 
+_EVEN_VALUES = 2**21
+"""Values at even steps that are filtered at once: after years without a date there are far more of
+them than of observations. Bounds memory, not results."""
+
 
 @dataclass(frozen=True)
 class SmoothingRules:
@@ -130,9 +134,15 @@ def _savitzky_golay(
     if steps < rules.window:
         return complete
     axis = np.linspace(position[0], position[-1], steps)
-    even = _read_at(np.nan_to_num(complete), position, axis)  # series without any value are 0
-    smooth = savgol_filter(even, rules.window, rules.order, axis=0, mode="interp")
-    return _read_at(smooth, axis, position)
+    smooth = np.empty_like(complete)
+    width = max(_EVEN_VALUES // steps, 1)
+    for left in range(0, complete.shape[1], width):
+        some = slice(left, left + width)
+        given = np.nan_to_num(complete[:, some])  # series without any value are 0
+        even = _read_at(given, position, axis)
+        even = savgol_filter(even, rules.window, rules.order, axis=0, mode="interp")
+        smooth[:, some] = _read_at(even, axis, position)
+    return smooth
 
 
 def _read_at(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -89,6 +91,19 @@ def test_a_pixel_is_smoothed_alike_whatever_its_neighbours(method):
     whole = smooth_series(values, IRREGULAR, rules)
     parts = [smooth_series(values[:, [n]], IRREGULAR, rules) for n in range(values.shape[1])]
     np.testing.assert_array_equal(whole, np.concatenate(parts, axis=1))
+
+
+def test_years_without_a_date_cost_no_memory():
+    # Steps of a day over 55 years, for ten dates.
+    days = np.array([*range(9), 20_000], "datetime64[D]")
+    values = np.random.default_rng(4).random((len(days), 1000))
+    rules = SmoothingRules("savitzky-golay")
+    tracemalloc.start()
+    smooth = smooth_series(values, days, rules)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 120e6  # at once it would be 160 MB for each of several arrays
+    np.testing.assert_array_equal(smooth[:, 990:], smooth_series(values[:, 990:], days, rules))
 
 
 def test_dates_that_do_not_fit_are_refused():
