@@ -244,6 +244,7 @@ class Campaign(Section):
             *self._dates(),
             *self._bands(),
             *self._cube(),
+            *self._land_cover(),
             *self._label_tables(),
             *self._models(),
             *self._resampling(),
@@ -306,6 +307,10 @@ class Campaign(Section):
         if self.cube is not None:
             offered = self.imagery.band_names if isinstance(self.imagery, RasterImagery) else None
             yield from self.cube.problems(self.composite.bands, offered)
+
+    def _land_cover(self) -> Iterator[str]:
+        if self.land_cover is not None:
+            yield from self.land_cover.problems(self.composite.bands)
 
     def _resampling(self) -> Iterator[str]:
         if isinstance(self.imagery, EarthEngineImagery) and self.grid.resampling == "average":

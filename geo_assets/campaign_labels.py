@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, StrictFloat, StrictInt, model_validator
 
 from geo_assets.campaign_cubes import Variable
 from geo_assets.campaign_values import Name, Section
+from geo_assets.core.band_names import common_name
+from geo_assets.core.index_catalogue import find_index
+from geo_assets.errors import GeoAssetsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 K = Annotated[StrictInt, Field(ge=2, le=32)]
 
@@ -109,3 +115,36 @@ class LandCoverLabels(PixelLabels):
     scaling: Literal["robust", "standard", "none"] = Field(
         "robust", description="A scale for each band and index, or none."
     )
+
+    def problems(self, bands: Sequence[str]) -> Iterator[str]:
+        """Yield what is wrong with the indices.
+
+        A composite holds the numbers of its product, so that a formula with constants for
+        reflectance from 0 to 1 (EVI, SAVI) would mean something else.
+
+        Args:
+            bands: Bands of the composite.
+        """
+        known = {common_name(band) for band in bands}
+        names = []
+        for index in self.indices:
+            try:
+                found = find_index(index)
+            except GeoAssetsError as error:
+                yield f"land_cover.indices: {error}"
+                continue
+            names.append(found.name)
+            absent = [band for band in found.bands.values() if band not in known]
+            if not found.scale_free:
+                yield (
+                    f"land_cover.indices: {index!r} is {found.formula}, with constants for "
+                    "reflectance from 0 to 1; allowed are indices that are the same in any unit, "
+                    "such as NDVI, NDWI, NDBI"
+                )
+            elif absent:
+                yield (
+                    f"land_cover.indices: {index!r} needs {', '.join(absent)}, which is not among "
+                    f"composite.bands {list(bands)}"
+                )
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            yield f"land_cover.indices: each once (got {', '.join(twice)} more than once)"

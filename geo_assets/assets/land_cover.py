@@ -43,7 +43,6 @@ def land_cover_labels(partition: Partition) -> Facts:
     is never a feature, and what is no data in the composite is no data here. The model lies beside.
     """
     from geo_assets.core.band_names import common_name
-    from geo_assets.core.land_cover_features import check_indices
     from geo_assets.products.labels.composite_bands import CompositeBands
     from geo_assets.products.labels.features import Placed
     from geo_assets.storage.cubes.opening import cluster_of
@@ -52,7 +51,6 @@ def land_cover_labels(partition: Partition) -> Facts:
     rules = _rules(campaign)
     bands = campaign.composite.bands
     names = tuple(common_name(band) for band in bands)
-    check_indices(rules.indices, names)
     images = {
         path.stem: CompositeBands.of(path, bands, names, rules.indices)
         for path in _composites(partition)

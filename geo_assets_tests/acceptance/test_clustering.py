@@ -14,7 +14,7 @@ from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score, calinski_harabasz_score, silhouette_score
 
 from geo_assets.campaign_file import load_campaign
-from geo_assets.campaign_labels import LandCoverLabels, ModelFrom
+from geo_assets.campaign_labels import ModelFrom
 from geo_assets.core.k_report import k_report
 from geo_assets.core.label_fit import FitRules, fit_labels
 from geo_assets.core.workers import Threads
@@ -293,13 +293,6 @@ def test_one_valid_date_has_its_labels_and_cannot_be_followed(tmp_path):
     assert facts["rasters"] == 1
     with pytest.raises(ClusteringError, match="labels of 1 date; two are needed to follow them"):
         materialize(campaign, place, ("ndvi_label_changes",), keys=["north|train"])
-
-
-def test_a_band_that_an_index_needs_is_named(tmp_path):
-    rules = LandCoverLabels(indices=("NDVI", "NDREI"))
-    campaign = load_campaign("demo").model_copy(update={"land_cover": rules})
-    with pytest.raises(ClusteringError, match=r"'NDREI' needs .* not among composite\.bands"):
-        materialize(campaign, Workplace(tmp_path), ("land_cover_labels",), keys=["north|train"])
 
 
 def test_unequal_time_axes_are_refused_by_name(tmp_path):

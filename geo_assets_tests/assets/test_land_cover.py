@@ -160,20 +160,6 @@ def test_a_pixel_whose_index_means_nothing_has_no_label(tmp_path):
     assert (labels > 0).sum() == labels.size - 9
 
 
-@pytest.mark.parametrize(
-    ("indices", "message"),
-    [
-        (("NDVI", "NDREI"), r"'NDREI' needs rededge\d?.* not among composite\.bands \(blue, green"),
-        (("EVI",), "'EVI' is .* with constants for reflectance from 0 to 1"),
-        (("NDVII",), "'NDVII'.* near are .*NDVI"),
-    ],
-)
-def test_an_index_that_cannot_be_had_is_refused_before_any_pixel(tmp_path, indices, message):
-    partition = a_land_cover_partition(tmp_path, indices=indices)
-    with pytest.raises(Exception, match=message):
-        land_cover_labels.make(partition)
-
-
 def test_a_composite_of_other_bands_is_refused(tmp_path):
     partition = a_land_cover_partition(tmp_path)
     write_image(partition, an_image()[0], bands=("B01", *BANDS[1:]))

@@ -1,10 +1,8 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
-from geo_assets.core.land_cover_features import check_indices, land_cover_features
-from geo_assets.errors import ClusteringError, GeoAssetsError
+from geo_assets.core.land_cover_features import land_cover_features
 
 NAMES = ("red", "nir", "green")
 
@@ -30,26 +28,3 @@ def test_a_pixel_without_a_meaning_is_not_usable():
     bands[2, 1, 1] = np.nan
     _, usable = land_cover_features(bands, np.ones((2, 2), bool), NAMES, ("NDVI",))
     assert usable.tolist() == [[False, True], [True, False]]
-
-
-@pytest.mark.parametrize(
-    ("index", "message"),
-    [
-        ("NDMI", r"'NDMI' needs swir16, which is not among composite\.bands \(red, nir, green\)"),
-        ("SAVI", "'SAVI' is .* allowed are indices that are the same in any unit"),
-        ("NDVIX", "NDVIX.* near are"),
-    ],
-)
-def test_an_index_that_cannot_be_had_is_named(index, message):
-    with pytest.raises(GeoAssetsError, match=message):
-        check_indices(("NDVI", index), NAMES)
-
-
-def test_a_missing_band_is_an_error_of_clustering():
-    with pytest.raises(ClusteringError):
-        check_indices(("NDBI",), NAMES)
-
-
-def test_an_index_that_would_count_twice_is_refused():
-    with pytest.raises(ClusteringError, match=r"land_cover\.indices: NDVI is named more than once"):
-        check_indices(["NDVI", "NDWI", "ndvi"], ["red", "nir", "green"])
