@@ -133,8 +133,8 @@ class Cube(Section):
             offered: Names of all bands of the imagery, where the campaign knows them.
         """
         small = [name.casefold() for name in self.variables]
-        twins = sorted({name for name in self.variables if small.count(name.casefold()) > 1})
-        if twins and len({_stored(name) for name in twins}) < len(twins):
+        twins = sorted(name for name in self.variables if small.count(name.casefold()) > 1)
+        if len({_stored(name) for name in twins}) < len(twins):
             yield f"cube.variables: names must differ (got {twins})"
         known = {*bands, self.red, self.nir, *(offered or ())}
         for name in self.raw_bands(bands):

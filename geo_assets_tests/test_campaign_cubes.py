@@ -48,6 +48,8 @@ def test_red_and_nir_are_the_bands_that_the_cube_names(tmp_path):
         (["NDVJ"], r"cube.variables: 'NDVJ' is neither an index .* near are (\w+, )*NDVI"),
         (["kNDVI"], r"cube.variables: index 'kNDVI': its formula .* needs 'kNN'"),
         (["bai"], r"could be BAI or BaI; write it exactly so"),
+        (["NDVI", "EVI", "EVI"], r"cube.variables: names must differ \(got \['EVI', 'EVI'\]\)"),
+        (["B11", "B11"], r"cube.variables: names must differ \(got \['B11', 'B11'\]\)"),
         (["NDVI", "ndvi"], r"cube.variables: names must differ \(got \['NDVI', 'ndvi'\]\)"),
         (["not a name"], r"cube.variables"),
         ([], r"cube.variables"),
