@@ -58,12 +58,14 @@ class Observations:
         valid: (day, y, x), True where every band was read and is clear.
         failed: Windows whose pixels could not be read, or not be told from cloud because a
             neighbour could not; they are not valid on that day, whatever other scene has them.
+        met: Whether a scene has a datum, clear or not, in the area.
     """
 
     days: NDArray[np.datetime64]
     data: NDArray[Any]
     valid: NDArray[np.bool_]
     failed: tuple[FailedWindow, ...]
+    met: bool
 
 
 def observe(
@@ -72,6 +74,8 @@ def observe(
     bands: Sequence[str],
     geobox: GeoBox,
     clouds: CloudRules,
+    *,
+    area: NDArray[np.bool_] | None = None,
 ) -> Observations:
     """Read every scene that meets a grid and fuse the clear pixels of each solar day.
 
@@ -84,6 +88,7 @@ def observe(
         bands: Bands in order.
         geobox: The grid.
         clouds: Which pixels are clear.
+        area: (y, x), the pixels that count as met; None: all.
 
     Raises:
         SourceError: If an item cannot be understood (not if its pixels cannot be read).
@@ -95,7 +100,7 @@ def observe(
     ordered = observation_order(items_observed(items, geobox, clouds))
     item_days = [solar_day(item) for item in ordered]
     fusion = DayFusion(item_days)
-    seen = False
+    seen = met = False
     failed: dict[np.datetime64, list[FailedWindow]] = {}
     for item, day in zip(ordered, item_days, strict=True):
         scene, lost = read_what_can_be(source, item, bands, padded, clouds.band)
@@ -105,6 +110,8 @@ def observe(
         if scene is None:
             continue
         clear = scene.valid
+        there = clear[inner.slices]
+        met = met or bool((there if area is None else there & area).any())
         if scene.scl is not None:
             clear &= clear_mask(scene.scl, clouds.exclude, dilate_pixels=margin)
         fusion.add(scene.data[:, *inner.slices], clear[inner.slices], day)
@@ -116,13 +123,14 @@ def observe(
             np.zeros((0, len(bands), rows, cols), np.uint16),
             np.zeros((0, rows, cols), bool),
             everything,
+            met,
         )
     data, valid, days = fusion.result()
     for number, day in enumerate(days):
         for window in failed[day]:
             valid[number, *window.slices] = False
             data[number, :, *window.slices] = fill_value(data.dtype)
-    return Observations(days, data, valid, everything)
+    return Observations(days, data, valid, everything, met)
 
 
 def items_observed(items: Sequence[Item], geobox: GeoBox, clouds: CloudRules) -> list[Item]:

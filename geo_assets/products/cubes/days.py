@@ -71,7 +71,7 @@ class SeenChunk:
         outside: By variable, values of an index beyond int16, which are missing.
         moved: By band, data that would pass for no datum, stored as the next number.
         failed: Windows of the cube that could not be read.
-        read: Whether any scene was read.
+        read: Whether any scene was read that has a datum in the area, clear or not.
     """
 
     values: dict[str, NDArray[Any]]
@@ -103,6 +103,7 @@ def see_chunk(task: DayChunk) -> SeenChunk:
                 task.rules.bands,
                 task.geobox[block.slices],
                 task.rules.clouds,
+                area=area,
             )
         _take(seen, task, found, block, area)
     return seen
@@ -119,8 +120,8 @@ def _take(
     seen.failed += [
         window.moved(task.row + block.row, task.col + block.col) for window in found.failed
     ]
+    seen.read |= found.met
     for data, valid in zip(found.data, found.valid, strict=True):  # one day, if any
-        seen.read = True
         known = valid if area is None else valid & area
         seen.clear += int(np.count_nonzero(known))
         bands = dict(zip(rules.bands, data, strict=True))

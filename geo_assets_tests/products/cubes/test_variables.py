@@ -59,10 +59,7 @@ def raw(path):
 
 
 @pytest.mark.parametrize("dtype", ["int16", "float32"])
-def test_a_day_without_a_pixel_in_the_area_is_left_out_whatever_the_dtype_of_bands(
-    tmp_path, monkeypatch, dtype
-):
-    monkeypatch.setattr("geo_assets.products.cubes.days.BLOCK", 32)
+def test_a_day_without_a_pixel_in_the_area_is_left_out_whatever_the_dtype_of_bands(tmp_path, dtype):
     inside = WHOLE.copy()
     inside[:40, :40] = False
     beside = random_scene(9, "F", "2021-04-01", grid(16, 16), dtype=dtype, bands=BANDS)
