@@ -40,6 +40,7 @@ from geo_assets.storage.cubes.icechunk_cube import (
     BRANCH,
     SUFFIX,
     create_repository,
+    damage,
     is_repository,
     open_repository,
     writing_alone,
@@ -276,7 +277,11 @@ def smoothed_digest(group: zarr.Group, head: CubeHead, days: Mapping[str, Stored
 
 
 def _chunk_series_digest(array: Any, chunk: Index3) -> str:
-    return chunk_digest(np.asarray(array[:, chunk[1], chunk[2]])) if array.shape[0] else ""
+    try:
+        return chunk_digest(np.asarray(array[:, chunk[1], chunk[2]])) if array.shape[0] else ""
+    except damage():
+        # However it is damaged, it can be made again of the stored days.
+        return ""
 
 
 def _smooth_chunk(
