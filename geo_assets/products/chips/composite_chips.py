@@ -19,6 +19,7 @@ from geo_assets.products.chips.specs import (
     encoding_recipe,
     geoboxes_of,
 )
+from geo_assets.products.recipes import stated_values
 from geo_assets.products.windows import Window
 from geo_assets.storage.rasters.raster_blocks import MOST_BYTES, RasterBlocks
 
@@ -147,4 +148,5 @@ def _shared_recipe(builder: CompositeBuilder, encoding: ChipEncoding) -> dict[st
         "source": builder.source.describe(),
         "rules": builder.rules.to_dict(),
         "encoding": encoding_recipe(encoding),
+        **stated_values(builder.items, builder.rules.bands_read),
     }

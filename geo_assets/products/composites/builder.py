@@ -22,7 +22,7 @@ from geo_assets.products.composites.blocks import BlockTask, compose_block
 from geo_assets.products.composites.canvas import Canvas, dtypes_differ
 from geo_assets.products.composites.sidecar import DTYPE_WITHOUT_PIXELS, Sidecar
 from geo_assets.products.observations import failed_window, items_meeting, items_observed
-from geo_assets.products.recipes import grid_recipe, scene_pins
+from geo_assets.products.recipes import grid_recipe, scene_pins, stated_values
 from geo_assets.products.windows import (
     FailedWindow,
     Window,
@@ -98,12 +98,14 @@ class CompositeBuilder:
 
     def recipe(self) -> str:
         """Return the digest of everything that decides the composite's file."""
+        items = items_meeting(self.items, self.geobox)
         return recipe_digest(
             {
                 "source": self.source.describe(),
                 "rules": self.rules.to_dict(),
                 "grid": grid_recipe(self.geobox),
-                "scenes": scene_pins(items_meeting(self.items, self.geobox)),
+                "scenes": scene_pins(items),
+                **stated_values(items, self.rules.bands_read),
                 "labels": label_digest(
                     self.labels.own, self.labels.other, self.geobox, overlap=self.rules.overlap
                 ),
