@@ -189,7 +189,7 @@ def _damaged_expressions(layout: Layout, fold: str, split: str) -> Problems:
 
 
 def _cube_windows(layout: Layout, fold: str, split: str) -> Problems:
-    from geo_assets.products.cubes.builder import failed_windows_of
+    from geo_assets.products.cubes.facts import failed_windows_of
     from geo_assets.storage.cubes.opening import open_cube, published_cubes
 
     problems: Problems = []

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
 
     from geo_assets.core.areas import ClusterBox
-    from geo_assets.products.cubes.builder import CubeBuilder, CubeFacts
+    from geo_assets.products.cubes.builder import CubeBuilder
+    from geo_assets.products.cubes.facts import CubeFacts
     from geo_assets.products.cubes.rules import CubeRules
     from geo_assets.sources.protocol import Item
 
@@ -43,15 +44,12 @@ def ndvi_cube(partition: Partition) -> Facts:
 
     from geo_assets.storage.cubes.icechunk_cube import collect_garbage, lock_of
     from geo_assets.storage.cubes.time_major import time_major_of
-    from geo_assets.storage.disk import require_room
     from geo_assets.storage.leftovers import remove_all_but
 
     choice = partition.campaign.cube
     assert choice is not None  # noqa: S101  # without it the asset is not in the graph
     folder = partition.layout.ndvi_cubes(partition.fold, partition.split)
     builders = cube_builders(partition)
-    sizes = [_bytes_of(builder) for builder in builders.values()]
-    require_room(folder, sum(sizes), f"ndvi_cube {partition}", at_once=max(sizes, default=0))
     rows: list[dict[str, Any]] = []
     days: set[str] = set()
     published: list[Path] = []
@@ -61,6 +59,8 @@ def ndvi_cube(partition: Partition) -> Facts:
         made, how = builder.build(
             path, logged(partition.log, f"cube {partition} {name}: days"), partition.workers
         )
+        for day, reason in made.put_off:
+            partition.log.warning(f"{partition} {name}: {day} stays as it was: {reason}")
         for error, windows in Counter(window.error for window in made.failed).items():
             partition.log.warning(f"{partition} {name}: {error} ({windows} windows)")
         for index, count in made.outside:
@@ -224,13 +224,6 @@ def _version(snapshots: dict[str, str]) -> str:
     if len(snapshots) == 1:
         return next(iter(snapshots.values()))
     return ", ".join(f"{name} {snapshot}" for name, snapshot in sorted(snapshots.items()))
-
-
-def _bytes_of(builder: CubeBuilder) -> int:
-    """Bytes of a cube at most: uncompressed, every scene a day, stage and store at once."""
-    rows, cols = builder.geobox.shape
-    indices = len(builder.rules.all_indices) * (1 if builder.rules.smoothing is None else 2)
-    return rows * cols * 2 * len(builder.items) * (indices + len(builder.rules.raw_bands))
 
 
 def _previews(builders: dict[Path, CubeBuilder], facts: dict[str, CubeFacts]) -> dict[str, Any]:

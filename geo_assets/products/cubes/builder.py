@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter, defaultdict
+import math
+from collections import defaultdict
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -20,11 +21,18 @@ from geo_assets.core.chips import recipe_digest
 from geo_assets.core.workers import Threads
 from geo_assets.errors import StorageError
 from geo_assets.products.cubes.days import DayChunk, see_chunk
+from geo_assets.products.cubes.facts import (
+    FAILED_ATTRIBUTE,
+    CubeFacts,
+    facts_of,
+    failed_of,
+    outliers_of,
+)
+from geo_assets.products.cubes.known_cube import KnownCube, require_a_day
 from geo_assets.products.cubes.making import DayInMaking
-from geo_assets.products.cubes.rules import NDVI, CubeRules
+from geo_assets.products.cubes.rules import CubeRules
 from geo_assets.products.observations import items_meeting
-from geo_assets.products.recipes import grid_recipe, scene_pins
-from geo_assets.products.windows import FailedWindow, merge_windows
+from geo_assets.products.recipes import grid_recipe, scene_pins, stated_values
 from geo_assets.sources.scenes.order import observation_order, solar_day
 from geo_assets.sources.scenes.reflectance_scale import reflectance_scale
 from geo_assets.storage.cubes.days import (
@@ -35,51 +43,33 @@ from geo_assets.storage.cubes.days import (
     kept_days,
     sound_days,
 )
-from geo_assets.storage.cubes.icechunk_cube import damage, is_repository, latest_snapshot
+from geo_assets.storage.cubes.icechunk_cube import (
+    SUFFIX,
+    damage,
+    is_repository,
+    latest_snapshot,
+    require_icechunk,
+)
 from geo_assets.storage.cubes.opening import open_group
 from geo_assets.storage.cubes.publication import Changes, publish_changes, smoothed_digest
 from geo_assets.storage.cubes.stage import Stage, staged
+from geo_assets.storage.disk import require_room
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
     from odc.geo.geobox import GeoBox
-    from xarray import Dataset
 
     from geo_assets.core.workers import Workers
     from geo_assets.sources.protocol import Item, RasterSource
     from geo_assets.storage.cubes.format import Index3
 
-__all__ = ["CubeBuilder", "CubeFacts", "CubeRules", "failed_windows_of"]
+__all__ = ["CubeBuilder", "CubeRules"]
 
 RECIPE_ATTRIBUTE = "geo_assets_recipe"
 OUTLIERS_ATTRIBUTE = "outliers"
-FAILED_ATTRIBUTE = "failed_windows"
-
-
-@dataclass(frozen=True)
-class CubeFacts:
-    """What a published cube holds.
-
-    Attributes:
-        days: Its days.
-        valid_share: For each day, the share of the area with an NDVI.
-        outliers: For each day, the values of NDVI that were treated as outliers.
-        failed: Windows that could not be read; their pixels are missing on that day.
-        left_out: Days that were looked at and are not clear enough.
-        outside: For each index, values beyond -3.2767 to 3.2767, which are missing.
-        snapshot: Id of the snapshot in an Icechunk repository.
-    """
-
-    days: tuple[str, ...]
-    valid_share: tuple[float, ...]
-    outliers: tuple[int, ...]
-    failed: tuple[FailedWindow, ...]
-    left_out: tuple[str, ...] = ()
-    outside: tuple[tuple[str, int], ...] = ()
-    snapshot: str | None = None
 
 
 @dataclass(frozen=True)
@@ -115,7 +105,8 @@ class CubeBuilder:
         """Make the cube what it should be, reading no more days than that needs.
 
         Read are days that are new, whose scenes changed, of which a window could not be read, or
-        whose values are damaged. Days without a scene any more are taken away.
+        whose values are damaged. Days without a scene any more are taken away. A day never loses
+        pixels because they cannot be read just now: then it stays as it was.
 
         Args:
             path: Where the cube lies or will lie: Icechunk by its suffix, else plain Zarr.
@@ -126,8 +117,15 @@ class CubeBuilder:
             What it holds and what was done: ``built`` (there was none of these rules), ``extended``
             (days were added, changed or taken away), ``healed`` (what failed or was damaged is
             whole now), ``rewritten`` (attributes or smoothing changed) or ``kept``.
+
+        Raises:
+            ReadError: None of the days could be read of a cube that is to take the place of one of
+                other rules, or of a damaged one.
+            StorageError: There is no room for the days, or Icechunk is not installed.
         """
         workers = workers or Threads()
+        if path.suffix == SUFFIX:
+            require_icechunk()
         try:
             known, afresh = self._known(path), False
         except damage():
@@ -136,12 +134,18 @@ class CubeBuilder:
         asked = [day for day in self._by_day if known is None or self._is_due(day, known)]
         gone = set(known.days) - set(self._by_day) if known else set()
         changed = known is None or bool(gone)
+        if asked or changed:
+            room = self._bytes_at_most(len(asked), known, twice=path.suffix == SUFFIX)
+            require_room(path.parent, 0, f"cube {path.stem}", at_once=room)
         with staged(path, len(asked), self.geobox.shape.yx) as stage:
             days, slots = self._see(asked, stage, workers, progress)
+            if known is None and path.exists():
+                require_a_day(path, days)
+            worse = {day for day, said in days.items() if known and known.is_better(day, said)}
             news = {
                 day: said
                 for day, said in days.items()
-                if known is None or day in known.damaged or said != known.days.get(day)
+                if day not in worse and (known is None or known.is_news(day, said))
             }
             snapshot = None
             how = self._how(known, news, changed=changed)
@@ -152,7 +156,10 @@ class CubeBuilder:
         if how == "kept" and is_repository(path):
             snapshot = latest_snapshot(path)
         stay = {day: said for day, said in known.days.items() if day not in gone} if known else {}
-        return replace(self._facts(dict(sorted((stay | days).items()))), snapshot=snapshot), how
+        inside = int(np.count_nonzero(self.area))
+        facts = facts_of(dict(sorted((stay | news).items())), inside)
+        put_off = tuple((day, days[day].facts["failed"][0]["error"]) for day in sorted(worse))
+        return replace(facts, snapshot=snapshot, put_off=put_off), how
 
     @cached_property
     def _by_day(self) -> dict[str, list[Item]]:
@@ -191,7 +198,13 @@ class CubeBuilder:
 
     def _pin(self, items: Sequence[Item]) -> str:
         """Return the digest of what decides one day beside the rules: its scenes, their scale."""
-        return recipe_digest({"scenes": scene_pins(items), "scales": self._scales(items)})
+        return recipe_digest(
+            {
+                "scenes": scene_pins(items),
+                "scales": self._scales(items),
+                **stated_values(items, self.rules.bands),
+            }
+        )
 
     def _scales(self, items: Sequence[Item]) -> dict[str, float]:
         return {
@@ -214,13 +227,11 @@ class CubeBuilder:
         return {
             **self.attrs,
             RECIPE_ATTRIBUTE: self._recipe_of({d: s.facts["pin"] for d, s in days.items()}),
-            OUTLIERS_ATTRIBUTE: [
-                days[day].facts["outliers"].get(NDVI, 0) for day in kept_days(days)
-            ],
-            FAILED_ATTRIBUTE: json.dumps([asdict(window) for window in _failed(days.values())]),
+            OUTLIERS_ATTRIBUTE: outliers_of(days),
+            FAILED_ATTRIBUTE: json.dumps([asdict(window) for window in failed_of(days.values())]),
         }
 
-    def _known(self, path: Path) -> _Known | None:
+    def _known(self, path: Path) -> KnownCube | None:
         """Return what a published cube holds; None if there is none of these rules.
 
         Raises:
@@ -240,9 +251,27 @@ class CubeBuilder:
         whole = dict(group.attrs) == self._head.attributes_of(
             days, smoothed_digest(group, self._head, days)
         )
-        return _Known(days, frozenset(names) - sound, whole=whole)
+        return KnownCube(days, frozenset(names) - sound, whole=whole)
 
-    def _is_due(self, day: str, known: _Known) -> bool:
+    def _bytes_at_most(self, asked: int, known: KnownCube | None, *, twice: bool) -> int:
+        """Return what may come onto the disk: uncompressed days, and smoothed copies of them all.
+
+        Args:
+            asked: Days that are read.
+            known: What lies there; days that stay are not written again.
+            twice: Whether days are copied from the stage into the store, and later ones moved.
+        """
+        dtypes: dict[str, str] = {}
+        for day in known.days.values() if known else ():
+            dtypes |= day.dtypes
+        variables = self.rules.variables(dtypes)
+        of_a_day = sum(np.dtype(variable.dtype).itemsize for variable in variables)
+        days = len(self._by_day)
+        smoothed = len(self._head.smoothed_of(variables)) * np.dtype(np.int16).itemsize
+        values = of_a_day * (asked + days * twice) + smoothed * days
+        return values * math.prod(self.geobox.shape)
+
+    def _is_due(self, day: str, known: KnownCube) -> bool:
         """Whether a day has to be read."""
         said = known.days.get(day)
         return (
@@ -252,7 +281,7 @@ class CubeBuilder:
             or said.facts["pin"] != self._pin(self._by_day[day])
         )
 
-    def _how(self, known: _Known | None, news: Mapping[str, StoredDay], *, changed: bool) -> str:
+    def _how(self, known: KnownCube | None, news: Mapping[str, StoredDay], *, changed: bool) -> str:
         if known is None:
             return "built"
         if changed or any(
@@ -305,42 +334,3 @@ class CubeBuilder:
                     self.rules,
                     scales,
                 )
-
-    def _facts(self, days: Mapping[str, StoredDay]) -> CubeFacts:
-        inside = max(int(np.count_nonzero(self.area)), 1)
-        names = kept_days(days)
-        outside: Counter[str] = Counter()
-        for day in names:
-            outside.update(days[day].facts["outside"])
-        return CubeFacts(
-            tuple(names),
-            tuple(days[day].facts["valid"][NDVI] / inside for day in names),
-            tuple(_outliers(days)),
-            tuple(_failed(days.values())),
-            tuple(day for day, said in days.items() if not said.kept),
-            tuple(sorted((name, count) for name, count in outside.items() if count)),
-        )
-
-
-@dataclass(frozen=True)
-class _Known:
-    """A cube that lies on the disk."""
-
-    days: dict[str, StoredDay]
-    damaged: frozenset[str]
-    """Days whose values are not those that were written."""
-    whole: bool
-    """Whether attributes and smoothed copies are what they should be."""
-
-
-def failed_windows_of(cube: Dataset) -> tuple[FailedWindow, ...]:
-    """Return the windows that could not be read when a cube was made."""
-    return tuple(FailedWindow(**w) for w in json.loads(cube.attrs.get(FAILED_ATTRIBUTE, "[]")))
-
-
-def _outliers(days: Mapping[str, StoredDay]) -> list[int]:
-    return [days[day].facts["outliers"].get(NDVI, 0) for day in kept_days(days)]
-
-
-def _failed(days: Iterable[StoredDay]) -> list[FailedWindow]:
-    return merge_windows(FailedWindow(**said) for day in days for said in day.facts["failed"])

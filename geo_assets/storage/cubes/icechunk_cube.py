@@ -123,6 +123,15 @@ def collect_garbage(path: Path, age: dt.timedelta) -> int:
         return int(repository.garbage_collect(before).bytes_deleted)
 
 
+def require_icechunk() -> None:
+    """Refuse at once what would be refused when everything has been read.
+
+    Raises:
+        StorageError: Icechunk is not installed.
+    """
+    _icechunk()
+
+
 def _icechunk() -> Any:
     try:
         import icechunk

@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from geo_assets.products.cubes import days as cube_days
-from geo_assets.products.cubes.builder import CubeBuilder, CubeRules, failed_windows_of
+from geo_assets.products.cubes.builder import CubeBuilder, CubeRules
+from geo_assets.products.cubes.facts import failed_windows_of
 from geo_assets.sources.rules import CloudRules
 from geo_assets_tests.sources.memory_source import (
     Fault,

@@ -1,0 +1,156 @@
+"""A cube whose days are read again: what cannot be read now takes nothing from what lies there."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from geo_assets.core.smoothing import SmoothingRules
+from geo_assets.errors import ReadError, StorageError
+from geo_assets_tests.products.cubes.test_builder import builder_of, files_of, scenes, stored
+from geo_assets_tests.sources.memory_source import Fault, MemorySource
+
+AWAY = Fault("transient", error="the server is away")
+LEAF = Fault(rows=slice(40, 60), cols=slice(40, 60))
+
+
+def failing(source, *faults):
+    """All scenes with faults of their own, and those."""
+    source.change(*(scene.with_faults(*scene.faults, *faults) for scene in scenes()))
+
+
+def test_a_retry_while_the_server_is_away_takes_no_day_from_the_cube(tmp_path):
+    path = tmp_path / "c.zarr"
+    source = MemorySource.of(*scenes())
+    source.change(scenes()[3].with_faults(LEAF))
+    builder = builder_of(source)
+    holed, _ = builder.build(path)
+    before = files_of(path)
+    assert holed.failed
+
+    failing(source, AWAY)
+    facts, how = builder.build(path)
+    assert (how, facts.days, facts.failed) == ("kept", holed.days, holed.failed)
+    [(day, reason)] = facts.put_off
+    assert day == "2021-04-11"
+    assert "the server is away" in reason
+    assert files_of(path) == before
+
+    source.change(*scenes())
+    healed, how = builder.build(path)
+    assert (how, healed.failed, healed.put_off) == ("healed", (), ())
+
+
+def test_a_day_of_which_less_can_be_read_stays_and_one_of_which_more_can_is_taken(tmp_path):
+    path = tmp_path / "c.zarr"
+    source = MemorySource.of(*scenes())
+    source.change(scenes()[3].with_faults(LEAF))
+    builder = builder_of(source)
+    builder.build(path)
+    before = files_of(path)
+
+    more = Fault(rows=slice(0, 60), cols=slice(0, 60))
+    source.change(scenes()[3].with_faults(more))
+    assert builder.build(path)[1] == "kept"
+    assert files_of(path) == before
+
+    less = Fault(rows=slice(40, 45), cols=slice(64, 66))
+    source.change(scenes()[3].with_faults(less))
+    facts, how = builder.build(path)
+    assert (how, facts.put_off) == ("healed", ())
+    assert {window.col for window in facts.failed} != {0}
+
+
+def test_scenes_processed_anew_that_cannot_be_read_leave_the_day_until_they_can(tmp_path):
+    path, sound = tmp_path / "c.zarr", tmp_path / "sound.zarr"
+    source = MemorySource.of(*scenes())
+    builder_of(source).build(path)
+    _, before = stored(path)
+
+    moved = [replace(scene, baseline="05.11") for scene in scenes()]
+    source.change(*(scene.with_faults(AWAY) for scene in moved))
+    facts, how = builder_of(source).build(path)
+    assert how == "kept"
+    assert [day for day, _ in facts.put_off] == list(facts.days)
+    np.testing.assert_array_equal(stored(path)[1], before)
+
+    source.change(*moved)
+    assert builder_of(source).build(path)[1] == "extended"
+    builder_of(source).build(sound)
+    assert files_of(path) == files_of(sound)
+
+
+def test_a_cube_of_other_rules_is_not_given_up_for_one_without_a_day(tmp_path):
+    path = tmp_path / "c.zarr"
+    source = MemorySource.of(*scenes())
+    builder_of(source).build(path)
+    before = files_of(path)
+    failing(source, AWAY)
+    with pytest.raises(
+        ReadError, match=r"c\.zarr: is left as it is, for no day of 3 could be"
+    ) as e:
+        builder_of(source, outliers="mask").build(path)
+    assert e.value.kind == "transient"
+    assert files_of(path) == before
+    # Where there is none, an empty one names the windows.
+    facts, how = builder_of(source).build(tmp_path / "new.zarr")
+    assert (how, facts.days) == ("built", ())
+    assert facts.failed
+
+
+def test_what_a_catalogue_corrects_of_offset_and_nodata_is_read_again(tmp_path):
+    path = tmp_path / "c.zarr"
+    source = MemorySource.of(*scenes())
+    builder = builder_of(source)
+    builder.build(path)
+    for said in ({"offset": -0.1, "scale": 1e-4}, {"nodata": 7}):
+        items = source.items
+        items[2]["assets"]["B08"]["raster:bands"] = [said]
+        source.reads.clear()
+        corrected = replace(builder, items=items)
+        assert corrected.build(path)[1] == "extended"
+        assert {name for name, _ in source.reads} == {"B1"}
+        assert corrected.build(path)[1] == "kept"
+
+
+def test_a_smoothed_copy_that_was_cut_short_costs_no_scene(tmp_path):
+    path = tmp_path / "c.zarr"
+    source = MemorySource.of(*scenes())
+    builder = builder_of(source, smoothing=SmoothingRules())
+    builder.build(path)
+    before = files_of(path)
+    chunk = path / "ndvi_smoothed/c/1/0/0"
+    chunk.write_bytes(chunk.read_bytes()[:100])
+    source.reads.clear()
+    assert builder.build(path)[1] == "rewritten"
+    assert not source.reads
+    assert files_of(path) == before
+
+
+def test_without_icechunk_nothing_is_read_in_vain(tmp_path, monkeypatch):
+    source = MemorySource.of(*scenes())
+    monkeypatch.setitem(sys.modules, "icechunk", None)
+    with pytest.raises(StorageError, match=r"pip install 'geo-assets\[icechunk\]'"):
+        builder_of(source).build(tmp_path / "c.icechunk")
+    assert not source.reads
+
+
+@pytest.mark.parametrize("suffix", [".zarr", ".icechunk"])
+def test_room_is_asked_for_the_days_that_are_read_and_no_others(tmp_path, monkeypatch, suffix):
+    path = tmp_path / f"c{suffix}"
+    source = MemorySource.of(*scenes()[:3])
+    builder_of(source).build(path)
+    day = 90 * 110 * 2
+    free = 64 * 1024**2 + (day if suffix == ".zarr" else 4 * day)
+    monkeypatch.setattr("geo_assets.storage.disk.free_bytes", lambda _: free - 1)
+    assert builder_of(source).build(path)[1] == "kept"
+    source.change(scenes()[3])
+    source.reads.clear()
+    with pytest.raises(StorageError, match="cube c: needs up to"):
+        builder_of(source).build(path)
+    assert not source.reads
+    monkeypatch.setattr("geo_assets.storage.disk.free_bytes", lambda _: free)
+    assert builder_of(source).build(path)[1] == "extended"
