@@ -1,7 +1,7 @@
 """Writing an NDVI cube of 2048² as Zarr v3, reading a map and a series, and compacting it by time.
 
-The cube is written as ``ndvi_cube`` writes it, date by date onto a stage and published; what
-xarray writes in the old way holds float32 and is dated by nothing.
+The cube is in memory and written by ``write_cube``, in the layout and by the publication that
+``ndvi_cube`` has; what xarray writes in the old way holds float32 and is neither synced nor atomic.
 """
 
 from __future__ import annotations
