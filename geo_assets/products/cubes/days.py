@@ -16,7 +16,6 @@ from geo_assets.core.indices import MISSING, compute_index, quantise_in_range
 from geo_assets.core.ndvi import has_quantised_ndvi, quantised_ndvi
 from geo_assets.products.cubes.rules import NDVI, CubeRules
 from geo_assets.products.observations import observe
-from geo_assets.products.windows import FailedWindow, Window, tiles_of
 from geo_assets.sources.scenes.open_files import kept_open
 
 if TYPE_CHECKING:
@@ -26,10 +25,8 @@ if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
 
     from geo_assets.products.observations import Observations
+    from geo_assets.products.windows import FailedWindow
     from geo_assets.sources.protocol import Item, RasterSource
-
-BLOCK = 1024
-"""Pixels a side of the blocks that are read at once: a chunk of a cube, whole blocks of files."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,53 +80,40 @@ class SeenChunk:
 
 
 def see_chunk(task: DayChunk) -> SeenChunk:
-    """Read the scenes of one day in one chunk; blocks outside of the area are not read.
+    """Read the scenes of one day in one chunk; where it lies outside of the area nothing is read.
 
     Raises:
         SourceError: If a scene cannot be understood (not if its pixels cannot be read).
     """
-    shape = task.geobox.shape.yx
-    raw = task.rules.outliers != "none"
-    empty: tuple[Any, Any] = (np.nan, np.float64) if raw else (MISSING, np.int16)
-    seen = SeenChunk({i.variable: np.full(shape, *empty) for i in task.rules.all_indices})
-    for block in tiles_of(shape, BLOCK):
-        area = None if task.area is None else task.area[block.slices]
-        if area is not None and not area.any():
-            continue
+    seen = SeenChunk({})
+    if task.area is None or task.area.any():
+        rules = task.rules
         with kept_open():
             found = observe(
-                task.source,
-                task.items,
-                task.rules.bands,
-                task.geobox[block.slices],
-                task.rules.clouds,
-                area=area,
+                task.source, task.items, rules.bands, task.geobox, rules.clouds, area=task.area
             )
-        _take(seen, task, found, block, area)
+        _take(seen, task, found)
+    raw = task.rules.outliers != "none"
+    empty: tuple[Any, Any] = (np.nan, np.float64) if raw else (MISSING, np.int16)
+    for index in task.rules.all_indices:
+        if index.variable not in seen.values:
+            seen.values[index.variable] = np.full(task.geobox.shape.yx, *empty)
     return seen
 
 
-def _take(
-    seen: SeenChunk,
-    task: DayChunk,
-    found: Observations,
-    block: Window,
-    area: NDArray[np.bool_] | None,
-) -> None:
+def _take(seen: SeenChunk, task: DayChunk, found: Observations) -> None:
     rules = task.rules
-    seen.failed += [
-        window.moved(task.row + block.row, task.col + block.col) for window in found.failed
-    ]
-    seen.read |= found.met
+    seen.failed += [window.moved(task.row, task.col) for window in found.failed]
+    seen.read = found.met
     for data, valid in zip(found.data, found.valid, strict=True):  # one day, if any
-        known = valid if area is None else valid & area
+        known = valid if task.area is None else valid & task.area
         seen.clear += int(np.count_nonzero(known))
         bands = dict(zip(rules.bands, data, strict=True))
         for index in rules.all_indices:
             pair = [bands[band] for _, band in index.bands]
             if index.variable == NDVI and rules.outliers == "none" and has_quantised_ndvi(*pair):
                 # What follows gives the same, by way of float64 images.
-                seen.values[NDVI][block.slices] = quantised_ndvi(pair[0], pair[1], known)
+                seen.values[NDVI] = quantised_ndvi(pair[0], pair[1], known)
                 continue
             given = {common: bands[band] for common, band in index.bands}
             if not index.scale_free:
@@ -138,21 +122,17 @@ def _take(
             if rules.outliers == "none":
                 values, outside = quantise_in_range(values)
                 seen.outside[index.variable] += outside
-            seen.values[index.variable][block.slices] = values
+            seen.values[index.variable] = values
         for band in rules.raw_bands:
-            _keep(seen, band, bands[band], known, block)
+            seen.values[band] = _kept(seen, band, bands[band], known)
 
 
-def _keep(
-    seen: SeenChunk, band: str, data: NDArray[Any], known: NDArray[np.bool_], block: Window
-) -> None:
-    """Keep a band as it is, but for data that would pass for none."""
+def _kept(seen: SeenChunk, band: str, data: NDArray[Any], known: NDArray[np.bool_]) -> NDArray[Any]:
+    """Return a band as it is, but for data that would pass for none."""
     fill = fill_value(data.dtype)
-    if band not in seen.values:
-        seen.values[band] = np.full(seen.values[NDVI].shape, fill, data.dtype)
     if data.dtype.kind in "ui":
         taken = known & (data == fill)
         if taken.any():
             seen.moved[band] += int(np.count_nonzero(taken))
             data = np.where(taken, data.dtype.type(fill + 1), data)
-    seen.values[band][block.slices] = np.where(known, data, fill)
+    return np.where(known, data, data.dtype.type(fill))

@@ -46,10 +46,14 @@ def write_chunk_file(
     if values.shape != edges:
         data = np.full(edges, variable.fill, variable.dtype)
         data[: values.shape[0], : values.shape[1]] = values
-    little = np.ascontiguousarray(data, np.dtype(variable.dtype).newbyteorder("<"))
-    empty = np.isnan(values).all() if values.dtype.kind == "f" else (values == variable.fill).all()
-    if empty:
+    if _is_empty(values[:1], variable) and _is_empty(values, variable):
         return
+    little = np.ascontiguousarray(data, np.dtype(variable.dtype).newbyteorder("<"))
     path = folder.joinpath("c", *map(str, place))
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(_BLOSC.encode(little))
+
+
+def _is_empty(values: NDArray[Any], variable: CubeVariable) -> bool:
+    missing = np.isnan(values) if values.dtype.kind == "f" else values == variable.fill
+    return bool(missing.all())

@@ -10,7 +10,6 @@ import xarray
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from geo_assets.products.cubes import days as cube_days
 from geo_assets.products.cubes.builder import CubeBuilder, CubeRules
 from geo_assets.products.cubes.facts import failed_windows_of
 from geo_assets.sources.rules import CloudRules
@@ -150,20 +149,29 @@ def test_outliers_are_treated_after_masks_and_before_quantisation_and_counted(tm
     max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(size=st.integers(40, 100))
-def test_the_size_of_blocks_changes_nothing(tmp_path, monkeypatch, size):
-    stores = []
-    for number, block in enumerate((512, size)):
-        monkeypatch.setattr(cube_days, "BLOCK", block)
+def test_the_size_of_chunks_changes_no_value(tmp_path, monkeypatch, size):
+    cubes = []
+    for number, edge in enumerate((512, size)):
+        monkeypatch.setattr("geo_assets.storage.cubes.format.CHUNK_EDGE", edge)
         path = tmp_path / f"{number}.zarr"
         shutil.rmtree(path, ignore_errors=True)
-        source = MemorySource.of(*scenes())
-        builder_of(source, clouds=CloudRules(dilate_m=30), outliers="mask", n_sigma=2.0).build(path)
-        stores.append(files_of(path))
-    assert stores[0] == stores[1]
+        builder = builder_of(
+            MemorySource.of(*scenes()),
+            clouds=CloudRules(dilate_m=30),
+            outliers="mask",
+            n_sigma=2.0,
+            raw_bands=("B04",),
+        )
+        facts, _ = builder.build(path)
+        with xarray.open_zarr(path, mask_and_scale=False) as cube:
+            cubes.append((facts, cube["ndvi"].values, cube["B04"].values))
+    assert cubes[0][0] == cubes[1][0]
+    np.testing.assert_array_equal(cubes[0][1], cubes[1][1])
+    np.testing.assert_array_equal(cubes[0][2], cubes[1][2])
 
 
-def test_blocks_outside_of_the_area_are_not_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(cube_days, "BLOCK", 30)
+def test_chunks_outside_of_the_area_are_not_read(tmp_path, monkeypatch):
+    monkeypatch.setattr("geo_assets.storage.cubes.format.CHUNK_EDGE", 30)
     area = np.zeros((90, 110), bool)
     area[31:59, 31:59] = True
     source = MemorySource.of(*scenes())
