@@ -103,10 +103,14 @@ def lock_of(path: Path) -> Path:
 
 
 def collect_garbage(path: Path, age: dt.timedelta) -> int:
-    """Let go of snapshots older than an age, and remove what nothing refers to; return the bytes.
+    """Let go of snapshots superseded before an age, and remove what nothing refers to.
 
-    The newest snapshot stays whatever its age, and so does anything written within the age: by a
-    transaction that was killed, or by one that is under way.
+    A snapshot that was the newest at any time within the age stays, whenever it was written: a
+    reader may be on it. So does anything written within the age: by a transaction that was killed,
+    or by one that is under way.
+
+    Returns:
+        The bytes that were removed.
 
     Raises:
         StorageError: The age is less than ``LEAST_GARBAGE_AGE``.
@@ -119,7 +123,10 @@ def collect_garbage(path: Path, age: dt.timedelta) -> int:
     with writing_alone(path):
         repository = open_repository(path)
         before = dt.datetime.now(dt.UTC) - age
-        repository.expire_snapshots(older_than=before)
+        written = (each.written_at for each in repository.ancestry(branch=BRANCH))
+        # From the newest back: the first of them was the newest one then.
+        current = next((time for time in written if time <= before), before)
+        repository.expire_snapshots(older_than=current)
         return int(repository.garbage_collect(before).bytes_deleted)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -62,6 +63,32 @@ def test_garbage_of_an_abandoned_write_is_collected_once_it_is_old_and_no_sooner
     assert chunk_bytes(path) == before
     assert open_cube(path).load().identical(sound)
     assert builder(DAYS[:3]).build(path)[1] == "kept"
+
+
+def test_what_was_current_within_the_age_stays_for_its_readers_however_old_it_is(
+    tmp_path, monkeypatch
+):
+    path = tmp_path / "c.icechunk"
+    for days in (DAYS[:1], DAYS[:2], DAYS[1:3]):
+        builder(days).build(path)
+    latest, current, superseded, *_ = open_repository(path).ancestry(branch="main")
+
+    def reader():
+        session = open_repository(path).readonly_session(snapshot_id=current.id)
+        return zarr.open_array(session.store, path="ndvi", mode="r")
+
+    early, wanted = reader(), reader()[...]
+    for file in path.rglob("*"):
+        os.utime(file, (superseded.written_at.timestamp() - 7200,) * 2)
+    # An hour ago the last commit had not been made yet.
+    now = current.written_at + (latest.written_at - current.written_at) / 2 + HOUR
+    clock = SimpleNamespace(UTC=dt.UTC, datetime=SimpleNamespace(now=lambda _: now))
+    monkeypatch.setattr(icechunk_cube, "dt", clock)
+    assert collect_garbage(path, HOUR) > 0
+    np.testing.assert_array_equal(early[...], wanted)
+    np.testing.assert_array_equal(reader()[...], wanted)
+    assert snapshots(path)[:2] == [latest.id, current.id]
+    assert superseded.id not in snapshots(path)
 
 
 def test_garbage_that_may_belong_to_a_write_under_way_is_not_asked_for(tmp_path):
