@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from odc.geo.geobox import geobox_intersection_conservative
 
-from geo_assets.core.grids import crs_of
+from geo_assets.core.grids import crs_of, window_of
 from geo_assets.errors import SourceError
 from geo_assets.products.area_grid import grid_of_area
 from geo_assets.products.cubes.mgrs_tiles import mgrs_tile
@@ -44,9 +45,10 @@ def items_by_tile(items: Iterable[Item]) -> dict[str, list[Item]]:
 def grid_of_tile(
     source: Source, box: ClusterBox, items: Sequence[Item], bands: Sequence[str], rules: Grid
 ) -> GeoBox | None:
-    """Return the part of a tile's own pixel grid that a cluster needs; None if they do not meet.
+    """Return the pixel grid of the part of a tile that a cluster needs; None if they do not meet.
 
-    The CRS is the tile's, whatever the campaign states for clusters.
+    The CRS is the tile's, whatever the campaign states for clusters; so are the pixels, unless it
+    states their size.
 
     Args:
         source: Knows the grid of each scene.
@@ -56,8 +58,8 @@ def grid_of_tile(
         rules: The campaign's choice of resolution.
     """
     grid = grid_of_area(source, box, items, bands, rules.model_copy(update={"crs": "auto"}))
-    if grid is None or rules.resolution != "native":
-        return grid
+    if grid is None:
+        return None
     crs = crs_of(grid)
     own = [item for item in items if crs_of(source.native_geobox(item, bands[0])) == crs]
     first = min(own, key=lambda item: (scene_time(item), item["id"]))
@@ -67,5 +69,8 @@ def grid_of_tile(
     )
     if not grid.extent.intersects(tile.extent):
         return None
+    if rules.resolution != "native":
+        # The tile in pixels of the stated size, whose lattice is not its own.
+        tile = window_of(grid, replace(box, crs=str(crs), bounds=tile.boundingbox.bbox))
     within = geobox_intersection_conservative([grid, tile])
     return None if 0 in within.shape else within

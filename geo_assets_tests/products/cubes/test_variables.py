@@ -14,8 +14,10 @@ from pyproj import Transformer
 
 from geo_assets.campaign import Grid
 from geo_assets.core.areas import ClusterBox
+from geo_assets.core.grids import pixel_window
 from geo_assets.core.smoothing import SmoothingRules, smooth_series
 from geo_assets.errors import ReadError, SourceError, StorageError
+from geo_assets.products.area_grid import grid_of_area
 from geo_assets.products.cubes.builder import CubeBuilder
 from geo_assets.products.cubes.rules import CubeRules, IndexRule
 from geo_assets.products.cubes.tiles import grid_of_tile, items_by_tile
@@ -267,6 +269,27 @@ def test_scenes_are_parted_by_tile_and_each_tile_has_its_own_pixels():
     assert grid_of_tile(source, box, parted["34UCC"], ("B04", "B08"), Grid()) is None
     with pytest.raises(SourceError, match="scene W0 names no MGRS tile"):
         items_by_tile([here[0].item])
+
+
+@pytest.mark.parametrize("resolution", [20.0, 70.0])
+def test_a_tile_in_pixels_of_a_stated_size_ends_where_the_tile_ends(resolution):
+    tile = grid(100, 100)
+    source = MemorySource.of(random_scene(0, "W0", DAYS[0], tile))
+    items = [tiled(scene, "33UUU") for scene in source.scenes.values()]
+    rules = Grid(resolution=resolution)
+
+    def grids_of(inner):
+        box = ClusterBox(0, str(tile.crs), tuple(inner.extent.boundingbox.bbox), 1)
+        whole = grid_of_area(source, box, items, ("B04", "B08"), rules)
+        return whole, grid_of_tile(source, box, items, ("B04", "B08"), rules)
+
+    whole, found = grids_of(grid(60, 60, 20, 30))
+    assert found == whole  # as if there were no tiles
+    whole, found = grids_of(grid(200, 60, 20, 30))
+    assert pixel_window(whole, found) == (slice(0, found.shape.y), slice(0, whole.shape.x))
+    beyond = tile.boundingbox.bottom - found.boundingbox.bottom
+    assert 0 <= beyond < resolution
+    assert grids_of(grid(20, 60, 120, 30))[1] is None
 
 
 class Files:
