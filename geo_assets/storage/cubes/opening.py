@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,10 +30,10 @@ from geo_assets.storage.cubes.format import (
     write_chunks,
     write_coordinates,
 )
-from geo_assets.storage.cubes.icechunk_cube import is_repository, latest_store
+from geo_assets.storage.cubes.icechunk_cube import damage, is_repository, latest_store
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -118,11 +119,9 @@ def open_cube(path: Path, *, asset: str | None = None) -> xr.Dataset:
         StorageError: The store is absent or no cube, or is of Icechunk and that is not installed.
     """
     _require(path, asset)
-    try:
+    with _readable(path):
         store = latest_store(path) if is_repository(path) else path
         return _decoded(store, consolidated=store is path)
-    except (OSError, ValueError, KeyError) as error:
-        raise StorageError(f"{path}: cannot be read as a cube: {error}") from error
 
 
 def _decoded(store: Any, *, consolidated: bool) -> xr.Dataset:
@@ -149,11 +148,9 @@ def open_group(path: Path, *, asset: str | None = None) -> zarr.Group:
         StorageError: As ``open_cube``.
     """
     _require(path, asset)
-    try:
+    with _readable(path):
         store = latest_store(path) if is_repository(path) else path
         return zarr.open_group(store, mode="r")
-    except (OSError, ValueError, KeyError) as error:
-        raise StorageError(f"{path}: cannot be read as a cube: {error}") from error
 
 
 def consolidate(store: Path) -> None:
@@ -169,6 +166,17 @@ def _require(path: Path, asset: str | None) -> None:
     if not path.is_dir():
         advice = f"; materialize {asset} first" if asset else ""
         raise StorageError(f"{path}: does not exist{advice}")
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Name the cube that is being opened, however it is damaged."""
+    try:
+        yield
+    except StorageError:
+        raise
+    except damage() as error:
+        raise StorageError(f"{path}: cannot be read as a cube: {error}") from error
 
 
 def _check(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from odc.geo.geobox import GeoBox
 from geo_assets.errors import StorageError
 from geo_assets.storage.atomic import sha256_of, sweep_temporaries
 from geo_assets.storage.cubes.opening import open_cube, write_cube
+from geo_assets_tests.acceptance.cube_writing import DAYS, builder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -196,6 +198,17 @@ def test_an_absent_or_broken_cube_is_named(tmp_path: Path) -> None:
         open_cube(path, asset="demo/ndvi_cube")
     path.mkdir()
     with pytest.raises(StorageError, match="cannot be read as a cube"):
+        open_cube(path)
+
+
+@pytest.mark.parametrize("store", ["zarr", "icechunk"])
+def test_a_truncated_time_axis_is_an_error_that_names_the_cube(tmp_path: Path, store: str) -> None:
+    path = tmp_path / f"cluster-0.{store}"
+    builder(DAYS[:2]).build(path)
+    # Small chunks of Icechunk lie in its manifests.
+    for file in (path / ("manifests" if store == "icechunk" else "time/c")).rglob("*"):
+        os.truncate(file, 10)
+    with pytest.raises(StorageError, match=f"{path}: cannot be read as a cube"):
         open_cube(path)
 
 
