@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from geo_assets.assets.areas import read_boxes
 from geo_assets.assets.imagery import cloud_rules, scenes_of_boxes
 from geo_assets.assets.step import DATA_VERSION, Facts, Partition, asset_step, shown_step, table_of
 from geo_assets.progress import logged
@@ -43,6 +44,7 @@ def ndvi_cube(partition: Partition) -> Facts:
     import numpy as np
 
     from geo_assets.storage.cubes.icechunk_cube import collect_garbage, lock_of
+    from geo_assets.storage.cubes.opening import results_of_other_clusters
     from geo_assets.storage.cubes.time_major import time_major_of
     from geo_assets.storage.leftovers import remove_all_but
 
@@ -92,8 +94,10 @@ def ndvi_cube(partition: Partition) -> Facts:
                 "snapshot": made.snapshot or "",
             }
         )
-    if partition.campaign.clusters.only is None:
-        remove_all_but(folder, published)
+    if partition.campaign.clusters.only is not None:
+        clusters = {box.cluster for box in read_boxes(partition)}
+        published += results_of_other_clusters(folder, clusters)
+    remove_all_but(folder, published)
     snapshots = {name: made.snapshot for name, made in facts.items() if made.snapshot}
     return {
         "empty": not builders,

@@ -19,8 +19,8 @@ UPSTREAM = ("labels", "aoi_clusters", "scenes")
 
 @pytest.fixture
 def world(tmp_path):
-    def made(cube):
-        changes = {"splits": ["train"], "cube": {"area": "box"} | cube}
+    def made(cube, **more):
+        changes = {"splits": ["train"], "cube": {"area": "box"} | cube, **more}
         return write_world(tmp_path, changes), Workplace(tmp_path)
 
     return made
@@ -78,3 +78,20 @@ def test_a_time_major_copy_stays_and_another_store_takes_the_place_of_the_first(
         "cluster-0.icechunk"
     ]
     assert not path.exists()
+
+
+def test_another_store_takes_the_place_of_the_first_of_the_chosen_clusters_alone(world):
+    campaign, place = world({})
+    key = partition_keys(campaign)[0]
+    run(campaign, place, (*UPSTREAM, "ndvi_cube"), key)
+    layout = place.layout(campaign)
+    folder = layout.ndvi_cubes(*key.split("|"))
+    compact_cube(folder / "cluster-0.zarr")
+    others = {"cluster-10.zarr", "cluster-1-33UUU.zarr", "cluster-1.time-major.zarr"}
+    for name in (*others, "cluster-0-33UUU.zarr", "cluster-0-33UUU.time-major.zarr"):
+        (folder / name).mkdir()
+    chosen, _ = world({"store": "icechunk"}, clusters={"only": [0], "buffer_m": 100})
+    run(chosen, place, ("ndvi_cube",), key)
+    own = {"cluster-0.icechunk", ".cluster-0.icechunk.lock", "cluster-0.time-major.zarr"}
+    assert {path.name for path in folder.iterdir()} == others | own
+    assert published_cubes(layout, *key.split("|"))["cluster-0"].suffix == ".icechunk"

@@ -33,7 +33,7 @@ from geo_assets.storage.cubes.format import (
 from geo_assets.storage.cubes.icechunk_cube import damage, is_repository, latest_store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -45,6 +45,7 @@ __all__ = ["MISSING", "SCALE", "open_cube", "open_group", "published_cubes", "wr
 
 _NO_VALUE = np.empty((0, 0, 0), np.float32)
 _CUBE = re.compile(r"(?P<name>cluster-(?P<cluster>[0-9]+)(-[0-9A-Z]+)?)\.(zarr|icechunk)")
+_OF_CLUSTER = re.compile(r"\.?cluster-([0-9]+)[-.]")
 
 
 def published_cubes(layout: Layout, fold: str, split: str) -> dict[str, Path]:
@@ -71,6 +72,17 @@ def cluster_of(name: str) -> int:
     if match is None:
         raise StorageError(f"{name!r} names no cube; cluster-0 or cluster-0-33UUU would")
     return int(match["cluster"])
+
+
+def results_of_other_clusters(folder: Path, clusters: Collection[int]) -> list[Path]:
+    """Return what lies in a folder of cubes but is of none of some clusters.
+
+    Of a cluster are its cubes in either store, of each tile or of all, their locks and time-major
+    copies.
+    """
+    there = sorted(folder.iterdir()) if folder.is_dir() else []
+    found = [(path, _OF_CLUSTER.match(path.name)) for path in there]
+    return [path for path, match in found if not match or int(match[1]) not in clusters]
 
 
 def write_cube(
