@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from geo_assets.commands.export import chosen
+from geo_assets.commands.export import chosen, locked
 from geo_assets.errors import StorageError
 from geo_assets.partitions import partition_key
 
@@ -42,22 +43,27 @@ def export_cube(
 
     Raises:
         CampaignError: If the campaign has no such fold or split.
-        StorageError: If there is no such cube, or something is in the way.
+        StorageError: If there is no such cube, it is damaged, or something is in the way.
+        LockedError: If a run works on the cubes of the partition.
     """
     from geo_assets.storage.cubes.export import export_store
     from geo_assets.storage.cubes.opening import cluster_of, published_cubes
 
     chosen("fold", fold, campaign.folds)
     chosen("split", split, campaign.splits)
-    cubes = published_cubes(layout, fold, split)
-    if cube not in cubes:
-        there = ", ".join(cubes) or "none; materialize ndvi_cube first"
-        raise StorageError(f"{partition_key(fold, split)}: has no cube {cube!r}; there are {there}")
     to = to.expanduser().resolve()
     if to.is_dir() and not (to / "zarr.json").is_file():
         to /= f"{campaign.name}-{fold}-{split}-{cube}.zarr"
     if to.is_relative_to(layout.folder.resolve()):
         raise StorageError(f"{to}: lies among the results of {campaign.name}; export elsewhere")
     names = {"campaign": campaign.name, "fold": fold, "split": split, "cube": cube}
-    export_store(cubes[cube], to, names | {"cluster": cluster_of(cube)}, force=force)
+    key = partition_key(fold, split)
+    with ExitStack() as locks:
+        # A run that publishes would leave days of two generations in the copy.
+        locked(locks, layout, "ndvi_cube", key, "export-cube")
+        cubes = published_cubes(layout, fold, split)
+        if cube not in cubes:
+            there = ", ".join(cubes) or "none; materialize ndvi_cube first"
+            raise StorageError(f"{key}: has no cube {cube!r}; there are {there}")
+        export_store(cubes[cube], to, names | {"cluster": cluster_of(cube)}, force=force)
     return to

@@ -7,6 +7,7 @@ import xarray as xr
 
 from geo_assets.storage.cubes.opening import open_cube, published_cubes
 from geo_assets.storage.layout import Layout
+from geo_assets.storage.partition_lock import partition_lock
 from geo_assets_tests.acceptance.cube_writing import builder
 from geo_assets_tests.campaign_testing import write_campaign
 
@@ -77,3 +78,13 @@ def test_an_export_among_the_results_is_refused(command, campaign, layout):
     done = command("export-cube", "-c", campaign, *NORTH, "--to", layout.folder / "x.zarr")
     assert done.exit_code == 1
     assert "lies among the results of tiny; export elsewhere" in done.output
+
+
+def test_a_cube_that_a_run_works_on_is_not_copied(command, campaign, layout, tmp_path):
+    build(layout, "cluster-0.zarr")
+    with partition_lock(layout.lock("ndvi_cube", "north", "train"), run_id="a-run"):
+        for told in (("export-cube", *NORTH, "--to", tmp_path / "c.zarr"), ("compact", *NORTH)):
+            done = command(*told, "-c", campaign)
+            assert done.exit_code == 1
+            assert "is locked: run a-run" in done.output
+    assert not (tmp_path / "c.zarr").exists()
