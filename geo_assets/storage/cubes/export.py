@@ -13,14 +13,14 @@ from geo_assets.storage.atomic import publish_directory
 from geo_assets.storage.cubes.days import array_of
 from geo_assets.storage.cubes.format import (
     COORDINATES,
-    CubeVariable,
     chunk_slices,
     create_variable,
+    variable_of,
 )
 from geo_assets.storage.cubes.opening import consolidate, open_group
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from geo_assets.storage.cubes.format import Index3
@@ -44,20 +44,32 @@ def export_store(cube: Path, to: Path, attributes: Mapping[str, Any], *, force: 
             raise StorageError(f"{to}: exists; say --force to replace it")
         if not (to / "zarr.json").is_file():
             raise StorageError(f"{to}: is no Zarr store, so it is not replaced, even by --force")
-    group = open_group(cube, asset="ndvi_cube")
+    copy_store(open_group(cube, asset="ndvi_cube"), to, attributes, _copy_variable)
+
+
+def copy_store(
+    group: zarr.Group,
+    to: Path,
+    attributes: Mapping[str, Any],
+    copy_variable: Callable[[zarr.Array[Any], zarr.Group], None],
+) -> None:
+    """Publish a copy of a cube as plain Zarr, in a layout of its own.
+
+    Args:
+        group: The cube, opened.
+        to: Where the copy goes; what lies there is exchanged in one step.
+        attributes: Attributes beside those of the cube.
+        copy_variable: Lays a variable (time, y, x) in the group that it is given.
+    """
     with publish_directory(to) as folder:
         copy = zarr.create_group(folder, zarr_format=3, attributes={**group.attrs, **attributes})
         for name in sorted(group.array_keys()):
-            source = array_of(group, name)
-            if name in COORDINATES:
-                copy_coordinate(source, copy)
-            else:
-                _copy_variable(source, copy)
+            copy_array = _copy_coordinate if name in COORDINATES else copy_variable
+            copy_array(array_of(group, name), copy)
         consolidate(folder)
 
 
-def copy_coordinate(source: zarr.Array[Any], copy: zarr.Group) -> None:
-    """Copy a coordinate as it is."""
+def _copy_coordinate(source: zarr.Array[Any], copy: zarr.Group) -> None:
     copy.create_array(
         source.basename,
         data=np.asarray(source[...]),
@@ -67,11 +79,6 @@ def copy_coordinate(source: zarr.Array[Any], copy: zarr.Group) -> None:
         dimension_names=source.metadata.dimension_names,  # type: ignore[union-attr]  # Zarr v3
         attributes=dict(source.attrs),
     )
-
-
-def variable_of(source: zarr.Array[Any]) -> CubeVariable:
-    """Return a stored array as the variable that it is."""
-    return CubeVariable(source.basename, source.dtype.name, source.fill_value, dict(source.attrs))
 
 
 def _copy_variable(source: zarr.Array[Any], copy: zarr.Group) -> None:

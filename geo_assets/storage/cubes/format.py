@@ -102,6 +102,11 @@ def band_variable(name: str, dtype: str) -> CubeVariable:
     return CubeVariable(name, kind.name, fill, said)
 
 
+def variable_of(array: zarr.Array[Any]) -> CubeVariable:
+    """Return a stored array as the variable that it is."""
+    return CubeVariable(array.basename, array.dtype.name, array.fill_value, dict(array.attrs))
+
+
 def chunks_of(shape: tuple[int, ...]) -> tuple[int, int, int]:
     """Return the chunk of the append layout: one date, at most 1024 pixels a side."""
     return (1, min(CHUNK_EDGE, max(shape[0], 1)), min(CHUNK_EDGE, max(shape[1], 1)))

@@ -14,15 +14,10 @@ import zarr
 
 from geo_assets.core.workers import Threads
 from geo_assets.errors import StorageError
-from geo_assets.storage.atomic import publish_directory
-from geo_assets.storage.cubes.days import CHECKSUM_ATTRIBUTE, array_of
-from geo_assets.storage.cubes.export import copy_coordinate, variable_of
-from geo_assets.storage.cubes.format import (
-    COORDINATES,
-    chunk_slices,
-    create_variable,
-)
-from geo_assets.storage.cubes.opening import consolidate, open_cube, open_group
+from geo_assets.storage.cubes.days import CHECKSUM_ATTRIBUTE
+from geo_assets.storage.cubes.export import copy_store
+from geo_assets.storage.cubes.format import chunk_slices, create_variable, variable_of
+from geo_assets.storage.cubes.opening import open_cube, open_group
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,15 +60,7 @@ def compact_cube(cube: Path) -> tuple[Path, bool]:
     target = time_major_of(cube)
     if _source_of(target) == checksum:
         return target, False
-    with publish_directory(target) as folder:
-        attributes = {**group.attrs, SOURCE_ATTRIBUTE: checksum}
-        copy = zarr.create_group(folder, zarr_format=3, attributes=attributes)
-        for name in sorted(group.array_keys()):
-            if name in COORDINATES:
-                copy_coordinate(array_of(group, name), copy)
-            else:
-                _copy_variable(array_of(group, name), copy)
-        consolidate(folder)
+    copy_store(group, target, {SOURCE_ATTRIBUTE: checksum}, _copy_variable)
     return target, True
 
 
