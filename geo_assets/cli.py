@@ -222,13 +222,14 @@ def export_cube(  # noqa: PLR0917  # one parameter for each option
 @CAMPAIGN
 @click.option("--fold", help="This fold only.")
 @click.option("--split", help="This split only.")
+@click.option("--force", is_flag=True, help="Make copies anew that are up to date.")
 @_readable_errors
-def compact(campaign: str | None, fold: str | None, split: str | None) -> None:
+def compact(campaign: str | None, fold: str | None, split: str | None, force: bool) -> None:
     """Lay each cube a second time, so that the series of a pixel is read at once."""
     from geo_assets.commands.compact import compact_cubes, print_compacted
 
     loaded, layout = _loaded(campaign)
-    print_compacted(_console(), compact_cubes(loaded, layout, fold, split))
+    print_compacted(_console(), compact_cubes(loaded, layout, fold, split, force=force))
 
 
 @main.command()

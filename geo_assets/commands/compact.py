@@ -35,7 +35,7 @@ class Compacted:
 
 
 def compact_cubes(
-    campaign: Campaign, layout: Layout, fold: str | None, split: str | None
+    campaign: Campaign, layout: Layout, fold: str | None, split: str | None, *, force: bool
 ) -> list[Compacted]:
     """Make the time-major copies of a campaign's cubes that are absent or of an earlier state.
 
@@ -44,10 +44,11 @@ def compact_cubes(
         layout: Where its results lie.
         fold: One fold; None for all.
         split: One split; None for all.
+        force: Make copies anew that are of the cube's state.
 
     Raises:
         CampaignError: If the campaign has no such fold or split.
-        StorageError: If there is no cube, or a cube cannot be read.
+        StorageError: If there is no cube, or a cube cannot be read or is damaged.
         LockedError: If a run works on the cubes of one of the partitions.
     """
     from geo_assets.storage.cubes.opening import published_cubes
@@ -60,7 +61,7 @@ def compact_cubes(
             with ExitStack() as locks:
                 locked(locks, layout, "ndvi_cube", key, "compact")
                 for cube in published_cubes(layout, each_fold, each_split).values():
-                    copy, made = compact_cube(cube)
+                    copy, made = compact_cube(cube, force=force)
                     done.append(Compacted(key, cube, copy, made))
     if not done:
         raise StorageError(f"{campaign.name}: has no cube yet; materialize ndvi_cube first")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 import xarray as xr
 
 from geo_assets.storage.cubes.opening import open_cube, published_cubes
 from geo_assets.storage.layout import Layout
 from geo_assets.storage.partition_lock import partition_lock
-from geo_assets_tests.acceptance.cube_writing import builder
+from geo_assets_tests.acceptance.cube_writing import DAYS, builder
 from geo_assets_tests.campaign_testing import write_campaign
 
 NORTH = ("--fold", "north", "--split", "train")
@@ -41,6 +43,7 @@ def test_compact_makes_the_copies_that_are_not_there_yet(command, campaign, layo
     assert "cluster-1-33UUU.time-major.zarr" in done.output
     assert done.output.count("made") == 2
     assert command("compact", "-c", campaign, *NORTH).output.count("kept") == 2
+    assert command("compact", "-c", campaign, *NORTH, "--force").output.count("made") == 2
     assert list(published_cubes(layout, "north", "train")) == ["cluster-0", "cluster-1-33UUU"]
     assert (
         "--fold 'west': allowed are north, south"
@@ -88,3 +91,10 @@ def test_a_cube_that_a_run_works_on_is_not_copied(command, campaign, layout, tmp
             assert done.exit_code == 1
             assert "is locked: run a-run" in done.output
     assert not (tmp_path / "c.zarr").exists()
+
+
+def test_a_damaged_cube_is_not_exported(command, campaign, layout, tmp_path):
+    shutil.rmtree(build(layout, "cluster-0.zarr") / "ndvi/c/3")
+    done = command("export-cube", "-c", campaign, *NORTH, "--to", tmp_path / "c.zarr")
+    assert done.exit_code == 1
+    assert f"day {DAYS[3]} is damaged; materialize ndvi_cube" in " ".join(done.output.split())

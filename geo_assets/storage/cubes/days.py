@@ -91,9 +91,10 @@ class CubeHead:
         if self.smoothing is None:
             return ()
         how = self.smoothing.describe()
+        # By name: their digest must not depend on the order in which a campaign names indices.
         return tuple(
             index_variable(each.name + SMOOTHED, long_name=f"{each.name}, smoothed", comment=how)
-            for each in variables
+            for each in sorted(variables, key=lambda variable: variable.name)
             if "scale_factor" in each.attributes
         )
 

@@ -18,6 +18,7 @@ from geo_assets.storage.cubes.format import (
     variable_of,
 )
 from geo_assets.storage.cubes.opening import consolidate, open_group
+from geo_assets.storage.cubes.soundness import check_sound
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -37,17 +38,18 @@ def export_store(cube: Path, to: Path, attributes: Mapping[str, Any], *, force: 
 
     Raises:
         StorageError: If something lies at ``to`` and may not be replaced, or is no Zarr store; or
-            the cube is absent.
+            the cube is absent or damaged.
     """
     if to.exists():
         if not force:
             raise StorageError(f"{to}: exists; say --force to replace it")
         if not (to / "zarr.json").is_file():
             raise StorageError(f"{to}: is no Zarr store, so it is not replaced, even by --force")
-    copy_store(open_group(cube, asset="ndvi_cube"), to, attributes, _copy_variable)
+    copy_store(cube, open_group(cube, asset="ndvi_cube"), to, attributes, _copy_variable)
 
 
 def copy_store(
+    cube: Path,
     group: zarr.Group,
     to: Path,
     attributes: Mapping[str, Any],
@@ -56,11 +58,16 @@ def copy_store(
     """Publish a copy of a cube as plain Zarr, in a layout of its own.
 
     Args:
+        cube: Where the cube lies, for messages.
         group: The cube, opened.
         to: Where the copy goes; what lies there is exchanged in one step.
         attributes: Attributes beside those of the cube.
         copy_variable: Lays a variable (time, y, x) in the group that it is given.
+
+    Raises:
+        StorageError: If the cube is damaged.
     """
+    check_sound(cube, group)
     with publish_directory(to) as folder:
         copy = zarr.create_group(folder, zarr_format=3, attributes={**group.attrs, **attributes})
         for name in sorted(group.array_keys()):

@@ -17,6 +17,7 @@ from geo_assets.errors import StorageError
 from geo_assets.storage.cubes.days import CHECKSUM_ATTRIBUTE
 from geo_assets.storage.cubes.export import copy_store
 from geo_assets.storage.cubes.format import chunk_slices, create_variable, variable_of
+from geo_assets.storage.cubes.icechunk_cube import damage
 from geo_assets.storage.cubes.opening import open_cube, open_group
 
 if TYPE_CHECKING:
@@ -46,21 +47,25 @@ def time_major_of(cube: Path) -> Path:
     return cube.with_name(cube.stem + SUFFIX)
 
 
-def compact_cube(cube: Path) -> tuple[Path, bool]:
+def compact_cube(cube: Path, *, force: bool = False) -> tuple[Path, bool]:
     """Make the time-major copy of a cube, unless it is there and of the cube's state.
+
+    Args:
+        cube: The cube, in either store.
+        force: Make it whatever is there.
 
     Returns:
         Where it lies, and whether it was made.
 
     Raises:
-        StorageError: If the cube is absent or none of ours.
+        StorageError: If the cube is absent, damaged or none of ours.
     """
     group = open_group(cube, asset="ndvi_cube")
     checksum = _checksum(group, cube)
     target = time_major_of(cube)
-    if _source_of(target) == checksum:
+    if not force and _source_of(target) == checksum:
         return target, False
-    copy_store(group, target, {SOURCE_ATTRIBUTE: checksum}, _copy_variable)
+    copy_store(cube, group, target, {SOURCE_ATTRIBUTE: checksum}, _copy_variable)
     return target, True
 
 
@@ -124,6 +129,6 @@ def _source_of(target: Path) -> str | None:
     """Which state of the cube a copy is of; None if there is no copy that can be read."""
     try:
         said = zarr.open_group(target, mode="r").attrs.get(SOURCE_ATTRIBUTE)
-    except (OSError, ValueError, KeyError):
+    except damage():
         return None
     return said if isinstance(said, str) else None

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+
 import numpy as np
 import pytest
 import xarray as xr
 import zarr
 
+from geo_assets.core.smoothing import SmoothingRules
 from geo_assets.errors import StorageError
+from geo_assets.products.cubes.rules import IndexRule
 from geo_assets.storage.cubes import time_major
 from geo_assets.storage.cubes.chunk_files import write_chunk_file
 from geo_assets.storage.cubes.export import export_store
@@ -117,3 +122,77 @@ def test_a_cube_that_says_no_checksum_is_not_compacted(tmp_path):
     )
     with pytest.raises(StorageError, match="says no checksum of its values"):
         compact_cube(tmp_path / "c.zarr")
+
+
+SMOOTH = {
+    "scale": 1e-3,
+    "smoothing": SmoothingRules(),
+    "indices": tuple(IndexRule(name, (("nir", "B08"), ("red", "B04"))) for name in ("TDVI", "DVI")),
+}
+
+
+def truncate(*files):
+    for file in files:
+        os.truncate(file, 10)
+
+
+@pytest.mark.parametrize(
+    ("store", "harm", "message"),
+    [
+        ("zarr", lambda p: (p / "ndvi/c/1/0/0").unlink(), f"day {DAYS[1]} is damaged"),
+        ("zarr", lambda p: truncate(p / "B04/c/1/0/0"), f"day {DAYS[1]} is damaged"),
+        ("zarr", lambda p: shutil.rmtree(p / "ndvi/c"), f"day {DAYS[0]} is damaged, and 3 more"),
+        ("zarr", lambda p: (p / "y/c/0").unlink(), "y is damaged"),
+        ("zarr", lambda p: truncate(p / "x/c/0"), "cannot be read as a cube"),
+        ("zarr", lambda p: (p / "dvi_smoothed/c/1/0/0").unlink(), "smoothed copies are not those"),
+        ("zarr", lambda p: truncate(p / "dvi_smoothed/c/1/0/0"), "cannot be read as a cube"),
+        (
+            "icechunk",
+            lambda p: truncate(*(p / "chunks").iterdir()),
+            f"day {DAYS[0]} is damaged, and 3 more",
+        ),
+    ],
+    ids=[
+        "lost chunk",
+        "truncated chunk",
+        "lost variable",
+        "lost axis",
+        "truncated axis",
+        "lost smoothed chunk",
+        "truncated smoothed chunk",
+        "truncated chunks of icechunk",
+    ],
+)
+def test_a_damaged_cube_is_not_copied_before_it_is_made_again(tmp_path, store, harm, message):
+    path, to = tmp_path / f"cluster-0.{store}", tmp_path / "there.zarr"
+    made = builder(DAYS[:4], raw_bands=("B04",), **SMOOTH)
+    made.build(path)
+    compact_cube(path)
+    harm(path)
+    assert not compact_cube(path)[1]  # the copy is of the days before they were damaged
+    for copy in (
+        lambda: compact_cube(path, force=True),
+        lambda: export_store(path, to, {}, force=False),
+    ):
+        with pytest.raises(StorageError, match=f"{path}: {message}.*; materialize ndvi_cube"):
+            copy()
+    assert not to.exists()
+    made.build(path)
+    assert compact_cube(path, force=True) == (time_major_of(path), True)
+    xr.testing.assert_equal(open_time_major(path).load(), open_cube(path).load())
+    export_store(path, to, {}, force=False)
+
+
+@pytest.mark.parametrize("store", STORES)
+def test_the_order_of_indices_does_not_change_smoothed_copies(tmp_path, store):
+    path = tmp_path / f"cluster-0.{store}"
+    builder(DAYS[:3], **SMOOTH).build(path)
+    turned = SMOOTH | {"indices": SMOOTH["indices"][::-1]}
+    assert builder(DAYS[:3], **turned).build(path)[1] == "kept"
+
+
+def test_a_store_without_a_record_of_days_is_exported_as_it_is(tmp_path):
+    values = {"ndvi": np.full((1, 4, 4), -32768, np.int16)}
+    write_cube(tmp_path / "c.zarr", values, np.array(["2021-01-01"], "datetime64[D]"), grid(4, 4))
+    export_store(tmp_path / "c.zarr", tmp_path / "d.zarr", {}, force=False)
+    xr.testing.assert_equal(open_cube(tmp_path / "d.zarr"), open_cube(tmp_path / "c.zarr"))

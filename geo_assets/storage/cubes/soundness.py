@@ -1,0 +1,91 @@
+"""Whether a published cube still holds what was written: looked at before it is copied.
+
+A copy says of which state of a cube it is, so one of a damaged cube would pass for sound, even
+after the cube has been made again.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from affine import Affine
+from odc.geo.geobox import GeoBox
+
+from geo_assets.core.smoothing import SmoothingRules
+from geo_assets.core.workers import Threads
+from geo_assets.errors import StorageError
+from geo_assets.storage.cubes.days import (
+    CHECKSUM_ATTRIBUTE,
+    RULES_ATTRIBUTE,
+    SMOOTHED,
+    CubeHead,
+    array_of,
+    days_of,
+    kept_days,
+    sound_days,
+)
+from geo_assets.storage.cubes.format import COORDINATES, DIMENSIONS, variable_of
+from geo_assets.storage.cubes.icechunk_cube import damage
+from geo_assets.storage.cubes.publication import smoothed_digest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import zarr
+
+
+def check_sound(cube: Path, group: zarr.Group) -> None:
+    """Refuse a cube whose values are not those that were written, by the digests it holds.
+
+    A store without a record of its days is taken as it is.
+
+    Args:
+        cube: Where the cube lies, for the message.
+        group: The cube, opened.
+
+    Raises:
+        StorageError: If a day, an axis or the smoothed copies are damaged.
+    """
+    rules = group.attrs.get(RULES_ATTRIBUTE)
+    if not isinstance(rules, str):
+        return
+    try:
+        found = _damage_of(group, rules)
+    except damage() as error:
+        found = f"cannot be read as a cube: {error}"
+    if found is not None:
+        raise StorageError(f"{cube}: {found}; materialize ndvi_cube, which makes it again")
+
+
+def _damage_of(group: zarr.Group, rules: str) -> str | None:
+    days = days_of(group, rules) or {}
+    for name in DIMENSIONS:
+        if _is_lost(array_of(group, name)):
+            return f"{name} is damaged"
+    arrays = [array_of(group, name) for name in group.array_keys() if name not in COORDINATES]
+    variables = [variable_of(array) for array in arrays if not array.basename.endswith(SMOOTHED)]
+    sound = sound_days(group, days, variables, Threads())
+    damaged = [day for day in kept_days(days) if day not in sound]
+    if damaged:
+        more = f", and {len(damaged) - 1} more" if damaged[1:] else ""
+        return f"day {damaged[0]} is damaged{more}"
+    # Digests ask for the names of what is smoothed alone: not for the grid, nor how.
+    head = CubeHead(
+        GeoBox((1, 1), Affine.identity(), None),
+        rules,
+        lambda _: tuple(variables),
+        lambda _: {},
+        SmoothingRules() if len(variables) < len(arrays) else None,
+    )
+    said = head.attributes_of(days, smoothed_digest(group, head, days))
+    if said[CHECKSUM_ATTRIBUTE] != group.attrs[CHECKSUM_ATTRIBUTE]:
+        return "smoothed copies are not those that were recorded"
+    return None
+
+
+def _is_lost(array: zarr.Array[Any]) -> bool:
+    """Whether a coordinate lacks a chunk, which reads as what no coordinate is."""
+    values = np.asarray(array[...])
+    missing = np.isnan(values) if values.dtype.kind == "f" else values == array.fill_value
+    return bool(missing.any())
