@@ -176,6 +176,19 @@ def test_only_the_partition_with_a_new_scene_is_run_and_its_cube_gains_just_that
     assert json.loads(running.cursor) == {}
 
 
+def test_what_is_damaged_of_one_partition_keeps_no_other_from_being_looked_at(running):
+    for fold in ("north", "south"):
+        running.add(fold, "2021-06-21")
+    path = running.layout.scenes("north", "all")
+    path.write_text("{")
+    with running.api():
+        look = running.look()
+    assert not look.success
+    problem = read_seen_scenes(running.layout.seen_scenes("north", "all")).problem
+    assert problem.startswith(f"{path}: is no ")
+    assert running.requested() == [SOUTH]
+
+
 def test_a_source_that_is_away_is_named_and_nothing_is_lost(running):
     running.add("north", "2021-06-21")
     with running.api():

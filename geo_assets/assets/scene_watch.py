@@ -65,15 +65,15 @@ def _look_at_each(
     problems: dict[str, str] = {}
     for key in partition_keys(campaign):
         fold, split = fold_and_split(key)
-        used = used_in(layout.scenes(fold, split))
-        if used is None:
-            context.log.info(f"{key}: has no scenes yet; its first run is for a person to start")
-            continue
         partition = Partition(
             campaign, layout, fold, split, imagery, context.run.run_id, context.log
         )
         note = layout.seen_scenes(fold, split)
         try:
+            used = used_in(layout.scenes(fold, split))
+            if used is None:
+                context.log.info(f"{key}: has no scenes; its first run is for a person to start")
+                continue
             seen = _scenes_of(partition)
         except GeoAssetsError as error:
             problems[key] = str(error)
