@@ -142,6 +142,13 @@ def running(first_run, tmp_path):
         yield Watched(tmp_path, instance, first_run.port)
 
 
+def materialized(running, defs, name):
+    """Materialize one asset of the northern fold by itself; say whether that went well."""
+    assets = {dg.AssetKey(["tiny", name])}
+    job = defs.resolve_implicit_global_asset_job_def().get_subset(asset_selection=assets)
+    return job.execute_in_process(instance=running.instance, partition_key=NORTH).success
+
+
 def test_before_the_first_run_nothing_is_looked_for_and_nothing_requested(watched):
     assert watched.look().success
     result = watched.tick()
@@ -176,10 +183,51 @@ def test_only_the_partition_with_a_new_scene_is_run_and_its_cube_gains_just_that
     assert json.loads(running.cursor) == {}
 
 
-def test_what_is_damaged_of_one_partition_keeps_no_other_from_being_looked_at(running):
+def test_a_scene_that_another_run_put_in_the_table_is_new_until_the_cube_has_it(running):
+    running.add("north", "2021-06-21")
+    with running.api():
+        # As areas_and_chips does, or a run whose ndvi_cube failed.
+        assert materialized(running, running.defs, "scenes")
+        assert running.look().success
+        (request,) = running.tick().run_requests
+        assert request.partition_key == NORTH
+        assert running.run("cubes_and_labels", NORTH, dict(request.tags)).success
+        assert running.look().success
+    assert running.days("north") == [*FIRST_DAYS, "2021-06-21"]
+    assert running.requested() == []
+    assert json.loads(running.cursor) == {}
+
+
+def test_without_a_note_of_the_cube_the_table_says_what_is_used(running):
+    for fold in ("north", "south"):
+        running.layout.used_scenes(fold, "all").unlink()
+    with running.api():
+        assert running.look().success
+        assert running.requested() == []
+        running.add("north", "2021-06-21")
+    with running.api():
+        assert running.look().success
+    assert running.requested() == [NORTH]
+
+
+def test_a_cube_of_chosen_clusters_notes_the_scenes_of_these_alone(running):
+    campaign = running.campaign.model_copy(
+        update={"clusters": running.campaign.clusters.model_copy(update={"only": (1,)})}
+    )
+    defs = build_defs(campaign, resources={"results": Results(data=str(running.layout.root))})
+    note = running.layout.used_scenes("north", "all")
+    assert len(json.loads(note.read_text())["scenes"]) == 2
+    assert materialized(running, defs, "ndvi_cube")
+    assert json.loads(note.read_text()) == {"scenes": []}
+    assert running.days("north") == FIRST_DAYS
+
+
+@pytest.mark.parametrize("damaged", ["scenes", "used_scenes"])
+def test_what_is_damaged_of_one_partition_keeps_no_other_from_being_looked_at(running, damaged):
     for fold in ("north", "south"):
         running.add(fold, "2021-06-21")
-    path = running.layout.scenes("north", "all")
+    running.layout.used_scenes("north", "all").unlink()
+    path = getattr(running.layout, damaged)("north", "all")
     path.write_text("{")
     with running.api():
         look = running.look()

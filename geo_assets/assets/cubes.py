@@ -47,10 +47,14 @@ def ndvi_cube(partition: Partition) -> Facts:
     from geo_assets.storage.cubes.opening import results_of_other_clusters
     from geo_assets.storage.cubes.time_major import time_major_of
     from geo_assets.storage.leftovers import remove_all_but
+    from geo_assets.storage.seen_scenes import scenes_of_table, write_used_scenes
 
     choice = partition.campaign.cube
     assert choice is not None  # noqa: S101  # without it the asset is not in the graph
     folder = partition.layout.ndvi_cubes(partition.fold, partition.split)
+    clusters = {box.cluster for box in read_boxes(partition)}
+    # Read before the scenes of the cubes are: scenes that another run adds meanwhile stay new.
+    used = scenes_of_table(partition.layout.scenes(partition.fold, partition.split)) or ()
     builders = cube_builders(partition)
     rows: list[dict[str, Any]] = []
     days: set[str] = set()
@@ -95,9 +99,12 @@ def ndvi_cube(partition: Partition) -> Facts:
             }
         )
     if partition.campaign.clusters.only is not None:
-        clusters = {box.cluster for box in read_boxes(partition)}
         published += results_of_other_clusters(folder, clusters)
     remove_all_but(folder, published)
+    write_used_scenes(
+        partition.layout.used_scenes(partition.fold, partition.split),
+        (scene for scene in used if scene[0] in clusters),
+    )
     snapshots = {name: made.snapshot for name, made in facts.items() if made.snapshot}
     return {
         "empty": not builders,

@@ -58,8 +58,12 @@ def _look_at_each(
     imagery: ImagerySource,
 ) -> None:
     """Note what is seen for each partition; a failed look leaves what was seen before."""
-    from geo_assets.storage.seen_scenes import SeenScenes, read_seen_scenes, write_seen_scenes
-    from geo_assets.storage.seen_scenes import used_scenes as used_in
+    from geo_assets.storage.seen_scenes import (
+        SeenScenes,
+        read_seen_scenes,
+        used_scenes,
+        write_seen_scenes,
+    )
 
     layout = results.layout(campaign.name)
     problems: dict[str, str] = {}
@@ -70,7 +74,7 @@ def _look_at_each(
         )
         note = layout.seen_scenes(fold, split)
         try:
-            used = used_in(layout.scenes(fold, split))
+            used = used_scenes(layout, fold, split)
             if used is None:
                 context.log.info(f"{key}: has no scenes; its first run is for a person to start")
                 continue

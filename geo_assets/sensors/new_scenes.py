@@ -1,7 +1,8 @@
 """``new_scenes_sensor``: requests the partitions for which the source has new scenes.
 
 The job ``look_for_scenes`` asks the source, once a day by its schedule, and notes what it saw; here
-the notes are compared with the tables of scenes. The decision is ``core/new_scenes.py``.
+the notes are compared with those of ``ndvi_cube``, which scenes the cubes were made of. The
+decision is ``core/new_scenes.py``.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ def new_scenes(campaign: Campaign, job: Job) -> dg.SensorDefinition:
             place = fold_and_split(key)
             try:
                 seen[key] = read_seen_scenes(layout.seen_scenes(*place))
-                used = used_scenes(layout.scenes(*place)) if seen[key].scenes else None
+                used = used_scenes(layout, *place) if seen[key].scenes else None
             except StorageError as error:
                 # One damaged file must not keep the other partitions waiting.
                 context.log.warning(f"{key} is left out: {error}")

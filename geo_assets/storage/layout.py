@@ -152,6 +152,10 @@ class Layout:
         """JSON of the scenes that the latest look at the source saw."""
         return self._partition(".state/seen_scenes", fold, split, ".json")
 
+    def used_scenes(self, fold: str, split: str) -> Path:
+        """JSON of the scenes that the published cubes were made of."""
+        return self._partition(".state/used_scenes", fold, split, ".json")
+
     @property
     def locks(self) -> Path:
         """Folder of every lock file of the campaign, with their owners beside them."""

@@ -1,13 +1,14 @@
-"""What the latest look at a source saw: a small note beside the results, one for each partition.
+"""What the latest look at a source saw, and what the cubes were made of: two notes a partition.
 
-The look is a run (``assets/scene_watch``), for it asks the network; the sensor reads these notes.
+The look is a run (``assets/scene_watch``), for it asks the network; ``ndvi_cube`` notes what it
+used; the sensor reads both.
 """
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from geo_assets.errors import StorageError
 from geo_assets.storage.atomic import publish_json
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from geo_assets.core.new_scenes import SceneKey
+    from geo_assets.storage.layout import Layout
 
 
 @dataclass(frozen=True)
@@ -42,9 +44,7 @@ def read_seen_scenes(path: Path) -> SeenScenes:
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        scenes: Iterable[tuple[int, str]] = content["scenes"]
-        keys = frozenset((int(cluster), str(name)) for cluster, name in scenes)
-        return SeenScenes(keys, str(content["problem"]))
+        return SeenScenes(_scenes_of(content), str(content["problem"]))
     except FileNotFoundError:
         return SeenScenes()
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -53,7 +53,33 @@ def read_seen_scenes(path: Path) -> SeenScenes:
         ) from error
 
 
-def used_scenes(path: Path) -> frozenset[SceneKey] | None:
+def write_used_scenes(path: Path, scenes: Iterable[SceneKey]) -> None:
+    """Publish a note of the scenes that all cubes of a partition were made of."""
+    publish_json(path, {"scenes": sorted(scenes)})
+
+
+def used_scenes(layout: Layout, fold: str, split: str) -> frozenset[SceneKey] | None:
+    """Return cluster and id of each scene that the cubes of a partition were made of.
+
+    Where nobody noted it these are the scenes of its table, which other assets make as well: it may
+    hold scenes that no cube has seen. None without either.
+
+    Raises:
+        StorageError: If a file is damaged.
+    """
+    path = layout.used_scenes(fold, split)
+    try:
+        return _scenes_of(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return scenes_of_table(layout.scenes(fold, split))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StorageError(
+            f"{path}: is no note of used scenes ({error!r}); materialize ndvi_cube, which writes "
+            "it anew"
+        ) from error
+
+
+def scenes_of_table(path: Path) -> frozenset[SceneKey] | None:
     """Return cluster and id of each scene of a published table of scenes; None without a table.
 
     Raises:
@@ -70,3 +96,7 @@ def used_scenes(path: Path) -> frozenset[SceneKey] | None:
         raise StorageError(f"{path}: is no readable table of scenes: {error}") from error
     columns = (table["cluster"].to_pylist(), table["id"].to_pylist())
     return frozenset(zip(*columns, strict=True))
+
+
+def _scenes_of(content: Any) -> frozenset[SceneKey]:
+    return frozenset((int(cluster), str(name)) for cluster, name in content["scenes"])
