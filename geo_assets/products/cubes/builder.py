@@ -248,9 +248,9 @@ class CubeBuilder:
             raise StorageError(f"{path}: its axes are not those of its days and grid")
         # By threads, whoever reads: a day is but hashed, and its values stay on this disk.
         sound = sound_days(group, days, self._head.variables_of(days), Threads())
-        whole = dict(group.attrs) == self._head.attributes_of(
-            days, smoothed_digest(group, self._head, days)
-        )
+        smoothed = [each.name for each in self._head.smoothed_of(self._head.variables_of(days))]
+        digest = smoothed_digest(group, smoothed)
+        whole = dict(group.attrs) == self._head.attributes_of(days, digest)
         return KnownCube(days, frozenset(names) - sound, whole=whole)
 
     def _bytes_at_most(self, asked: int, known: KnownCube | None, *, twice: bool) -> int:

@@ -105,12 +105,6 @@ class CubeHead:
             days: All days that were looked at.
             smoothed: Digest of the smoothed variables, if there are any.
         """
-        digest = hashlib.sha256()
-        for name, day in sorted(days.items()):
-            if day.kept:
-                digest.update(f"{name} {day.sha256}\n".encode())
-        if smoothed is not None:
-            digest.update(f"smoothed {smoothed}\n".encode())
         records = {
             name: {"sha256": day.sha256, "dtypes": dict(day.dtypes), "facts": dict(day.facts)}
             for name, day in sorted(days.items())
@@ -119,10 +113,25 @@ class CubeHead:
             **CONVENTIONS,
             **self.attributes(days),
             RULES_ATTRIBUTE: self.rules,
-            CHECKSUM_ATTRIBUTE: digest.hexdigest(),
+            CHECKSUM_ATTRIBUTE: checksum_of(days, smoothed),
             # As text: netCDF knows no nested attributes.
             DAYS_ATTRIBUTE: json.dumps(records, sort_keys=True, separators=(",", ":")),
         }
+
+
+def checksum_of(days: Mapping[str, StoredDay], smoothed: str | None) -> str:
+    """Return the SHA-256 of all values of a cube, taken of the digests of its days.
+
+    Args:
+        days: All days that were looked at.
+        smoothed: Digest of the smoothed variables, if there are any.
+    """
+    digest = hashlib.sha256()
+    for name in kept_days(days):
+        digest.update(f"{name} {days[name].sha256}\n".encode())
+    if smoothed is not None:
+        digest.update(f"smoothed {smoothed}\n".encode())
+    return digest.hexdigest()
 
 
 def days_of(group: zarr.Group, rules: str) -> dict[str, StoredDay] | None:

@@ -48,7 +48,7 @@ from geo_assets.storage.cubes.icechunk_cube import (
 from geo_assets.storage.cubes.opening import consolidate
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
     from geo_assets.storage.cubes.days import CubeHead
@@ -264,16 +264,20 @@ def _write_smoothed(
     return digest.hexdigest()
 
 
-def smoothed_digest(group: zarr.Group, head: CubeHead, days: Mapping[str, StoredDay]) -> str | None:
-    """Return the digest of the smoothed variables that a cube holds; None: it should hold none."""
-    smoothed = head.smoothed_of(head.variables_of(days))
+def smoothed_digest(group: zarr.Group, names: Sequence[str]) -> str | None:
+    """Return the digest of the smoothed variables of a cube; None if there are to be none.
+
+    Args:
+        group: The cube.
+        names: Their names, in order; one that is not there counts too.
+    """
     digest = hashlib.sha256()
-    for variable in smoothed:
-        array = array_of(group, variable.name) if variable.name in group else None
+    for name in names:
+        array = array_of(group, name) if name in group else None
         chunks = [] if array is None else chunk_slices((1, *array.shape[1:]), array.chunks)
         for found in Threads().map(partial(_chunk_series_digest, array), chunks):
-            digest.update(f"{variable.name} {found}\n".encode())
-    return digest.hexdigest() if smoothed else None
+            digest.update(f"{name} {found}\n".encode())
+    return digest.hexdigest() if names else None
 
 
 def _chunk_series_digest(array: Any, chunk: Index3) -> str:

@@ -9,18 +9,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from affine import Affine
-from odc.geo.geobox import GeoBox
 
-from geo_assets.core.smoothing import SmoothingRules
 from geo_assets.core.workers import Threads
 from geo_assets.errors import StorageError
 from geo_assets.storage.cubes.days import (
     CHECKSUM_ATTRIBUTE,
     RULES_ATTRIBUTE,
     SMOOTHED,
-    CubeHead,
     array_of,
+    checksum_of,
     days_of,
     kept_days,
     sound_days,
@@ -70,16 +67,8 @@ def _damage_of(group: zarr.Group, rules: str) -> str | None:
     if damaged:
         more = f", and {len(damaged) - 1} more" if damaged[1:] else ""
         return f"day {damaged[0]} is damaged{more}"
-    # Digests ask for the names of what is smoothed alone: not for the grid, nor how.
-    head = CubeHead(
-        GeoBox((1, 1), Affine.identity(), None),
-        rules,
-        lambda _: tuple(variables),
-        lambda _: {},
-        SmoothingRules() if len(variables) < len(arrays) else None,
-    )
-    said = head.attributes_of(days, smoothed_digest(group, head, days))
-    if said[CHECKSUM_ATTRIBUTE] != group.attrs[CHECKSUM_ATTRIBUTE]:
+    smoothed = sorted(array.basename for array in arrays if array.basename.endswith(SMOOTHED))
+    if checksum_of(days, smoothed_digest(group, smoothed)) != group.attrs[CHECKSUM_ATTRIBUTE]:
         return "smoothed copies are not those that were recorded"
     return None
 
