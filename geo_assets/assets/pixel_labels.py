@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 SAMPLE = 50_000
 """Pixels that a model is fitted on, spread over the area."""
 
+NO_PIXEL = "no pixel has all features"
+
 
 @dataclass(frozen=True)
 class LabelAsset:
@@ -184,7 +186,7 @@ def _labelled(
             continue
         labelled = label_area(features, made.model, partition.workers)
         if not labelled.raster.any():
-            yield name, "no pixel has all features"
+            yield name, NO_PIXEL
             continue
         raster = smooth_labels(labelled.raster, asset.rules.smooth_px)
         yield Labelled(name, made, made.model, raster, labelled.inertia, samples.get(name))
@@ -200,12 +202,35 @@ def _fitted(
     from geo_assets.products.labels.areas import pooled_sample
 
     if asset.rules.fit == "partition":
-        shared = _fit(asset.fit, *pooled_sample(areas, samples, SAMPLE), str(partition))
-        return dict.fromkeys(areas, shared)
+        # An area without a pixel says nothing: a composite without any has no dtype of its own.
+        pooled = {name: area for name, area in areas.items() if samples[name].valid}
+        models = dict.fromkeys(areas, AreaModel(None, NO_PIXEL))
+        if pooled:
+            _refuse_different(asset, list(pooled), str(partition))
+            shared = _fit(asset.fit, *pooled_sample(pooled, samples, SAMPLE), str(partition))
+            models |= dict.fromkeys(pooled, shared)
+        return models
     return {
         name: _fit(asset.fit, *pooled_sample({name: area}, samples, SAMPLE), f"{partition} {name}")
         for name, area in areas.items()
     }
+
+
+def _refuse_different(asset: LabelAsset, areas: list[str], partition: str) -> None:
+    """Refuse one model for areas whose features are not the same.
+
+    Raises:
+        ClusteringError: It names the first field that differs, two areas and their values.
+    """
+    first = asset.wanted[areas[0]]
+    for name in areas[1:]:
+        for field, value in asset.wanted[name].items():
+            if value != first[field]:
+                raise ClusteringError(
+                    f"{asset.name} {partition}: fit: partition needs the same features of all "
+                    f"areas, and {field} differ: {areas[0]} has {first[field]}, {name} has "
+                    f"{value}; set fit: cluster"
+                )
 
 
 def _fit(
@@ -214,7 +239,7 @@ def _fit(
     from geo_assets.core.label_fit import fit_labels
 
     if len(values) == 0:
-        return AreaModel(None, "no pixel has all features")
+        return AreaModel(None, NO_PIXEL)
     try:
         fitted = fit_labels(values, fit, folds)
     except ClusteringError as error:

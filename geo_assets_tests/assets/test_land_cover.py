@@ -211,6 +211,27 @@ def test_a_model_of_integers_does_not_label_floats(tmp_path):
         land_cover_labels.make(test)
 
 
+def test_a_composite_without_pixels_does_not_keep_others_from_one_model(tmp_path):
+    """Nothing could be read of it, so that its dtype is a guess."""
+    partition = a_land_cover_partition(tmp_path, fit="partition")
+    pixels = an_image()[0]
+    write_image(partition, pixels, valid=np.zeros(GRID.shape.yx, bool))
+    write_image(partition, (pixels / 10_000).astype(np.float32), 1)
+    facts = land_cover_labels.make(partition)
+    assert facts["rasters"] == 1
+    notes = {row.data["area"]: row.data["note"] for row in facts["table"].records}
+    assert notes == {"cluster-0": "no pixel has all features", "cluster-1": ""}
+
+
+def test_integers_and_floats_are_not_pooled(tmp_path):
+    partition = a_land_cover_partition(tmp_path, fit="partition")
+    pixels = an_image()[0]
+    write_image(partition, pixels)
+    write_image(partition, (pixels / 10_000).astype(np.float32), 1)
+    with pytest.raises(ClusteringError, match=r"units differ: cluster-0 .*'uint16'.* cluster-1 "):
+        land_cover_labels.make(partition)
+
+
 def test_auto_reports_on_each_k(tmp_path):
     partition = a_land_cover_partition(tmp_path, n_clusters="auto", k_range=(2, 5))
     write_image(partition, an_image()[0])

@@ -95,6 +95,29 @@ def test_one_model_for_a_partition_labels_its_clusters_alike(tmp_path):
     np.testing.assert_array_equal(first, second[:, ::-1])
 
 
+def test_one_model_for_series_of_other_dates_is_refused_by_area_and_field(tmp_path):
+    """As many dates, on other days: pooled, July of one would be called June of the other."""
+    rules = RULES | {"fit": "partition"}
+    partition = a_partition(tmp_path, temporal_labels=rules)
+    values, _ = two_kinds()
+    write_ndvi(partition, values, 0)
+    write_ndvi(partition, values, 1, days=DAYS + np.timedelta64(3, "D"))
+    with pytest.raises(
+        ClusteringError,
+        match=r"fit: partition .* time_axis differ: cluster-0 has \['2021-02-03'.*, cluster-1 has "
+        r"\['2021-02-06'.*set fit: cluster",
+    ):
+        ndvi_temporal_labels.make(partition)
+
+
+def test_series_of_other_dates_have_a_model_each_with_fit_cluster(tmp_path):
+    partition = a_partition(tmp_path, temporal_labels=RULES)
+    values, _ = two_kinds()
+    write_ndvi(partition, values, 0)
+    write_ndvi(partition, values[:3], 1, days=DAYS[:3] + np.timedelta64(3, "D"))
+    assert ndvi_temporal_labels.make(partition)["rasters"] == 2
+
+
 def test_the_model_of_train_labels_test_of_another_year(tmp_path):
     rules = {"n_clusters": 2, "model_from": NORTH_TRAIN}
     train = a_partition(tmp_path, temporal_labels=rules)
