@@ -134,7 +134,7 @@ class LandCoverLabels(PixelLabels):
                 yield f"land_cover.indices: {error}"
                 continue
             names.append(found.name)
-            absent = [band for band in found.bands.values() if band not in known]
+            absent = [band for band in found.bands.values() if common_name(band) not in known]
             if not found.scale_free:
                 yield (
                     f"land_cover.indices: {index!r} is {found.formula}, with constants for "

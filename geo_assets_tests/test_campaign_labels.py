@@ -18,6 +18,12 @@ def test_indices_of_the_composites_bands_are_taken_by_any_services_names(tmp_pat
     assert with_indices(tmp_path, "NDVI", "ndwi").land_cover.indices == ("NDVI", "ndwi")
 
 
+@pytest.mark.parametrize("edge", ["B05", "rededge1"])
+def test_an_index_of_a_red_edge_is_taken_where_the_band_is_there(tmp_path, edge):
+    bands = {"composite.bands": [*BANDS, edge], "land_cover": {"indices": ["NDREI"]}}
+    assert a_campaign(tmp_path, bands).land_cover.indices == ("NDREI",)
+
+
 @pytest.mark.parametrize(
     ("index", "message"),
     [

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from geo_assets.core.band_names import common_name
+from geo_assets.core.index_catalogue import find_index
 from geo_assets.core.indices import compute_index
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ def land_cover_features(
     Args:
         bands: (band, y, x), integer or float reflectance; no label band.
         valid: (y, x) bool, True = datum.
-        common_names: STAC common name of each band.
+        common_names: Name of each band by ``common_name``.
         indices: Names of the catalogue.
 
     Returns:
@@ -35,7 +37,10 @@ def land_cover_features(
     features[: len(bands)] = bands
     named = dict(zip(common_names, bands, strict=True))
     for number, index in enumerate(indices, start=len(bands)):
-        features[number] = compute_index(index, named, valid)
+        # The catalogue has names of its own for some bands: rededge071 is rededge1 here.
+        needed = find_index(index).bands.values()
+        given = {band: named[common_name(band)] for band in needed if common_name(band) in named}
+        features[number] = compute_index(index, given, valid)
     # One feature after another: no mask of all of them at once.
     usable = valid.copy()
     for feature in features:

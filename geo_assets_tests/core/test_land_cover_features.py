@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from geo_assets.core.band_names import common_name
 from geo_assets.core.land_cover_features import land_cover_features
 
 NAMES = ("red", "nir", "green")
@@ -28,3 +29,13 @@ def test_a_pixel_without_a_meaning_is_not_usable():
     bands[2, 1, 1] = np.nan
     _, usable = land_cover_features(bands, np.ones((2, 2), bool), NAMES, ("NDVI",))
     assert usable.tolist() == [[False, True], [True, False]]
+
+
+def test_an_index_of_a_red_edge_finds_its_band_by_any_name():
+    """The catalogue says rededge071 where campaigns say B05 or rededge1."""
+    bands = np.random.default_rng(1).integers(1, 9000, (2, 4, 4)).astype(np.uint16)
+    names = tuple(common_name(band) for band in ("B05", "B08"))
+    features, usable = land_cover_features(bands, np.ones((4, 4), bool), names, ("NDREI",))
+    edge, nir = bands.astype(float)
+    np.testing.assert_allclose(features[2], (nir - edge) / (nir + edge), rtol=1e-6)
+    assert usable.all()
