@@ -7,6 +7,7 @@ clustered is in ``core``.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
@@ -14,10 +15,11 @@ import numpy as np
 
 from geo_assets.core.indices import MISSING, dequantise_index
 from geo_assets.core.temporal_features import temporal_features, time_axis
-from geo_assets.errors import ClusteringError
+from geo_assets.errors import ClusteringError, StorageError
 from geo_assets.products.windows import Window, tiles_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     import zarr
@@ -78,22 +80,29 @@ class AreaFeatures(Protocol):
 
 @dataclass(frozen=True)
 class NdviDays:
-    """NDVI of each day of a cube, as it is stored."""
+    """NDVI of each day of a cube, as it is stored.
+
+    Days are known by number, so that what is read must be of the very cube that had these days:
+    reading raises a StorageError once it has changed.
+    """
 
     path: Path
     geobox: GeoBox
     days: tuple[str, ...]
+    checksum: str | None = None
+    """What the cube says of its content; None if it says nothing."""
 
     @classmethod
     def of(cls, path: Path) -> NdviDays:
         """Return what a cube holds, without a pixel."""
         import odc.geo.xr  # noqa: F401  # registers the accessor that knows a cube's grid
 
+        from geo_assets.storage.cubes.days import CHECKSUM_ATTRIBUTE
         from geo_assets.storage.cubes.opening import open_cube
 
         with open_cube(path, asset="ndvi_cube") as cube:
             days = tuple(str(day) for day in cube["time"].values.astype("datetime64[D]"))
-            return cls(path, cube.odc.geobox, days)
+            return cls(path, cube.odc.geobox, days, cube.attrs.get(CHECKSUM_ATTRIBUTE))
 
     def windows(self, layers: int = 1) -> list[Window]:
         """Return blocks of at most ``_BLOCK_VALUES`` values in so many layers, row by row."""
@@ -106,27 +115,37 @@ class NdviDays:
 
     def read(self, days: slice | int, window: Window) -> NDArray[np.int16]:
         """Return NDVI in steps of 1e-4, (day, y, x), or (y, x) of one day; -32768 = missing."""
-        return np.asarray(self._values()[(days, *window.slices)], np.int16)
+        with self._stored() as values:
+            return np.asarray(values[(days, *window.slices)], np.int16)
 
     def thinned(self, day: int, step: int) -> NDArray[np.float32]:
         """Return NDVI (y, x) of a day at every ``step``-th row and column, NaN = missing."""
-        values = np.asarray(self._values()[day, ::step, ::step], np.int16)
-        thinned: NDArray[np.float32] = dequantise_index(values)
+        with self._stored() as values:
+            some = np.asarray(values[day, ::step, ::step], np.int16)
+        thinned: NDArray[np.float32] = dequantise_index(some)
         return thinned
 
     def clearest(self) -> int:
         """Return the number of the day with most values among every eighth row and column."""
-        values = self._values()
-        shares = [
-            np.count_nonzero(np.asarray(values[day, ::8, ::8]) != MISSING)
-            for day in range(len(self.days))
-        ]
+        with self._stored() as values:
+            shares = [
+                np.count_nonzero(np.asarray(values[day, ::8, ::8]) != MISSING)
+                for day in range(len(self.days))
+            ]
         return int(np.argmax(shares))
 
-    def _values(self) -> zarr.Array[Any]:
+    @contextmanager
+    def _stored(self) -> Iterator[zarr.Array[Any]]:
+        from geo_assets.storage.cubes.days import CHECKSUM_ATTRIBUTE
         from geo_assets.storage.cubes.opening import open_group
 
-        return cast("zarr.Array[Any]", open_group(self.path)["ndvi"])
+        try:
+            yield cast("zarr.Array[Any]", open_group(self.path)["ndvi"])
+        finally:
+            # Asked afterwards: what was read before a change is of the cube that is known.
+            if open_group(self.path).attrs.get(CHECKSUM_ATTRIBUTE) != self.checksum:
+                msg = f"{self.path}: changed while its labels were made; materialize them again"
+                raise StorageError(msg)
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,12 @@ from geo_assets.core.histogram_kmeans import fit_values, histogram_of, labels_of
 from geo_assets.core.pixel_kmeans import fit_pixels, label_raster
 from geo_assets.core.temporal_features import temporal_features
 from geo_assets.core.workers import Threads
-from geo_assets.errors import ClusteringError
+from geo_assets.errors import ClusteringError, StorageError
 from geo_assets.products.labels import features as label_features
 from geo_assets.products.labels.areas import label_area, pooled_sample, sample_area
 from geo_assets.products.labels.days import day_histograms, day_labels
 from geo_assets.products.labels.features import NdviDays, NdviSeries, Placed
+from geo_assets.storage.cubes.days import CHECKSUM_ATTRIBUTE
 from geo_assets.storage.cubes.opening import MISSING, write_cube
 from geo_assets_tests.assets.label_cases import DAYS, GRID, two_kinds
 
@@ -138,6 +139,23 @@ def test_place_is_in_metres_from_the_corner_of_the_area(cube):
         rows, cols = np.mgrid[window.slices]
         np.testing.assert_array_equal(east, (cols + 0.5) * 10)
         np.testing.assert_array_equal(north, (rows + 0.5) * -10)
+
+
+@pytest.mark.parametrize("kept", [4, 2], ids=["as many days", "fewer days"])
+def test_a_cube_that_has_changed_since_its_days_were_read_is_refused(tmp_path, kept):
+    """Another cube takes its place: the same numbers of days would be other dates."""
+    values, _ = two_kinds()
+    path = tmp_path / "cluster-0.zarr"
+    times = DAYS.astype("datetime64[ms]")
+    write_cube(path, {"ndvi": values}, times, GRID, {CHECKSUM_ATTRIBUTE: "of the first"})
+    days = NdviDays.of(path)
+    window = days.windows()[0]
+    np.testing.assert_array_equal(days.read(3, window), values[3][window.slices])
+    later = times[:kept] + np.timedelta64(3, "D")
+    write_cube(path, {"ndvi": values[:kept]}, later, GRID, {CHECKSUM_ATTRIBUTE: "of the second"})
+    for read in (lambda: days.read(3, window), lambda: days.thinned(3, 2), days.clearest):
+        with pytest.raises(StorageError, match=r"cluster-0\.zarr: changed while its labels were"):
+            read()
 
 
 def test_what_is_read_travels_as_names(cube):
