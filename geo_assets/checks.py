@@ -7,12 +7,18 @@ https://docs.dagster.io/guides/test/asset-checks
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from geo_assets.assets.label_problems import (
+    Problems,
+    label_changes,
+    land_cover_labels,
+    spatial_labels,
+    temporal_labels,
+)
 from geo_assets.assets.step import table_of
 from geo_assets.errors import StorageError
 from geo_assets.partitions import fold_and_split, partition_keys
@@ -24,7 +30,6 @@ from geo_assets.sources.protocol import SERVER_KINDS
 if TYPE_CHECKING:
     from collections.abc import Callable
     from collections.abc import Set as AbstractSet
-    from pathlib import Path
 
     from geo_assets.campaign import Campaign
     from geo_assets.products.windows import FailedWindow
@@ -32,9 +37,6 @@ if TYPE_CHECKING:
 
 SAMPLE = 20
 """Problems shown by name; the count is always exact."""
-
-Problems = list[dict[str, Any]]
-"""One row for each problem, all with the same keys."""
 
 CHIP_RECOVERY = """\
 **What to do**
@@ -199,66 +201,6 @@ def _cube_windows(layout: Layout, fold: str, split: str) -> Problems:
     return problems
 
 
-def _labels_beyond_their_model(folder: Path) -> Problems:
-    from geo_assets.storage.layout import model_of
-    from geo_assets.storage.rasters.cog import highest_values
-
-    problems: Problems = []
-    for path in sorted(folder.rglob("*.tif")):
-        model = model_of(path)
-        clusters = (
-            len(json.loads(model.read_text(encoding="utf-8"))["centers"]) if model.is_file() else 0
-        )
-        highest = max(highest_values(path))
-        if highest > clusters or not model.is_file():
-            problems.append(
-                {
-                    "raster": path.relative_to(folder).as_posix(),
-                    "highest_label": highest,
-                    "clusters": clusters if model.is_file() else "no model",
-                }
-            )
-    return problems
-
-
-def _spatial_labels(layout: Layout, fold: str, split: str) -> Problems:
-    return _labels_beyond_their_model(layout.ndvi_spatial_labels_folder(fold, split))
-
-
-def _temporal_labels(layout: Layout, fold: str, split: str) -> Problems:
-    return _labels_beyond_their_model(layout.ndvi_temporal_labels_folder(fold, split))
-
-
-def _land_cover_labels(layout: Layout, fold: str, split: str) -> Problems:
-    return _labels_beyond_their_model(layout.land_cover_labels_folder(fold, split))
-
-
-def _changes_beyond_their_tables(layout: Layout, fold: str, split: str) -> Problems:
-    from geo_assets.storage.layout import model_of
-    from geo_assets.storage.rasters.cog import highest_values
-
-    folder = layout.ndvi_label_changes_folder(fold, split)
-    problems: Problems = []
-    for path in sorted(folder.glob("*.tif")):
-        tables = model_of(path)
-        if tables.is_file():
-            told = json.loads(tables.read_text(encoding="utf-8"))
-            clusters, dates = len(told["centers"]), len(told["dates"])
-        else:
-            clusters = dates = 0
-        changes, drop, before, after = highest_values(path)
-        if max(before, after) > clusters or max(changes, drop) > dates:
-            problems.append(
-                {
-                    "raster": path.relative_to(folder).as_posix(),
-                    "highest_label": max(before, after),
-                    "highest_date": drop,
-                    "told": f"{clusters} clusters, {dates} dates" if clusters else "no tables",
-                }
-            )
-    return problems
-
-
 def _window_row(cluster: str, window: FailedWindow) -> dict[str, Any]:
     return {
         "cluster": cluster,
@@ -312,28 +254,28 @@ QUESTIONS = (
         "ndvi_spatial_labels",
         "labels_are_of_their_model",
         "Each label raster holds nothing but 0 and the clusters of its model.",
-        _spatial_labels,
+        spatial_labels,
         LABEL_RECOVERY,
     ),
     Question(
         "ndvi_temporal_labels",
         "labels_are_of_their_model",
         "Each label raster holds nothing but 0 and the clusters of its model.",
-        _temporal_labels,
+        temporal_labels,
         LABEL_RECOVERY,
     ),
     Question(
         "land_cover_labels",
         "labels_are_of_their_model",
         "Each label raster holds nothing but 0 and the clusters of its model.",
-        _land_cover_labels,
+        land_cover_labels,
         LABEL_RECOVERY,
     ),
     Question(
         "ndvi_label_changes",
         "changes_are_of_their_tables",
         "Each change map holds nothing but the clusters and dates of its tables.",
-        _changes_beyond_their_tables,
+        label_changes,
         LABEL_RECOVERY,
     ),
 )

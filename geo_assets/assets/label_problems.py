@@ -1,0 +1,81 @@
+"""What is wrong with published label rasters and change maps: what their checks ask.
+
+Each function answers for one partition with a row for each problem; nothing is changed.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from geo_assets.storage.layout import Layout
+
+Problems = list[dict[str, Any]]
+"""One row for each problem, all with the same keys."""
+
+
+def spatial_labels(layout: Layout, fold: str, split: str) -> Problems:
+    """Return the spatial labels that are not of their model."""
+    return _labels_beyond_their_model(layout.ndvi_spatial_labels_folder(fold, split))
+
+
+def temporal_labels(layout: Layout, fold: str, split: str) -> Problems:
+    """Return the temporal labels that are not of their model."""
+    return _labels_beyond_their_model(layout.ndvi_temporal_labels_folder(fold, split))
+
+
+def land_cover_labels(layout: Layout, fold: str, split: str) -> Problems:
+    """Return the land-cover labels that are not of their model."""
+    return _labels_beyond_their_model(layout.land_cover_labels_folder(fold, split))
+
+
+def _labels_beyond_their_model(folder: Path) -> Problems:
+    from geo_assets.storage.layout import model_of
+    from geo_assets.storage.rasters.cog import highest_values
+
+    problems: Problems = []
+    for path in sorted(folder.rglob("*.tif")):
+        model = model_of(path)
+        clusters = (
+            len(json.loads(model.read_text(encoding="utf-8"))["centers"]) if model.is_file() else 0
+        )
+        highest = max(highest_values(path))
+        if highest > clusters or not model.is_file():
+            problems.append(
+                {
+                    "raster": path.relative_to(folder).as_posix(),
+                    "highest_label": highest,
+                    "clusters": clusters if model.is_file() else "no model",
+                }
+            )
+    return problems
+
+
+def label_changes(layout: Layout, fold: str, split: str) -> Problems:
+    """Return the change maps that hold more than their tables say."""
+    from geo_assets.storage.layout import model_of
+    from geo_assets.storage.rasters.cog import highest_values
+
+    folder = layout.ndvi_label_changes_folder(fold, split)
+    problems: Problems = []
+    for path in sorted(folder.glob("*.tif")):
+        tables = model_of(path)
+        if tables.is_file():
+            told = json.loads(tables.read_text(encoding="utf-8"))
+            clusters, dates = len(told["centers"]), len(told["dates"])
+        else:
+            clusters = dates = 0
+        changes, drop, before, after = highest_values(path)
+        if max(before, after) > clusters or max(changes, drop) > dates:
+            problems.append(
+                {
+                    "raster": path.relative_to(folder).as_posix(),
+                    "highest_label": max(before, after),
+                    "highest_date": drop,
+                    "told": f"{clusters} clusters, {dates} dates" if clusters else "no tables",
+                }
+            )
+    return problems
