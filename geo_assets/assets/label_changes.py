@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from geo_assets.assets.label_models import read_model
+from geo_assets.assets.label_models import model_of_labels, read_model
 from geo_assets.assets.label_publication import (
     SHOWN_ROWS,
     file_tags,
@@ -119,13 +119,12 @@ def _labels_of(partition: Partition, name: str) -> tuple[Any, list[str], NDArray
     """Return the label rasters of an area's dates, their days, and the centres of their model.
 
     Raises:
-        StorageError: If the rasters are not of one model.
+        StorageError: If the rasters are not of one model, or not of those beside them.
     """
     import numpy as np
 
     from geo_assets.core.indices import NDVI_SCALE
     from geo_assets.products.labels.days import LabelDates
-    from geo_assets.storage.layout import model_of
 
     layout = partition.layout
     shared = layout.ndvi_spatial_model(partition.fold, partition.split, name)
@@ -138,7 +137,7 @@ def _labels_of(partition: Partition, name: str) -> tuple[Any, list[str], NDArray
     folder = layout.ndvi_spatial_labels_folder(partition.fold, partition.split) / name
     paths = sorted(folder.glob("*.tif"))
     for path in paths:
-        if read_model(model_of(path))["centers"] != centers:
+        if model_of_labels(path)["centers"] != centers:
             raise StorageError(
                 f"{path}: is of another model than the other dates; materialize "
                 f"{partition.campaign.name}/ndvi_spatial_labels of {partition} again"
@@ -146,7 +145,7 @@ def _labels_of(partition: Partition, name: str) -> tuple[Any, list[str], NDArray
     series: Path | None = layout.ndvi_temporal_labels(partition.fold, partition.split, name)
     n_series = 0
     if series is not None and series.is_file():
-        n_series = len(read_model(model_of(series))["centers"])
+        n_series = len(model_of_labels(series)["centers"])
     else:
         series = None
         partition.log.warning(f"{partition} {name}: no temporal labels to compare with")

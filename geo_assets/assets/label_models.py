@@ -1,4 +1,4 @@
-"""Which model labels an area: one fitted here, or the one of another partition.
+"""Which model labels an area, one fitted here or that of another partition; which has labelled it.
 
 A borrowed model is the JSON that the other partition published. It must be of the same kind,
 features, units, scaling and K; where it is not, the field and both values are named.
@@ -6,6 +6,7 @@ features, units, scaling and K; where it is not, the field and both values are n
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 
     from geo_assets.assets.step import Partition
     from geo_assets.campaign_labels import LabelRules, PixelLabels, SpatialLabels
+
+MODEL_TAG = "MODEL_SHA256"
+"""Tag of a label raster: the digest of the model that labelled it. Raster and model are two files,
+and a kill between them leaves the raster of before beside a new model."""
 
 _MODEL = re.compile(r"cluster-(?P<cluster>[0-9]+)(-[0-9A-Z]+)?\.json")
 
@@ -89,6 +94,39 @@ def read_model(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, TypeError) as error:
         problem = error
     raise StorageError(f"{path}: is no model ({problem}); materialize its labels again")
+
+
+def model_digest(model: Mapping[str, Any]) -> str:
+    """Return the digest of a model's centres: what its labels mean."""
+    return hashlib.sha256(json.dumps(model["centers"]).encode()).hexdigest()
+
+
+def labelled_by(raster: Path, model: Mapping[str, Any]) -> bool:
+    """Whether a label raster says that this model labelled it; one that says nothing is not.
+
+    Raises:
+        StorageError: If the raster is not there, or damaged.
+    """
+    from geo_assets.storage.rasters.cog import open_raster
+
+    with open_raster(raster) as opened:
+        tags = opened.window(opened.geobox[:1, :1]).tags
+    return tags.get(MODEL_TAG) == model_digest(model)
+
+
+def model_of_labels(raster: Path) -> dict[str, Any]:
+    """Return the model beside a label raster, with which its labels can be read.
+
+    Raises:
+        StorageError: If one of the two is not there or damaged, or another model labelled it.
+    """
+    model = read_model(raster.with_suffix(".json"))
+    if not labelled_by(raster, model):
+        raise StorageError(
+            f"{raster}: was labelled by another model than the one beside it; materialize its "
+            "labels again"
+        )
+    return model
 
 
 def check_agreement(

@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from geo_assets.assets.label_models import labelled_by, read_model
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -19,38 +21,42 @@ Problems = list[dict[str, Any]]
 
 def spatial_labels(layout: Layout, fold: str, split: str) -> Problems:
     """Return the spatial labels that are not of their model."""
-    return _labels_beyond_their_model(layout.ndvi_spatial_labels_folder(fold, split))
+    return _labels_of_another_model(layout.ndvi_spatial_labels_folder(fold, split))
 
 
 def temporal_labels(layout: Layout, fold: str, split: str) -> Problems:
     """Return the temporal labels that are not of their model."""
-    return _labels_beyond_their_model(layout.ndvi_temporal_labels_folder(fold, split))
+    return _labels_of_another_model(layout.ndvi_temporal_labels_folder(fold, split))
 
 
 def land_cover_labels(layout: Layout, fold: str, split: str) -> Problems:
     """Return the land-cover labels that are not of their model."""
-    return _labels_beyond_their_model(layout.land_cover_labels_folder(fold, split))
+    return _labels_of_another_model(layout.land_cover_labels_folder(fold, split))
 
 
-def _labels_beyond_their_model(folder: Path) -> Problems:
+def _labels_of_another_model(folder: Path) -> Problems:
     from geo_assets.storage.layout import model_of
     from geo_assets.storage.rasters.cog import highest_values
 
     problems: Problems = []
     for path in sorted(folder.rglob("*.tif")):
-        model = model_of(path)
-        clusters = (
-            len(json.loads(model.read_text(encoding="utf-8"))["centers"]) if model.is_file() else 0
-        )
+        model = read_model(model_of(path)) if model_of(path).is_file() else None
         highest = max(highest_values(path))
-        if highest > clusters or not model.is_file():
-            problems.append(
-                {
-                    "raster": path.relative_to(folder).as_posix(),
-                    "highest_label": highest,
-                    "clusters": clusters if model.is_file() else "no model",
-                }
-            )
+        if model is None:
+            told = "no model"
+        elif not labelled_by(path, model):
+            told = "another model"
+        elif highest > len(model["centers"]):
+            told = str(len(model["centers"]))
+        else:
+            continue
+        problems.append(
+            {
+                "raster": path.relative_to(folder).as_posix(),
+                "highest_label": highest,
+                "clusters": told,
+            }
+        )
     return problems
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from geo_assets.assets.label_models import MODEL_TAG, model_digest
 from geo_assets.assets.step import Partition, table_of
 from geo_assets.errors import ClusteringError
 
@@ -56,7 +57,7 @@ def publish_labels(
         band_names=["label"],
         class_table=classes,
         overviews="mode",
-        tags=file_tags(partition),
+        tags=file_tags(partition) | {MODEL_TAG: model_digest(model)},
     )
     return [path, class_names_path(path), *published]
 

@@ -12,8 +12,10 @@ from sklearn.metrics import (
 )
 
 from geo_assets.assets.label_changes import ndvi_label_changes
+from geo_assets.assets.label_models import MODEL_TAG
 from geo_assets.assets.spatial_labels import ndvi_spatial_labels
 from geo_assets.assets.temporal_labels import ndvi_temporal_labels
+from geo_assets.checks import QUESTIONS
 from geo_assets.errors import ClusteringError, StorageError
 from geo_assets.storage.cubes.opening import MISSING
 from geo_assets.storage.layout import model_of
@@ -176,3 +178,64 @@ def test_one_date_cannot_be_followed(tmp_path):
 
 def test_a_partition_without_labels_is_an_empty_success(tmp_path):
     assert ndvi_label_changes.make(a_partition(tmp_path))["empty"]
+
+
+class Killed(BaseException):
+    """What ends a run between two files."""
+
+
+def killed_between_model_and_raster(step, partition, monkeypatch):
+    """Make labels of an area, but for the raster."""
+
+    def kill(*_, **__):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr("geo_assets.storage.rasters.cog.write_cog", kill)
+        with pytest.raises(Killed):
+            step.make(partition)
+
+
+@pytest.mark.parametrize(
+    ("step", "rules", "raster"),
+    [
+        (ndvi_temporal_labels, {"temporal_labels": {"n_clusters": 2}}, "cluster-0.tif"),
+        (
+            ndvi_spatial_labels,
+            {"spatial_labels": {"fit": "cluster", "n_clusters": 5}},
+            "cluster-0/2021-01-15.tif",
+        ),
+    ],
+    ids=["series", "dates"],
+)
+def test_labels_that_a_kill_left_beside_a_new_model_are_refused_and_reported(
+    tmp_path, monkeypatch, step, rules, raster
+):
+    partition = made(tmp_path)
+    ndvi_temporal_labels.make(partition)
+    questions = {question.asset: question.problems for question in QUESTIONS}
+    problems = questions[step.name]
+    assert problems(partition.layout, "north", "train") == []
+
+    again = a_partition(tmp_path, **rules)
+    killed_between_model_and_raster(step, again, monkeypatch)
+
+    with pytest.raises(
+        StorageError, match=rf"{raster}: was labelled by another model than .*mater"
+    ):
+        ndvi_label_changes.make(partition)
+    (row,) = problems(partition.layout, "north", "train")
+    assert (row["raster"], row["clusters"]) == (raster, "another model")
+    step.make(again)
+    assert problems(partition.layout, "north", "train") == []
+    ndvi_label_changes.make(partition)
+
+
+def test_labels_from_before_they_said_their_model_are_made_again_first(tmp_path):
+    partition = made(tmp_path)
+    path = partition.layout.ndvi_spatial_labels("north", "train", 0, str(MONTHS[0]))
+    with rasterio.open(path, "r+", IGNORE_COG_LAYOUT_BREAK="YES") as labels:
+        assert len(labels.tags()[MODEL_TAG]) == 64
+        labels.update_tags(**{MODEL_TAG: ""})
+    with pytest.raises(StorageError, match="materialize its labels again"):
+        ndvi_label_changes.make(partition)
