@@ -85,8 +85,8 @@ class Labelled:
     model: PixelKMeans
     raster: NDArray[np.uint8]
     inertia: float
-    sample: AreaSample | None
-    """None where the model is borrowed, and no sample was needed."""
+    filled_share: float
+    held_share: float
 
 
 def publish_areas(
@@ -188,8 +188,15 @@ def _labelled(
         if not labelled.raster.any():
             yield name, NO_PIXEL
             continue
-        raster = smooth_labels(labelled.raster, asset.rules.smooth_px)
-        yield Labelled(name, made, made.model, raster, labelled.inertia, samples.get(name))
+        yield Labelled(
+            name,
+            made,
+            made.model,
+            smooth_labels(labelled.raster, asset.rules.smooth_px),
+            labelled.inertia,
+            labelled.filled_share,
+            labelled.held_share,
+        )
 
 
 def _fitted(
@@ -263,7 +270,6 @@ def _document(rules: PixelLabels, features: AreaFeatures, labelled: Labelled) ->
     """Return what every model says of itself, to be published as JSON."""
     from geo_assets.storage.cubes.opening import cluster_of
 
-    sample = labelled.sample
     return {
         "fit": rules.fit,
         "fitted_on": labelled.made.fitted_on,
@@ -275,7 +281,7 @@ def _document(rules: PixelLabels, features: AreaFeatures, labelled: Labelled) ->
         "position_weight": rules.position_weight,
         "smooth_px": rules.smooth_px,
         "inertia": labelled.inertia,
-        "filled_share": 0.0 if sample is None else round(sample.filled_share, 6),
-        "held_share": 0.0 if sample is None else round(sample.held_share, 6),
+        "filled_share": round(labelled.filled_share, 6),
+        "held_share": round(labelled.held_share, 6),
         **labelled.model.to_dict(),
     }

@@ -142,6 +142,21 @@ def test_the_model_of_train_labels_test_of_another_year(tmp_path):
     assert adjusted_rand_score(labels.ravel(), kind.ravel()) > 0.99
 
 
+def test_what_was_filled_is_told_of_an_area_that_another_model_labels(tmp_path):
+    rules = RULES | {"model_from": NORTH_TRAIN}
+    values, _ = two_kinds()
+    models = []
+    for key in ("north|train", "south|test"):
+        partition = a_partition(tmp_path, key, temporal_labels=rules)
+        write_ndvi(partition, values)
+        ndvi_temporal_labels.make(partition)
+        models.append(read_json(model_of(of(partition))))
+    assert models[1]["fitted_on"] == "north|train cluster-0"
+    for model in models:
+        assert model["filled_share"] == pytest.approx(0.25)
+        assert model["held_share"] == 0
+
+
 @pytest.mark.parametrize(
     ("change", "field"),
     [

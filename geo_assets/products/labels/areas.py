@@ -28,12 +28,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class AreaSample:
-    """A spread sample of an area's pixels, and what was met on the way."""
+    """A spread sample of an area's pixels."""
 
     sample: Sample
     valid: int
     """Pixels of the area that are to be labelled."""
+
+
+@dataclass(frozen=True, eq=False)
+class AreaLabels:
+    """The labels of an area, and what was met on the way."""
+
+    raster: NDArray[np.uint8]
+    """(y, x), 0 = no data."""
+    inertia: float
+    """Sum of squared scaled distances of all labelled pixels to their centres."""
     known: int
+    """Values of all features that are not missing."""
     filled: int
     held: int
 
@@ -48,16 +59,6 @@ class AreaSample:
         return self.held / max(self.known, 1)
 
 
-@dataclass(frozen=True, eq=False)
-class AreaLabels:
-    """The labels of an area."""
-
-    raster: NDArray[np.uint8]
-    """(y, x), 0 = no data."""
-    inertia: float
-    """Sum of squared scaled distances of all labelled pixels to their centres."""
-
-
 def sample_area(features: AreaFeatures, workers: Workers, *, size: int, seed: int) -> AreaSample:
     """Draw a seeded sample of an area, spread over it, whatever its blocks.
 
@@ -69,25 +70,26 @@ def sample_area(features: AreaFeatures, workers: Workers, *, size: int, seed: in
     """
     tasks = [_SampleTask(features, window, size, seed) for window in features.windows()]
     merged: Sample | None = None
-    totals = np.zeros(4, np.int64)
-    for sample, counts in workers.map(_sample, tasks):
+    valid = 0
+    for sample, count in workers.map(_sample, tasks):
         # One after the other: the samples of all blocks of a scene would fill the memory.
         merged = sample if merged is None else merge_samples([merged, sample], size)
-        totals += counts
+        valid += count
     assert merged is not None  # noqa: S101  # a grid has at least one block
-    return AreaSample(merged, *(int(total) for total in totals))
+    return AreaSample(merged, valid)
 
 
 def label_area(features: AreaFeatures, model: PixelKMeans, workers: Workers) -> AreaLabels:
     """Return the label of every pixel of an area."""
     windows = features.windows()
     raster = np.zeros(features.geobox.shape.yx, np.uint8)
-    inertia = 0.0
+    inertia, totals = 0.0, np.zeros(3, np.int64)
     tasks = [_LabelTask(features, window, model) for window in windows]
-    for window, (labels, part) in zip(windows, workers.map(_label, tasks), strict=True):
+    for window, (labels, part, counts) in zip(windows, workers.map(_label, tasks), strict=True):
         raster[window.slices] = labels
         inertia += part
-    return AreaLabels(raster, inertia)
+        totals += counts
+    return AreaLabels(raster, inertia, *(int(total) for total in totals))
 
 
 def pooled_sample(
@@ -124,7 +126,7 @@ class _LabelTask:
     model: PixelKMeans
 
 
-def _sample(task: _SampleTask) -> tuple[Sample, NDArray[np.int64]]:
+def _sample(task: _SampleTask) -> tuple[Sample, int]:
     block = task.features.read(task.window)
     sample = block_sample(
         block.values,
@@ -134,10 +136,10 @@ def _sample(task: _SampleTask) -> tuple[Sample, NDArray[np.int64]]:
         size=task.size,
         seed=task.seed,
     )
-    valid = int(np.count_nonzero(block.valid))
-    return sample, np.array([valid, block.known, block.filled, block.held])
+    return sample, int(np.count_nonzero(block.valid))
 
 
-def _label(task: _LabelTask) -> tuple[NDArray[np.uint8], float]:
+def _label(task: _LabelTask) -> tuple[NDArray[np.uint8], float, NDArray[np.int64]]:
     block = task.features.read(task.window)
-    return label_block(task.model, block.values, block.valid)
+    labels, inertia = label_block(task.model, block.values, block.valid)
+    return labels, inertia, np.array([block.known, block.filled, block.held])
