@@ -15,6 +15,7 @@ from geo_assets.core.k_report import KReport, k_report
 from geo_assets.core.lloyd import best_centers
 from geo_assets.core.pixel_kmeans import fit_pixels
 from geo_assets.core.pixel_model import PixelKMeans
+from geo_assets.core.sampling import one_of_each_run
 from geo_assets.errors import ClusteringError
 
 if TYPE_CHECKING:
@@ -155,7 +156,8 @@ def _report(
             "there is none; state K"
         )
     count = min(REPORT_SAMPLE, known.size)
-    some = known[np.arange(count) * known.size // max(count, 1)]
+    # Drawn at random: every tenth pixel of an ordered sample may be those of half the area.
+    some = known[one_of_each_run(known.size, count, np.random.default_rng(rules.seed))]
 
     def fit(part: NDArray[np.float64], k: int, seed: int) -> NDArray[np.float64]:
         rows = np.ascontiguousarray(part.T.astype(np.float32))

@@ -5,8 +5,10 @@ import pytest
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score
 
+from geo_assets.core import label_fit
 from geo_assets.core.label_fit import FitRules, feature_scales, fit_labels
 from geo_assets.core.pixel_kmeans import assign
+from geo_assets.core.sampling import block_sample
 from geo_assets.errors import ClusteringError
 
 
@@ -51,6 +53,28 @@ def test_the_report_leaves_out_pixels_of_which_not_all_is_known():
     values[::4, 0] = np.nan
     fitted = fit_labels(values, rules(n_clusters="auto", missing="ignore"), folds)
     assert fitted.report.sample_size == 675
+
+
+def test_the_report_looks_at_every_part_of_the_area(monkeypatch):
+    """A sample is in an order of its own: one of every ten may be those of the left half."""
+    side = 1024
+    places = np.indices((side, side)).astype(np.float32)
+    valid = np.ones((side, side), bool)
+    drawn = block_sample(places, valid, origin=(0, 0), shape=(side, side), size=50_000, seed=1)
+    seen = []
+
+    def look(sample, *_, **__):
+        seen.append(sample)
+        raise ClusteringError("seen")
+
+    monkeypatch.setattr(label_fit, "k_report", look)
+    asked = rules(n_clusters="auto", scaling="none")
+    with pytest.raises(ClusteringError, match="seen"):
+        fit_labels(drawn.values, asked, np.zeros(len(drawn.values), bool))
+    assert seen[0].shape == (5000, 2)
+    for along in seen[0].T:
+        quarters, _ = np.histogram(along, bins=4, range=(0, side))
+        assert quarters.min() > 1000
 
 
 def test_a_report_without_a_complete_pixel_says_so():
