@@ -16,6 +16,7 @@ from geo_assets.assets.label_problems import (
     Problems,
     label_changes,
     land_cover_labels,
+    land_cover_of_another_composite,
     spatial_labels,
     temporal_labels,
 )
@@ -65,6 +66,12 @@ LABEL_RECOVERY = """\
 **What to do**
 
 Materialize the asset again for the partition: rasters and models are written together.
+"""
+COMPOSITE_RECOVERY = """\
+**What to do**
+
+Materialize `land_cover_labels` for the partition: its composite was healed (runs of chips do that)
+or made again after its labels.
 """
 
 
@@ -270,6 +277,13 @@ QUESTIONS = (
         "Each label raster was labelled by the model beside it and holds its clusters alone.",
         land_cover_labels,
         LABEL_RECOVERY,
+    ),
+    Question(
+        "land_cover_labels",
+        "labels_are_of_their_composite",
+        "Each label raster was made from the composite that is there now.",
+        land_cover_of_another_composite,
+        COMPOSITE_RECOVERY,
     ),
     Question(
         "ndvi_label_changes",

@@ -74,6 +74,14 @@ def build_jobs(campaign: Campaign, names: AbstractSet[str]) -> dict[str, Job]:
             tags={CAMPAIGN_TAG: campaign.name},
         )
 
+    chips = dg.AssetKey([campaign.name, "chip_catalog"])
+    left_over: dg.AssetSelection = dg.AssetSelection.checks_for_assets(chips)
+    if "land_cover_labels" in names:
+        # Runs of chips heal composites that labels were made from.
+        labels = dg.AssetKey([campaign.name, "land_cover_labels"])
+        left_over |= dg.AssetSelection.checks(
+            dg.AssetCheckKey(labels, "labels_are_of_their_composite")
+        )
     jobs: dict[str, Job] = {
         EVERYTHING: job(EVERYTHING, assets(*sorted(names)), "Every asset of the campaign."),
         "areas_and_chips": job(
@@ -84,7 +92,7 @@ def build_jobs(campaign: Campaign, names: AbstractSet[str]) -> dict[str, Job]:
         ),
         LEFT_OVER: job(
             LEFT_OVER,
-            dg.AssetSelection.checks_for_assets(dg.AssetKey([campaign.name, "chip_catalog"])),
+            left_over,
             "Reports what is left failed, without asking anything again.",
         ),
     }

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import dagster as dg
 import numpy as np
@@ -10,6 +10,7 @@ import rasterio
 from geo_assets.build import build_defs
 from geo_assets.checks import SAMPLE
 from geo_assets.resources import Results
+from geo_assets_tests.assets.label_cases import GRID
 from geo_assets_tests.campaign_testing import a_campaign
 from geo_assets_tests.chip_catalogs import store_of, write_chips
 from geo_assets_tests.small_world import World
@@ -216,8 +217,70 @@ def test_labels_beyond_their_model_are_reported(evening):
 def _problems(asset, partition):
     from geo_assets.checks import QUESTIONS
 
-    (question,) = (question for question in QUESTIONS if question.asset == asset)
-    return question.problems(partition.layout, partition.fold, partition.split)
+    return [
+        problem
+        for question in QUESTIONS
+        if question.asset == asset
+        for problem in question.problems(partition.layout, partition.fold, partition.split)
+    ]
+
+
+def test_land_cover_of_a_composite_that_was_healed_is_reported(tmp_path):
+    """The daily report finds it: healing is what runs of chips do, long after the labels."""
+    from geo_assets.assets.land_cover import land_cover_labels
+    from geo_assets_tests.assets.test_land_cover import (
+        a_land_cover_partition,
+        an_image,
+        write_image,
+    )
+
+    partition = a_land_cover_partition(tmp_path)
+    holes = np.ones(GRID.shape.yx, bool)
+    holes[:20] = False
+    write_image(partition, an_image()[0], valid=holes)
+    write_image(partition, an_image(1)[0], cluster=1)
+    land_cover_labels.make(partition)
+    assert _problems("land_cover_labels", partition) == []
+
+    write_image(partition, an_image()[0])  # healed
+    partition.layout.composite_image("north", "train", 1).unlink()
+
+    assert _problems("land_cover_labels", partition) == [
+        {"raster": "cluster-0.tif", "composite_image": "has changed since"},
+        {"raster": "cluster-1.tif", "composite_image": "is gone"},
+    ]
+    defs = build_defs(partition.campaign, resources={"results": Results(data=str(tmp_path))})
+    report = defs.resolve_job_def(LEFT_OVER).execute_in_process()
+    found = {each.check_name: each for each in report.get_asset_check_evaluations()}
+    assert found["labels_are_of_their_composite"].metadata["count"].value == 2
+    text = found["labels_are_of_their_composite"].metadata["recovery"].value
+    assert "Materialize `land_cover_labels` for the partition" in text
+    write_image(partition, an_image(1)[0], cluster=1)
+    land_cover_labels.make(partition)
+    assert _problems("land_cover_labels", partition) == []
+
+
+def test_a_composite_is_known_by_what_its_sidecar_says(tmp_path):
+    """Hashing every composite again, after every run, would take longer than the run."""
+    from geo_assets.assets.land_cover import land_cover_labels
+    from geo_assets.products.composites.sidecar import Sidecar
+    from geo_assets.storage.atomic import publish_json, sha256_of
+    from geo_assets_tests.assets.test_land_cover import (
+        a_land_cover_partition,
+        an_image,
+        write_image,
+    )
+
+    partition = a_land_cover_partition(tmp_path)
+    image = write_image(partition, an_image()[0])
+    land_cover_labels.make(partition)
+    digest = sha256_of(image)
+    sidecar = Sidecar("r", GRID.shape.yx, "uint16", (), (), (), 1.0, image.stat().st_size, digest)
+    publish_json(image.with_suffix(".json"), asdict(sidecar))
+    assert _problems("land_cover_labels", partition) == []
+    publish_json(image.with_suffix(".json"), asdict(replace(sidecar, sha256="0" * 64)))
+    (row,) = _problems("land_cover_labels", partition)
+    assert row["composite_image"] == "has changed since"
 
 
 def test_land_cover_beyond_its_model_is_reported(tmp_path):

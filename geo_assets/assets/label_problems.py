@@ -34,6 +34,34 @@ def land_cover_labels(layout: Layout, fold: str, split: str) -> Problems:
     return _labels_of_another_model(layout.land_cover_labels_folder(fold, split))
 
 
+def land_cover_of_another_composite(layout: Layout, fold: str, split: str) -> Problems:
+    """Return the land-cover labels whose composite was healed or made anew since."""
+    from geo_assets.storage.layout import model_of
+
+    images = layout.composite_images(fold, split)
+    problems: Problems = []
+    for path in sorted(layout.land_cover_labels_folder(fold, split).glob("*.tif")):
+        if not model_of(path).is_file():
+            continue  # said by the check of labels and their model
+        made_from = read_model(model_of(path)).get("inputs", {}).get("composite_image")
+        there = _digest_of_composite(images / path.name)
+        if made_from != there:
+            told = "has changed since" if there else "is gone"
+            problems.append({"raster": path.name, "composite_image": told})
+    return problems
+
+
+def _digest_of_composite(image: Path) -> str | None:
+    """Return the digest of a composite as its sidecar says it, else of the file; None: is gone."""
+    from geo_assets.products.composites.sidecar import Sidecar
+    from geo_assets.storage.atomic import sha256_of
+
+    if not image.is_file():
+        return None
+    sidecar = Sidecar.read(image.with_suffix(".json"))
+    return f"sha256:{sha256_of(image) if sidecar is None else sidecar.sha256}"
+
+
 def _labels_of_another_model(folder: Path) -> Problems:
     from geo_assets.storage.layout import model_of
     from geo_assets.storage.rasters.cog import highest_values
