@@ -35,6 +35,9 @@ SEEDS = 5
 STABLE = 0.9
 """Least agreement (adjusted Rand) of fits that see different data, for a K to be chosen."""
 
+LEAST_FOLD = 0.05
+"""Least share of the samples in each of two folds that are compared."""
+
 RULE = (
     f"the K of the greatest silhouette among those whose least stability is {STABLE} or more; "
     "the most stable K where none is"
@@ -100,11 +103,12 @@ def k_report(
     Args:
         sample: (n, feature), scaled as it is to be clustered, nothing missing.
         k_range: Least and greatest K; the greatest is lowered to the distinct samples of the
-            smallest part that is fitted.
+            smallest half that is fitted.
         seed: Seed of the halves, of the silhouette's sample and of the fits.
         fit: Returns the centres of a sample for a K and a seed.
         folds: (n,) bool, which of two spatial folds of the area holds a sample (``spatial_folds``);
-            not compared where one has fewer distinct samples than the least K.
+            not compared where one has fewer than ``LEAST_FOLD`` of the samples, or fewer distinct
+            ones than the greatest K: a fold never lowers K.
         seeds: Fits compared for the stability over seeds; 0 for a fit without seed.
 
     Raises:
@@ -115,11 +119,6 @@ def k_report(
     halves = [np.sort(rng.permutation(len(values))[: len(values) // 2]) for _ in range(seeds)]
     shown = np.sort(rng.permutation(len(values))[:SILHOUETTE_SAMPLE])
     parts = [values[half] for half in halves]
-    if folds is not None:
-        of_folds = [values[~folds], values[folds]]
-        # A handful of pixels in one fold, or none, says nothing of stability.
-        if min(len(np.unique(part, axis=0)) for part in of_folds) >= k_range[0]:
-            parts += of_folds
     most = min((len(np.unique(part, axis=0)) for part in [values, *parts]), default=0)
     # A silhouette wants fewer clusters than samples.
     last = min(k_range[1], most, len(shown) - 1)
@@ -129,6 +128,14 @@ def k_report(
             "(in the smallest part of which the stability is taken)"
         )
         raise ClusteringError(msg)
+    if folds is not None:
+        of_folds = [values[~folds], values[folds]]
+        # A handful of pixels in one fold, or none, says nothing of stability.
+        if all(
+            len(part) >= LEAST_FOLD * len(values) and len(np.unique(part, axis=0)) >= last
+            for part in of_folds
+        ):
+            parts += of_folds
     rows = []
     for k in range(k_range[0], last + 1):
         labels, inertia = nearest_centres(values, fit(values, k, seed))

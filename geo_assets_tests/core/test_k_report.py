@@ -166,3 +166,21 @@ def test_a_fold_of_next_to_no_pixels_does_not_keep_k_from_being_chosen(alone):
     report = histogram_report(histograms, (2, 4))
     assert report.chosen == 2
     assert {row.stability_folds for row in report.rows} == {None}
+
+
+@pytest.mark.parametrize("few", [3, 20])
+def test_a_fold_of_a_few_pixels_does_not_lower_k(few):
+    """Half of an area may be water: what is left of its cells would cap K in silence."""
+    folds = np.zeros(len(FOUR), bool)
+    folds[:: len(FOUR) // few] = True
+    report = k_report(FOUR, (2, 6), 0, fit, folds=folds, seeds=2)
+    assert [row.k for row in report.rows] == [2, 3, 4, 5, 6]
+    assert report.chosen == 4
+    assert {row.stability_folds for row in report.rows} == {None}
+
+
+def test_folds_of_as_many_values_as_the_area_are_compared_up_to_their_number():
+    few = np.repeat(np.arange(4.0), 50)[:, None]
+    report = k_report(few, (2, 9), 0, fit, folds=np.arange(200) % 2 == 1, seeds=2)
+    assert [row.k for row in report.rows] == [2, 3, 4]
+    assert {row.stability_folds for row in report.rows} == {1.0}
