@@ -127,7 +127,9 @@ def _told(campaign: Campaign, reason: str, steps: int) -> str:
 
 
 def _classes(made: Labelled, series: NdviSeries) -> Any:
-    return ndvi_classes(made.model.centers[:, : len(series.names)].mean(axis=1))
+    import numpy as np
+
+    return ndvi_classes(np.nanmean(made.model.centers[:, : len(series.names)], axis=1))
 
 
 def _previews(partition: Partition, series: NdviSeries, made: Labelled) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from geo_assets.core.feature_scaling import Scaling, fit_scales
 from geo_assets.core.k_report import KReport, k_report
 from geo_assets.core.lloyd import best_centers
 from geo_assets.core.pixel_kmeans import fit_pixels
-from geo_assets.core.pixel_model import PixelKMeans
+from geo_assets.core.pixel_model import PixelKMeans, rising
 from geo_assets.core.sampling import one_of_each_run
 from geo_assets.errors import ClusteringError
 
@@ -104,8 +104,7 @@ def fit_labels(
         threads=threads,
     )
     # Labels rise with the values of their centres, wherever these lie.
-    values = model.centers[:, :-2]
-    order = np.lexsort((*values.T[::-1], values.mean(axis=1)))
+    order = rising(model.centers[:, :-2])
     ordered = replace(
         model, centers=model.centers[order], scaled_centers=model.scaled_centers[order]
     )

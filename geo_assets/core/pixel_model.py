@@ -20,14 +20,22 @@ Missing = Literal["fill", "ignore"]
 0; or they are left out of distances, which are scaled to all features."""
 
 
+def rising(centers: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Return the order of centres (K, feature) by their mean over the features they know.
+
+    Of equal means, by the first feature that differs.
+    """
+    return np.lexsort((*centers.T[::-1], np.nanmean(centers, axis=1)))
+
+
 @dataclass(frozen=True, eq=False)
 class PixelKMeans:
     """A fitted model; label k (from 1) is the k-th centre.
 
     Attributes:
-        centers: (K, feature) float64 in units of the features. Ordered by their mean over the
-            features, rising; of equal means, by the first feature that differs.
-        scaled_centers: (K, feature) float32, what scaled pixels are compared with.
+        centers: (K, feature) float64 in units of the features, NaN where no pixel of a cluster
+            says anything of a feature (``missing="ignore"``). In the order of ``rising``.
+        scaled_centers: (K, feature) float32, what scaled pixels are compared with; none is NaN.
         offsets: (feature,) float64, subtracted from a feature before its division by the scale.
         scales: (feature,) float64.
         scaling: How offsets and scales were found.
@@ -50,7 +58,7 @@ class PixelKMeans:
     def to_dict(self) -> dict[str, Any]:
         """Return the model as JSON values; ``from_dict`` gives back the very same model."""
         return {
-            "centers": self.centers.tolist(),
+            "centers": [[None if np.isnan(x) else x for x in row] for row in self.centers.tolist()],
             "scaled_centers": self.scaled_centers.tolist(),
             "offsets": self.offsets.tolist(),
             "scales": self.scales.tolist(),
@@ -91,9 +99,8 @@ class PixelKMeans:
     ) -> PixelKMeans:
         """Return the model of scaled centres (K, feature) and of the sample (feature, n) behind."""
         centers = scaled_centers * scales + offsets
-        order = np.lexsort((*centers.T[::-1], centers.mean(axis=1)))
-        small = scaled_centers[order].astype(np.float32)
-        _, inertia = assign_pixels(
+        small = scaled_centers.astype(np.float32)
+        labels, inertia = assign_pixels(
             sample,
             np.ones(sample.shape[1], bool),
             offsets=offsets,
@@ -102,9 +109,15 @@ class PixelKMeans:
             ignore=missing == "ignore",
             threads=threads,
         )
+        if missing == "ignore":
+            for center, own in zip(centers, range(1, len(centers) + 1), strict=True):
+                known = ~np.isnan(sample[:, labels == own])
+                # Where a fit knows nothing it holds what it started from, which nobody measured.
+                center[~known.any(axis=1) & known.any()] = np.nan
+        order = rising(centers)
         return cls(
             centers=centers[order],
-            scaled_centers=small,
+            scaled_centers=small[order],
             offsets=offsets,
             scales=scales,
             scaling=scaling,

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import rasterio
 from odc.geo.geobox import GeoBox
 from sklearn.metrics import adjusted_rand_score
 
@@ -77,6 +78,37 @@ def test_with_ignore_a_pixel_with_gaps_is_labelled_by_what_is_known(tmp_path):
     model = read_json(model_of(of(ignored)))
     assert model["missing"] == "ignore"
     assert model["filled_share"] == 0
+
+
+def test_of_a_step_that_nobody_saw_no_centre_is_invented(tmp_path):
+    """March is all cloud, and July where the second kind of land lies."""
+    rules = {"n_clusters": 2, "max_gap_days": 0, "missing": "ignore", "model_from": NORTH_TRAIN}
+    train = a_partition(tmp_path, temporal_labels=rules)
+    values, kind = months()
+    clear = values.copy()
+    values[2] = MISSING
+    values[6, kind == 1] = MISSING
+    write_ndvi(train, values, days=MONTHS)
+    facts = ndvi_temporal_labels.make(train)
+
+    assert {"series", "rebuilt"} <= set(facts)
+    centers = read_json(model_of(of(train)))["centers"]
+    labels = read_labels(of(train))
+    assert adjusted_rand_score(labels.ravel(), kind.ravel()) > 0.98
+    for center, own in zip(centers, (1, 2), strict=True):
+        unseen = {2, 6} if (kind[labels == own] == 1).mean() > 0.5 else {2}
+        assert {step for step, value in enumerate(center) if value is None} == unseen
+    means = [np.mean([value for value in center if value is not None]) for center in centers]
+    assert means == sorted(means)
+    with rasterio.open(of(train)) as raster:
+        names = [raster.tags(1)[f"CLASS_{own}"] for own in (1, 2)]
+    assert names == [f"NDVI {mean:.3f}" for mean in means]
+
+    test = a_partition(tmp_path, "south|test", temporal_labels=rules)
+    write_ndvi(test, clear, days=MONTHS)
+    ndvi_temporal_labels.make(test)
+    assert read_json(model_of(of(test)))["centers"] == centers
+    assert adjusted_rand_score(read_labels(of(test)).ravel(), kind.ravel()) > 0.98
 
 
 def test_one_model_for_a_partition_labels_its_clusters_alike(tmp_path):
