@@ -206,19 +206,17 @@ def _fitted(
     samples: Mapping[str, AreaSample],
 ) -> dict[str, AreaModel]:
     """Fit a model to each area, or one to all."""
-    from geo_assets.products.labels.areas import pooled_sample
-
     if asset.rules.fit == "partition":
         # An area without a pixel says nothing: a composite without any has no dtype of its own.
         pooled = {name: area for name, area in areas.items() if samples[name].valid}
         models = dict.fromkeys(areas, AreaModel(None, NO_PIXEL))
         if pooled:
             _refuse_different(asset, list(pooled), str(partition))
-            shared = _fit(asset.fit, *pooled_sample(pooled, samples, SAMPLE), str(partition))
+            shared = _fit(asset.fit, pooled, samples, str(partition))
             models |= dict.fromkeys(pooled, shared)
         return models
     return {
-        name: _fit(asset.fit, *pooled_sample({name: area}, samples, SAMPLE), f"{partition} {name}")
+        name: _fit(asset.fit, {name: area}, samples, f"{partition} {name}")
         for name, area in areas.items()
     }
 
@@ -241,14 +239,20 @@ def _refuse_different(asset: LabelAsset, areas: list[str], partition: str) -> No
 
 
 def _fit(
-    fit: FitRules, values: NDArray[np.float32], folds: NDArray[np.bool_], fitted_on: str
+    fit: FitRules,
+    areas: Mapping[str, AreaFeatures],
+    samples: Mapping[str, AreaSample],
+    fitted_on: str,
 ) -> AreaModel:
+    """Fit one model to areas of the same features."""
     from geo_assets.core.label_fit import fit_labels
+    from geo_assets.products.labels.areas import pooled_sample
 
+    values, folds = pooled_sample(areas, samples, SAMPLE)
     if len(values) == 0:
         return AreaModel(None, NO_PIXEL)
     try:
-        fitted = fit_labels(values, fit, folds)
+        fitted = fit_labels(values, fit, folds, names=next(iter(areas.values())).names)
     except ClusteringError as error:
         return AreaModel(None, str(error))
     return AreaModel(fitted.model, "", fitted.report, fitted_on)

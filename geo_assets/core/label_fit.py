@@ -19,12 +19,17 @@ from geo_assets.core.sampling import one_of_each_run
 from geo_assets.errors import ClusteringError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from geo_assets.core.pixel_model import Missing
 
 REPORT_SAMPLE = 5_000
 """Pixels of a sample that a K report looks at: each K is fitted to them several times."""
+
+LARGEST = 1e18
+"""Scales that a value may lie from the middle of its feature: squares of more leave float32."""
 
 _REPORT_STARTS = 10
 _MAX_ITERATIONS = 300
@@ -58,6 +63,8 @@ def fit_labels(
     rules: FitRules,
     folds: NDArray[np.bool_],
     threads: int | None = None,
+    *,
+    names: Sequence[str] = (),
 ) -> Fitted:
     """Fit the model of a sample of pixels, its K chosen by a K report where that is asked.
 
@@ -66,11 +73,14 @@ def fit_labels(
         rules: How.
         folds: (n,) bool, which of two spatial folds holds a pixel.
         threads: None: as many as processors may be used. The model does not depend on it.
+        names: Of the features, for messages; without, they are numbered from 1.
 
     Raises:
-        ClusteringError: If the sample has fewer distinct pixels than clusters.
+        ClusteringError: If the sample has fewer distinct pixels than clusters, or holds a value
+            that is out of all proportion.
     """
     offsets, scales = feature_scales(sample, rules)
+    _refuse_huge(sample, offsets, scales, names or range(1, sample.shape[1] + 1))
     report = None
     k = rules.n_clusters
     if k == "auto":
@@ -134,6 +144,22 @@ def feature_scales(
     scale = 1.0 if alike else (of_place / of_values) ** 0.5 / rules.position_weight
     middle = place.mean(axis=1) if place.size else np.zeros(2)
     return np.concatenate([offsets, middle]), np.concatenate([scales, [scale, scale]])
+
+
+def _refuse_huge(
+    sample: NDArray[np.float32],
+    offsets: NDArray[np.float64],
+    scales: NDArray[np.float64],
+    names: Sequence[object],
+) -> None:
+    for values, offset, scale, name in zip(sample.T, offsets, scales, names, strict=True):
+        huge = values[np.abs(values - offset) > LARGEST * scale]
+        if huge.size:
+            msg = (
+                f"feature {name}: holds {huge[0]:g}, more than {LARGEST:g} scales ({scale:g}) from "
+                f"the middle ({offset:g}): no measured value; mark it as no data"
+            )
+            raise ClusteringError(msg)
 
 
 def _report(

@@ -125,3 +125,16 @@ def test_the_sample_is_not_changed():
     before = values.copy()
     fit_labels(values, rules(position_weight=1.0, n_clusters="auto", k_range=(2, 3)), folds)
     np.testing.assert_array_equal(values, before)
+
+
+@pytest.mark.parametrize("weight", [0.0, 1.0])
+@pytest.mark.parametrize("scaling", ["robust", "none"])
+def test_a_value_out_of_all_proportion_is_refused_with_its_feature(scaling, weight):
+    """A fill value that nobody declared: its square is infinite in float32."""
+    values, _, folds = three_kinds(places=True)
+    values[5, 1] = -3.4e38
+    asked = rules(scaling=scaling, position_weight=weight)
+    with pytest.raises(ClusteringError, match=r"feature B08: holds -3\.4e\+38, .* as no data"):
+        fit_labels(values, asked, folds, names=("B04", "B08", "easting", "northing"))
+    with pytest.raises(ClusteringError, match="feature 2: holds"):
+        fit_labels(values, asked, folds)

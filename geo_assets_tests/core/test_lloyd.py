@@ -117,3 +117,10 @@ def test_a_starting_centre_holds_the_mean_where_its_pixel_is_missing():
     centers = np.empty((2, 2), np.float32)
     plus_plus(scaled, np.array([4.5, 1], np.float32), np.full((2, 2), 0.1), centers)
     assert centers.tolist() == [[0, 1], [9, 1]]
+
+
+def test_starting_centres_are_pixels_even_where_all_distances_are_infinite():
+    scaled = np.array([[-3e38, 3e38, -3e38, 3e38]], np.float32)
+    centers = np.full((3, 1), 7, np.float32)
+    plus_plus(scaled, np.zeros(1, np.float32), np.full((3, 2), 0.3), centers)
+    assert set(centers[:, 0].tolist()) <= set(scaled[0].tolist())

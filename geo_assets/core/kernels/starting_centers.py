@@ -37,7 +37,8 @@ def plus_plus(
     candidate = np.empty(features, np.float32)
     for center in range(centers.shape[0]):
         least = np.inf
-        for draw in draws[center]:
+        for number in range(draws.shape[1]):
+            draw = draws[center, number]
             if center == 0 or reached[n - 1] == 0:
                 pixel = int(draw * n)
             else:
@@ -55,7 +56,8 @@ def plus_plus(
             for i in range(n):
                 trial[i] = min(trial[i], closest[i])
                 total += np.float64(trial[i])
-            if total < least:
+            # The first one whatever it leaves: sums of huge values are infinite, none is less.
+            if number == 0 or total < least:
                 least = total
                 centers[center] = candidate
                 trial, best = best, trial
