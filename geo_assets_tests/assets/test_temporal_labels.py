@@ -270,9 +270,10 @@ def test_place_parts_what_values_cannot(tmp_path):
     assert means.tolist() == sorted(means)
 
 
-def test_place_in_degrees_is_refused(tmp_path):
+@pytest.mark.parametrize("crs", ["EPSG:4326", "EPSG:3857", "EPSG:2263"])
+def test_place_in_degrees_feet_or_mercator_is_refused(tmp_path, crs):
     partition = a_partition(tmp_path, temporal_labels={"position_weight": 1.0})
-    grid = GeoBox((20, 20), GRID.affine.scale(1e-5, 1e-5), "EPSG:4326")
+    grid = GeoBox((20, 20), GRID.affine.scale(1e-5, 1e-5), crs)
     write_ndvi(partition, months(grid=grid)[0], days=MONTHS, grid=grid)
     with pytest.raises(ClusteringError, match=r"needs a grid in metres.*set grid\.crs"):
         ndvi_temporal_labels.make(partition)

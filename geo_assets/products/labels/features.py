@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
 import numpy as np
 
+from geo_assets.core.areas import measures_metres
+from geo_assets.core.grids import crs_of
 from geo_assets.core.indices import MISSING, dequantise_index
 from geo_assets.core.temporal_features import temporal_features, time_axis
 from geo_assets.errors import ClusteringError, StorageError
@@ -245,8 +247,8 @@ class Placed:
 
     def __post_init__(self) -> None:
         """Refuse a grid whose steps are not of one length on the ground."""
-        crs = self.features.geobox.crs
-        if crs is None or not crs.projected or {unit.lower() for unit in crs.units} != {"metre"}:
+        crs = crs_of(self.features.geobox)
+        if not measures_metres(str(crs)):
             msg = f"position_weight: needs a grid in metres, which {crs} is not; set grid.crs"
             raise ClusteringError(msg)
 
