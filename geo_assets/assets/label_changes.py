@@ -160,7 +160,10 @@ def _tables(
     centers: NDArray[np.float64],
     square_metres: float | None,
 ) -> dict[str, Any]:
-    """Return the tables of an area as JSON values; matrices are pixels from row to column."""
+    """Return the tables of an area as JSON values; matrices are pixels from row to column.
+
+    The valid share of a date is that of the raster, as the labelled share of all labels.
+    """
     from geo_assets.core.label_changes import adjusted_rand, normalized_mutual_information
 
     dates = []
