@@ -177,8 +177,17 @@ def test_followed_labels_are_of_one_model_and_agree_with_the_series(work):
     campaign = load_campaign("demo")
     layout = work.layout(campaign)
     for key in partition_keys(campaign):
-        for path in layout.ndvi_label_changes_folder(*fold_and_split(key)).glob("*.json"):
-            dates = json.loads(path.read_text())["dates"]
+        place = fold_and_split(key)
+        followed = sorted(layout.ndvi_label_changes_folder(*place).glob("*.json"))
+        assert len(followed) == 2
+        for path in followed:
+            told = json.loads(path.read_text())
+            dates = told["dates"]
+            of_dates = sorted((layout.ndvi_spatial_labels_folder(*place) / path.stem).glob("*.tif"))
+            assert [labels.stem for labels in of_dates] == [date["day"] for date in dates]
+            centers = [json.loads(model_of(labels).read_text())["centers"] for labels in of_dates]
+            assert all(each == centers[0] for each in centers)
+            assert told["centers"] == pytest.approx(np.array(centers[0]) * 1e-4)
             agreement = [d["adjusted_rand"] for d in dates if d["adjusted_rand"] is not None]
             assert max(agreement) > 0.3
             assert all(sum(d["shares"]) == pytest.approx(1) for d in dates)
