@@ -78,7 +78,7 @@ class PixelKMeans:
             offsets=np.array(values["offsets"], np.float64),
             scales=np.array(values["scales"], np.float64),
             scaling=values["scaling"],
-            missing=values.get("missing", "fill"),  # models of before there was a choice
+            missing=values["missing"],
             seed=int(values["seed"]),
             sample_size=int(values["sample_size"]),
             sample_inertia=float(values["sample_inertia"]),

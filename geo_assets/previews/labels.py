@@ -175,7 +175,7 @@ def rebuilt_image(
         centres: (cluster, band) in the units and band order of ``data``; row 0 is label 1.
         valid: True = datum, (y, x) or (band, y, x).
         title: Heading.
-        subtitle: Second line; by default the error of the rebuilt image.
+        subtitle: Second line.
 
     Raises:
         GeoAssetsError: The centres have another number of bands than the data.
@@ -187,8 +187,6 @@ def rebuilt_image(
     both = validity(bands, valid) & validity(rebuilt)
     if not both.any():
         return nothing_here(title, "no pixel of this area is labelled")
-    error = np.sqrt(np.mean((bands[:, both].astype(np.float64) - rebuilt[:, both]) ** 2))
-    subtitle = subtitle or f"{len(centres)} centres  ·  root mean square error {error:.3g}"
     limits = percentile_limits(bands, valid)
     height, width = shape = _fitted(labels, _SIDE_REBUILT)
     photograph, known = _pictured(data, valid, shape, limits)

@@ -34,7 +34,6 @@ def ndvi_series(
     dates: Dates,
     classes: ClassTable,
     *,
-    spread: Array | None = None,
     title: str = "Mean NDVI of each cluster",
     subtitle: str = "",
 ) -> bytes:
@@ -44,7 +43,6 @@ def ndvi_series(
         series: (class, time), NaN = no value; row 0 belongs to the table's first class.
         dates: One date per time step.
         classes: Names and colours of the classes, as many as there are rows.
-        spread: (class, time) standard deviation, drawn as a band; None = no band.
         title: Heading.
         subtitle: Second line.
 
@@ -67,25 +65,16 @@ def ndvi_series(
     height = max(_HEIGHT, -(-len(items) // columns) * LEGEND_ROW)
     sheet = Sheet(left + _WIDTH + 2 * MARGIN + legend_width, top + height + 46, title, subtitle)
     axes = sheet.axes(left, top, _WIDTH, height)
-    _plot_series(axes, series, days, table, spread)
+    _plot_series(axes, series, days, table)
     sheet.finish_axes(axes)
     sheet.legend(left + _WIDTH + MARGIN, top, items, legend_width, columns)
     return sheet.png()
 
 
-def _plot_series(
-    axes: Any,
-    series: Array,
-    days: NDArray[np.datetime64],
-    table: ClassTable,
-    spread: Array | None,
-) -> None:
+def _plot_series(axes: Any, series: Array, days: NDArray[np.datetime64], table: ClassTable) -> None:
     at = days.astype(np.int64).astype(np.float64)
     for row, (_, colour) in enumerate(table.values()):
         known = np.isfinite(series[row])
-        if spread is not None:
-            low, high = series[row] - spread[row], series[row] + spread[row]
-            axes.fill_between(at[known], low[known], high[known], color=colour, alpha=0.13, lw=0)
         axes.plot(
             at[known], series[row][known], color=colour, linewidth=2, marker="o", markersize=3.5,
             markeredgecolor=PAPER, markeredgewidth=0.6,

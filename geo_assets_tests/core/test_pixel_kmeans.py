@@ -268,12 +268,6 @@ def test_a_model_survives_json_to_the_last_bit():
     )
 
 
-def test_a_model_of_before_there_was_a_choice_of_missing_is_read_as_filled():
-    model = fit_pixels(np.eye(4), 2, scaling="none", seed=1).to_dict()
-    del model["missing"]
-    assert PixelKMeans.from_dict(model).missing == "fill"
-
-
 @given(seed=st.integers(0, 2**32 - 1), k=st.integers(2, 5))
 @settings(max_examples=25, deadline=None)
 def test_ignoring_what_is_missing_changes_nothing_where_nothing_is(seed, k):

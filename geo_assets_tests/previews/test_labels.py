@@ -92,7 +92,7 @@ def test_large_speckled_labels_and_many_crossing_lines_still_fit_the_bound(opene
 
     opened(label_map(rng.random((3, 700, 700)), labels, table))
     opened(class_masks(labels, table))
-    opened(ndvi_series(rng.random((32, 30)), dates, table, spread=np.full((32, 30), 0.1)))
+    opened(ndvi_series(rng.random((32, 30)), dates, table))
 
 
 def test_a_rebuilt_image_holds_the_centre_of_each_pixels_cluster(quarters):
@@ -139,7 +139,7 @@ def test_each_series_is_a_line_in_its_colour(opened, classes):
     season = np.sin(np.arange(24) / 4)
     series = np.array([0.2 + 0.1 * season, 0.6 + 0.2 * season])
     series[0, 3] = np.nan
-    pixels = opened(ndvi_series(series, dates, classes, spread=np.full((2, 24), 0.05)))
+    pixels = opened(ndvi_series(series, dates, classes))
 
     for colour in class_colours(2):
         line = (pixels[:, :600] == rgb_of(colour)).all(axis=2)
