@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from geo_assets.core.pixel_model import Missing
 
-REPORT_SAMPLE = 5_000
+REPORT_SAMPLE = 20_000
 """Pixels of a sample that a K report looks at: each K is fitted to them several times."""
 
 LARGEST = 1e18
