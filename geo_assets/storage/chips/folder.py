@@ -49,7 +49,9 @@ class ChipFolder:
         except FileNotFoundError:
             return None
 
-    def prepare(self, wanted: Sequence[ChipSpec], held: Mapping[str, str | None]) -> None:
+    def prepare(
+        self, wanted: Sequence[ChipSpec], places: Sequence[tuple[str, str]], *, keeps: bool
+    ) -> None:
         """Do nothing: a chip's place is its name."""
 
     def in_order(self, ask: Sequence[ChipSpec]) -> Sequence[ChipSpec]:

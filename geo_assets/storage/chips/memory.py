@@ -32,6 +32,8 @@ class Remembered:
     outcome: ChipOutcome
     href: str | None
     stamp: FileStamp | None
+    published: str | None = None
+    """Where the published catalog says that it lies, whatever a dead run made of it."""
 
     def known(self, chip_id: str) -> KnownChip:
         """Return what the plan needs to know."""
@@ -67,7 +69,8 @@ def remember(paths: ChipPaths, shelf: Shelf, wanted: Sequence[ChipSpec]) -> dict
     stamps = shelf.stamps(record.href for record in latest.values() if record.href is not None)
     for chip_id, record in latest.items():
         stamp = _stamp_if_unchanged(shelf, record.href, record.outcome, stamps)
-        memory[chip_id] = Remembered(record.recipe, record.outcome, record.href, stamp)
+        published = memory[chip_id].published if chip_id in memory else None
+        memory[chip_id] = Remembered(record.recipe, record.outcome, record.href, stamp, published)
     _ask_for_twins(memory)
     return memory
 
@@ -90,7 +93,7 @@ def _from_catalog(paths: ChipPaths, shelf: Shelf) -> dict[str, Remembered]:
     for row in rows:
         chip_id = row.spec.chip_id
         stamp = _stamp_if_unchanged(shelf, row.href, row.outcome, stamps, recorded.get(chip_id))
-        memory[chip_id] = Remembered(row.spec.recipe, row.outcome, row.href, stamp)
+        memory[chip_id] = Remembered(row.spec.recipe, row.outcome, row.href, stamp, row.href)
     return memory
 
 
@@ -111,6 +114,14 @@ def _stamp_if_unchanged(
     if payload is None or len(payload) != outcome.size:
         return None
     return stamp if hashlib.sha256(payload).hexdigest() == outcome.sha256 else None
+
+
+def places_of(memory: Mapping[str, Remembered]) -> list[tuple[str, str]]:
+    """Return ids and hrefs of chips, of sound ones first; then those that the catalog names."""
+    sound_first = sorted(memory.items(), key=lambda known: known[1].stamp is None)
+    claims = [(chip_id, chip.href) for chip_id, chip in sound_first]
+    claims += [(chip_id, chip.published) for chip_id, chip in memory.items()]
+    return [(chip_id, href) for chip_id, href in claims if href is not None]
 
 
 def stamps_of(memory: dict[str, Remembered]) -> dict[str, RecordedStamp]:

@@ -32,13 +32,16 @@ class Shelf(Protocol):
     def read(self, href: str) -> bytes | None:
         """Return a chip's payload as it lies here, damaged or not; None where it is gone."""
 
-    def prepare(self, wanted: Sequence[ChipSpec], held: Mapping[str, str | None]) -> None:
+    def prepare(
+        self, wanted: Sequence[ChipSpec], places: Sequence[tuple[str, str]], *, keeps: bool
+    ) -> None:
         """Give every wanted chip its place.
 
         Args:
             wanted: The chips of the grid, in their order.
-            held: Chips that are known, wanted or not, with their href if they have one; those
-                whose payload is sound come first.
+            places: Ids and hrefs of chips that are known, wanted or not; of several claims to one
+                place the first counts.
+            keeps: Whether a payload that lies here is of the present form and stays.
         """
 
     def in_order(self, ask: Sequence[ChipSpec]) -> Sequence[ChipSpec]:

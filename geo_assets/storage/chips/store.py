@@ -21,7 +21,7 @@ from geo_assets.storage.chips.catalog import CatalogRow, ChipCollection, write_c
 from geo_assets.storage.chips.files import check_made, check_payload, decode_chip, encode_chip
 from geo_assets.storage.chips.flight import ChipFlight, LandedChip, Progress
 from geo_assets.storage.chips.folder import ChipFolder
-from geo_assets.storage.chips.memory import Remembered, remember, stamps_of
+from geo_assets.storage.chips.memory import Remembered, places_of, remember, stamps_of
 from geo_assets.storage.chips.messages import publishable
 from geo_assets.storage.chips.outcomes import corrupt, no_imagery, utc_now
 from geo_assets.storage.chips.reports import ConvergenceReport, report
@@ -84,8 +84,8 @@ class ChipStore:
             known = {chip_id: chip.known(chip_id) for chip_id, chip in memory.items()}
             plan = plan_chips(wanted, known, _stamps_of_kept(memory))
             if plan.ask:
-                sound_first = sorted(memory.items(), key=lambda known: known[1].stamp is None)
-                shelf.prepare(wanted, {chip_id: chip.href for chip_id, chip in sound_first})
+                keeps = any(memory[spec.chip_id].href is not None for spec in plan.keep)
+                shelf.prepare(wanted, places_of(memory), keeps=keeps)
                 ask = shelf.in_order(plan.ask)
                 if expect is not None:
                     expect(ask)

@@ -1,12 +1,14 @@
 """Chips in one Zarr store of a partition (``Shelf``).
 
 ``zarr_metadata.py`` says what lies in it. A chip keeps its index (``chips.zarr#37``) as long
-as it is wanted. A new chip takes the first index that is free and that no row of the published
-catalog names: a catalog never points at another chip. Indices of chips without pixels stay empty.
+as it is wanted and published with pixels. Any other takes the first index that is free and that no
+row of the published catalog names: a catalog never points at another chip. Indices of chips without
+pixels stay empty.
 
 A shard is written by one thread, whole, under a temporary name. Chips that stay are copied as they
 are, undecoded: what was damaged stays recognisable by its checksum. A store of other bands, dtype
-or size than wanted is removed before the first chip is put; all of its chips are asked again.
+or size than wanted is removed before the first chip is put; all of its chips are asked again. Recipes
+tell of that too: while one chip of its wanted recipe lies here, it is the metadata that changed.
 """
 
 from __future__ import annotations
@@ -84,14 +86,16 @@ class ChipZarrStore:
         index = index_of(href)
         return None if index is None else self._shards.read(index)
 
-    def prepare(self, wanted: Sequence[ChipSpec], held: Mapping[str, str | None]) -> None:
+    def prepare(
+        self, wanted: Sequence[ChipSpec], places: Sequence[tuple[str, str]], *, keeps: bool
+    ) -> None:
         """Give chips their index and the store room for them, see ``Shelf``."""
         known: dict[str, int] = {}
         taken: set[int] = set()
-        for chip_id, href in held.items():
+        for chip_id, href in places:
             # Two runs that died before they published may have given one index to two chips.
-            if (index := index_of(href or "")) is not None and index not in taken:
-                known[chip_id] = index
+            if (index := index_of(href)) is not None and index not in taken:
+                known.setdefault(chip_id, index)
                 taken.add(index)
         free = (index for index in count() if index not in taken)
         for spec in wanted:
@@ -100,7 +104,7 @@ class ChipZarrStore:
             self._require_form(spec)
         with writing(self.path):
             length = self._length()
-            if length is None and self.path.exists():
+            if length is None and self.path.exists() and not keeps:
                 shutil.rmtree(self.path)
             wanted_length = max([*self._index_of.values(), *taken, -1]) + 1
             if length is None or length < wanted_length:
@@ -122,7 +126,7 @@ class ChipZarrStore:
     def put(
         self, payloads: Mapping[str, bytes], is_kept: Callable[[str], bool]
     ) -> tuple[dict[str, str], dict[str, FileStamp]]:
-        """Write the shards of chips, see ``Shelf``; validity comes first."""
+        """Write the shards of chips, see ``Shelf``."""
         slots = self._shards.slots
         new: dict[int, dict[int, tuple[memoryview, memoryview]]] = {}
         for chip_id, payload in payloads.items():
