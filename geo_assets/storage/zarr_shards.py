@@ -16,7 +16,6 @@ import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
 _MISSING = 2**64 - 1
 _CRC_BYTES = 4
@@ -42,20 +41,18 @@ def pack_shard(chunks: Mapping[int, bytes | memoryview], slots: int) -> list[byt
     return [*(chunks[number] for number in sorted(chunks)), entries, crc]
 
 
-def read_index(path: Path, slots: int) -> ShardIndex:
+def read_index(file: int, slots: int) -> ShardIndex:
     """Return where the chunks of a shard lie; none where there is no whole shard.
 
     An index whose checksum is wrong says nothing about any chunk.
+
+    Args:
+        file: Descriptor of the shard.
+        slots: How many chunks it has room for.
     """
     size = slots * 16 + _CRC_BYTES
-    try:
-        with path.open("rb") as file:
-            length = file.seek(0, os.SEEK_END)
-            if length < size:
-                return {}
-            file.seek(length - size)
-            entries = file.read(size)
-    except FileNotFoundError:
+    entries = os.pread(file, size, max(os.fstat(file).st_size - size, 0))
+    if len(entries) < size:
         return {}
     crc = int.from_bytes(entries[-_CRC_BYTES:], "little")
     if google_crc32c.value(entries[:-_CRC_BYTES]) != crc:
@@ -67,10 +64,14 @@ def read_index(path: Path, slots: int) -> ShardIndex:
     }
 
 
-def read_chunks(path: Path, places: Mapping[int, tuple[int, int]]) -> dict[int, bytes]:
-    """Return the bytes of chunks, by number; less than they have where a shard is too short."""
-    with path.open("rb", buffering=0) as file:
-        return {
-            number: os.pread(file.fileno(), length, offset)
-            for number, (offset, length) in places.items()
-        }
+def read_chunks(file: int, places: Mapping[int, tuple[int, int]]) -> dict[int, bytes]:
+    """Return the bytes of chunks, by number; less than they have where a shard is too short.
+
+    Args:
+        file: Descriptor of the shard, the same that its index was read from: another file may take
+            its name at any moment.
+        places: Offset and length of each.
+    """
+    return {
+        number: os.pread(file, length, offset) for number, (offset, length) in places.items()
+    }

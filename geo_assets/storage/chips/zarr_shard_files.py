@@ -5,6 +5,7 @@ Which chip has which index is the business of ``zarr_store.py``.
 
 from __future__ import annotations
 
+import os
 import re
 from typing import TYPE_CHECKING
 
@@ -32,7 +33,7 @@ class ChipShards:
     def __init__(self, path: Path, slots: int) -> None:
         self.path = path
         self.slots = slots
-        self._indices: dict[Path, tuple[FileStamp | None, ShardIndex]] = {}
+        self._indices: dict[Path, tuple[tuple[int, ...], ShardIndex]] = {}
 
     def read(self, index: int) -> bytes | None:
         """Return a chip's payload: its chunks of pixels and of validity; None where one is gone."""
@@ -83,7 +84,10 @@ class ChipShards:
     def write(
         self, shard: int, kept: Collection[int], new: Mapping[int, tuple[memoryview, memoryview]]
     ) -> None:
-        """Publish a shard: validity first, then pixels, each whole.
+        """Publish a shard, its two files each whole.
+
+        A reader in between meets no valid pixel that holds nothing: new chips get their pixels
+        before their validity, and where chips only go, their validity goes first.
 
         Args:
             shard: Its number.
@@ -91,7 +95,8 @@ class ChipShards:
             new: Chunks of pixels and of validity, by number.
         """
         contents = {}
-        for file, part in zip(self.files(shard), (1, 0), strict=True):
+        validity_first = tuple(zip(self.files(shard), (1, 0), strict=True))
+        for file, part in validity_first[::-1] if new else validity_first:
             chunks: dict[int, bytes | memoryview] = {**self._chunks(file, kept)}
             chunks |= {number: pair[part] for number, pair in new.items()}
             contents[file] = pack_shard(chunks, self.slots)
@@ -101,13 +106,26 @@ class ChipShards:
             self._indices.pop(file, None)
 
     def _index(self, file: Path) -> ShardIndex:
-        stamp = stamp_of(file)
-        cached = self._indices.get(file)
-        if cached is None or cached[0] != stamp:
-            cached = self._indices[file] = (stamp, read_index(file, self.slots))
-        return cached[1]
+        """Return where the chunks of a file lie; none where there is no file."""
+        try:
+            with file.open("rb", buffering=0) as shard:
+                return self._index_of(file, shard.fileno())
+        except FileNotFoundError:
+            return {}
 
     def _chunks(self, file: Path, numbers: Collection[int]) -> dict[int, bytes]:
-        index = self._index(file)
-        places = {number: index[number] for number in numbers if number in index}
-        return read_chunks(file, places) if places else {}
+        try:
+            with file.open("rb", buffering=0) as shard:
+                index = self._index_of(file, shard.fileno())
+                places = {number: index[number] for number in numbers if number in index}
+                return read_chunks(shard.fileno(), places)
+        except FileNotFoundError:
+            return {}
+
+    def _index_of(self, file: Path, opened: int) -> ShardIndex:
+        status = os.fstat(opened)
+        version = (status.st_ino, status.st_size, status.st_mtime_ns)
+        cached = self._indices.get(file)
+        if cached is None or cached[0] != version:
+            cached = self._indices[file] = (version, read_index(opened, self.slots))
+        return cached[1]
