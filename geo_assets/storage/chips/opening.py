@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
-import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,14 +15,18 @@ from rasterio.io import MemoryFile
 
 from geo_assets.errors import ReadError, StorageError
 from geo_assets.storage.chips.catalog import read_rows
+from geo_assets.storage.chips.description import described, only_member
 from geo_assets.storage.chips.expectation import ChipExpectation
-from geo_assets.storage.chips.zarr_metadata import PIXELS
+from geo_assets.storage.chips.stamps import stamp_of
+from geo_assets.storage.chips.zarr_metadata import PIXELS, ChipArrays, metadata_of
 from geo_assets.storage.chips.zarr_pixels import decode_zarr
 from geo_assets.storage.chips.zarr_shard_files import ChipShards
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from odc.geo.geobox import GeoBox
+
+    from geo_assets.core.convergence import FileStamp
 
 
 def open_chip(catalog: Path, chip_id: str) -> tuple[NDArray[Any], GeoBox]:
@@ -49,10 +53,15 @@ def open_chip(catalog: Path, chip_id: str) -> tuple[NDArray[Any], GeoBox]:
             f"{name}: has {len(payload)} bytes instead of {row.outcome.size}; "
             "materialize chip_catalog to restore it"
         )
+    if hashlib.sha256(payload).hexdigest() != row.outcome.sha256:
+        raise StorageError(
+            f"{name}: is not what its row says: a run is about to replace it, or it is damaged; "
+            "run geo-assets verify"
+        )
     if "#" not in name:
         return _pixels(payload, Path(name).suffix), row.spec.geobox
     try:
-        chip = decode_zarr(payload, payloads.expected(row.href, row.spec.geobox))
+        chip = decode_zarr(payload, payloads.expected(row.href, payload, row.spec.geobox))
     except ReadError as error:
         raise StorageError(f"{name}: {error}; run geo-assets verify") from error
     return chip.data, row.spec.geobox
@@ -62,12 +71,14 @@ def open_chip(catalog: Path, chip_id: str) -> tuple[NDArray[Any], GeoBox]:
 class Payloads:
     """What lies at the hrefs of a catalog, files or parts of a Zarr store.
 
+    A store whose metadata are damaged is a ``StorageError``: nothing can be said of its chips.
+
     Attributes:
         catalog: The catalog.
     """
 
     catalog: Path
-    _stores: dict[Path, tuple[dict[str, Any], ChipShards] | None] = field(default_factory=dict)
+    _stores: dict[Path, tuple[ChipArrays, ChipShards] | None] = field(default_factory=dict)
 
     def read(self, href: str) -> bytes | None:
         """Return a chip's payload, damaged or not; None where nothing lies."""
@@ -89,33 +100,53 @@ class Payloads:
         path = self.catalog.parent / file
         return path.stat().st_size if path.is_file() else None
 
-    def expected(self, href: str, geobox: GeoBox) -> ChipExpectation:
-        """Return what the metadata of a chip's store says of it.
+    def stamp(self, href: str) -> FileStamp | None:
+        """Return what tells that a payload has not changed (``Shelf``); None where nothing lies."""
+        file, _, index = href.partition("#")
+        if not index:
+            return stamp_of(self.catalog.parent / file)
+        store = self._store(file)
+        return None if store is None else store[1].stamp(int(index) // store[1].slots)
+
+    def expected(self, href: str, payload: bytes, geobox: GeoBox) -> ChipExpectation:
+        """Return what a chip must be by its own file, or by the metadata of its store.
+
+        What the campaign says may have changed since the chip was published.
 
         Raises:
-            StorageError: The store has no readable metadata.
+            StorageError: The store is missing, or its metadata are not those of such a store.
+            ReadError: (``invalid_payload``) The file is none of its format.
         """
-        file = href.partition("#")[0]
+        file, _, index = href.partition("#")
+        if not index:
+            return described(payload, file.rpartition(".")[2], geobox)
         store = self._store(file)
         if store is None:
-            raise StorageError(f"{file}: has no readable metadata; materialize chip_catalog")
-        bands = tuple(str(number) for number in range(store[0]["shape"][1]))
-        return ChipExpectation("zarr", bands, store[0]["data_type"], geobox, label_band=False)
+            raise StorageError(f"{file}: is missing; materialize chip_catalog to restore it")
+        arrays = store[0]
+        return ChipExpectation("zarr", arrays.bands, arrays.dtype, geobox, label_band=False)
 
-    def _store(self, file: str) -> tuple[dict[str, Any], ChipShards] | None:
+    def _store(self, file: str) -> tuple[ChipArrays, ChipShards] | None:
         path = self.catalog.parent / file
         if path not in self._stores:
-            self._stores[path] = _opened(path)
+            self._stores[path] = _opened(path) if path.is_dir() else None
         return self._stores[path]
 
 
-def _opened(path: Path) -> tuple[dict[str, Any], ChipShards] | None:
+def _opened(path: Path) -> tuple[ChipArrays, ChipShards]:
     try:
-        metadata = json.loads((path / PIXELS / "zarr.json").read_bytes())
-        slots = int(metadata["chunk_grid"]["configuration"]["chunk_shape"][0])
-    except (OSError, ValueError, TypeError, LookupError):
-        return None
-    return metadata, ChipShards(path, slots)
+        found = json.loads((path / PIXELS / "zarr.json").read_bytes())
+        length, bands, rows, columns = found["shape"]
+        arrays = ChipArrays(tuple(map(str, range(bands))), found["data_type"], rows, columns)
+        made = metadata_of(arrays, length)[PIXELS]
+        if any(found[field] != made[field] for field in ("chunk_grid", "codecs")):
+            raise ValueError("shape, dtype and chunks do not go together")
+        return arrays, ChipShards(path, arrays.slots)
+    except (OSError, ValueError, TypeError, LookupError, ArithmeticError) as error:
+        raise StorageError(
+            f"{path.name}: no readable metadata ({error}); materialize chip_catalog, which writes "
+            "them again"
+        ) from error
 
 
 def _pixels(payload: bytes, suffix: str) -> NDArray[Any]:
@@ -125,8 +156,7 @@ def _pixels(payload: bytes, suffix: str) -> NDArray[Any]:
     if suffix in {".png", ".jpg"}:
         return np.moveaxis(np.asarray(Image.open(io.BytesIO(payload)).convert("RGB")), -1, 0)
     if suffix == ".zip":
-        with zipfile.ZipFile(io.BytesIO(payload)) as archive:
-            payload = archive.read(archive.namelist()[0])
+        payload = only_member(payload)
     with MemoryFile(payload) as memory, memory.open(driver="GTiff") as raster:
         bands: NDArray[Any] = raster.read()
         return bands

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from geo_assets.errors import ReadError
 from geo_assets.storage.chips.catalog import CatalogRow, read_rows, write_catalog
-from geo_assets.storage.chips.files import check_payload
+from geo_assets.storage.chips.files import decode_chip
 from geo_assets.storage.chips.messages import publishable
+from geo_assets.storage.chips.opening import Payloads
 from geo_assets.storage.chips.outcomes import corrupt, utc_now
 from geo_assets.storage.chips.reports import ChipFailure, VerifyReport
 from geo_assets.storage.chips.stamps import RecordedStamp, read_stamps, write_stamps
@@ -20,38 +21,40 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Callable
 
-    from geo_assets.storage.chips.expectation import ChipEncoding
+    from geo_assets.storage.chips.catalog import ChipCollection
     from geo_assets.storage.chips.paths import ChipPaths
-    from geo_assets.storage.chips.shelf import Shelf
-    from geo_assets.storage.chips.store import ChipStore
 
 
 def verify_chips(
-    store: ChipStore, *, run_id: str = "verify", clock: Callable[[], dt.datetime] = utc_now
+    paths: ChipPaths,
+    collection: ChipCollection,
+    *,
+    run_id: str = "verify",
+    clock: Callable[[], dt.datetime] = utc_now,
 ) -> VerifyReport:
-    """Re-read and re-hash every ``ok`` chip; mark the damaged ones for the next run.
+    """Re-read, re-hash and decode every ``ok`` chip; mark the damaged ones for the next run.
 
-    A damaged chip becomes ``failed`` with error kind ``corrupt``.
+    A damaged chip becomes ``failed`` with error kind ``corrupt``. Bands and dtype are those that
+    its file or store states: the campaign may have changed since.
 
     Raises:
         LockedError: A run works on this partition.
+        StorageError: The catalog, or the metadata of a Zarr store, cannot be read.
     """
-    paths = store.paths
     with partition_lock(paths.lock, run_id=run_id):
         if not paths.catalog.exists():
             return VerifyReport(checked=0, corrupt=())
         rows = read_rows(paths.catalog)
         unpublished = _unpublished_checksums(paths)
-        shelf = store.shelf([row.spec for row in rows])
+        payloads = Payloads(paths.catalog)
         recorded = read_stamps(paths.stamps)
-        stamps = shelf.stamps(row.href for row in rows if row.href is not None)
         damaged: list[ChipFailure] = []
         for position, row in enumerate(rows):
             if row.href is None:
                 continue
             chip_id = row.spec.chip_id
-            sha256, damage = _examine(row, shelf, store.encoding)
-            stamp = stamps.get(row.href)
+            stamp = payloads.stamp(row.href)
+            sha256, damage = _examine(row, row.href, payloads)
             if damage is None and stamp is not None and sha256 is not None:
                 recorded[chip_id] = RecordedStamp(sha256, stamp)
             elif damage is not None and (chip_id, sha256) not in unpublished:
@@ -61,7 +64,7 @@ def verify_chips(
         with writing(paths.catalog):
             write_stamps(paths.stamps, recorded)
             if damaged:
-                write_catalog(paths.catalog, rows, store.collection)
+                write_catalog(paths.catalog, rows, collection)
     return VerifyReport(checked=checked, corrupt=tuple(damaged))
 
 
@@ -75,11 +78,9 @@ def _unpublished_checksums(paths: ChipPaths) -> set[tuple[str, str | None]]:
     }
 
 
-def _examine(
-    row: CatalogRow, shelf: Shelf, encoding: ChipEncoding
-) -> tuple[str | None, str | None]:
+def _examine(row: CatalogRow, href: str, payloads: Payloads) -> tuple[str | None, str | None]:
     """Return the checksum of a payload and what is wrong with it, if anything is."""
-    payload = None if row.href is None else shelf.read(row.href)
+    payload = payloads.read(href)
     if payload is None:
         return None, "its file is missing"
     sha256 = hashlib.sha256(payload).hexdigest()
@@ -88,7 +89,7 @@ def _examine(
     if sha256 != row.outcome.sha256:
         return sha256, "its file has another checksum"
     try:
-        check_payload(payload, encoding.expect(row.spec.geobox))
+        decode_chip(payload, payloads.expected(href, payload, row.spec.geobox))
     except ReadError as error:
         return sha256, publishable(str(error))
     return sha256, None

@@ -188,7 +188,7 @@ def test_every_format_knows_the_fractions_of_its_pixels(tmp_path, chip_format):
     [row] = read_rows(store.paths.catalog)
     assert row.outcome.label_fraction == 1 / SIZE
     assert row.outcome.valid_fraction == 1
-    assert verify_chips(store).corrupt == ()
+    assert verify_chips(store.paths, store.collection).corrupt == ()
 
 
 def test_bytes_of_a_server_are_stored_as_they_came_or_refused(store):
@@ -215,7 +215,7 @@ def test_verify_names_the_ten_damaged_chips_and_the_next_run_restores_just_them(
             truncate(file)
         else:
             flip_a_bit(file)
-    report = verify_chips(store)
+    report = verify_chips(store.paths, store.collection)
     assert report.checked == len(ok)
     assert [failure.chip_id for failure in report.corrupt] == damaged
     assert [chip for chip, status in statuses(store).items() if status == "failed"] == damaged
@@ -228,7 +228,7 @@ def test_verify_names_the_ten_damaged_chips_and_the_next_run_restores_just_them(
     for name in before:
         if name.removesuffix(".tif") not in damaged:
             assert after[name] == before[name]
-    assert verify_chips(store).corrupt == ()
+    assert verify_chips(store.paths, store.collection).corrupt == ()
 
 
 def test_a_chip_that_is_gone_cut_or_rewritten_is_asked_without_verify(store):
@@ -356,12 +356,12 @@ def test_a_file_without_a_journal_line_is_asked_again(store):
 def test_a_dead_run_of_another_recipe_is_not_believed(store):
     store.converge(some_specs(4), pixels_of, run_id="run-1")
     leave_a_journal(store, some_specs(4, OTHER_RECIPE))
-    assert verify_chips(store).corrupt == ()
+    assert verify_chips(store.paths, store.collection).corrupt == ()
     reader = Reader()
     store.converge(some_specs(4), reader, run_id="run-3")
     assert len(reader.asked) == 4
     assert {row.spec.recipe for row in read_rows(store.paths.catalog)} == {a_spec().recipe}
-    assert verify_chips(store).corrupt == ()
+    assert verify_chips(store.paths, store.collection).corrupt == ()
 
 
 def test_a_journal_that_outlived_its_publication_changes_nothing(store):
@@ -396,7 +396,7 @@ def test_two_runs_never_work_on_one_partition(store):
         with pytest.raises(LockedError, match="run the-first"):
             store.converge(some_specs(1), pixels_of, run_id="run-2")
         with pytest.raises(LockedError, match="run the-first"):
-            verify_chips(store)
+            verify_chips(store.paths, store.collection)
 
 
 def test_no_more_chips_are_read_at_once_than_there_are_workers(store):

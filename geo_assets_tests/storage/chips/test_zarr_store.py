@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,9 +18,12 @@ from odc.geo.geobox import GeoBox
 import geo_assets
 from geo_assets.core.chips import ChipPixels, NoImagery
 from geo_assets.errors import ReadError, StorageError
+from geo_assets.storage.chips import zarr_shard_files
 from geo_assets.storage.chips.catalog import open_catalog, read_rows
 from geo_assets.storage.chips.verification import verify_chips
 from geo_assets.storage.chips.zarr_metadata import ChipArrays
+from geo_assets.storage.chips.zarr_shard_files import ChipShards
+from geo_assets.storage.zarr_shards import read_index
 from geo_assets_tests.storage.chips.chip_testing import (
     BANDS,
     NOON,
@@ -130,7 +134,7 @@ def test_open_chip_reads_a_chip_of_the_store(store):
     assert geobox == a_spec(2).geobox
     damage(store, a_spec(2).chip_id)
     with pytest.raises(
-        StorageError, match=r"chips\.zarr#2: chip payload: the CRC-32C of its pixels"
+        StorageError, match=r"chips\.zarr#2: is not what its row says.*geo-assets verify"
     ):
         geo_assets.open_chip(store.paths.catalog, a_spec(2).chip_id)
     shutil.rmtree(zarr_of(store))
@@ -146,7 +150,7 @@ def test_verify_names_the_damaged_chips_and_the_next_run_restores_just_them(stor
     damaged = [specs[number].chip_id for number in (4, 77, 79, 148)]
     for chip_id in damaged:
         damage(store, chip_id, part)
-    report = verify_chips(store)
+    report = verify_chips(store.paths, store.collection)
     assert report.checked == 129
     assert [failure.chip_id for failure in report.corrupt] == damaged
     reader = Reader(read_well)
@@ -154,7 +158,7 @@ def test_verify_names_the_damaged_chips_and_the_next_run_restores_just_them(stor
     assert sorted(reader.asked) == damaged
     after = store_files(store)
     assert {name: file[0] for name, file in after.items()} == {n: f[0] for n, f in before.items()}
-    assert verify_chips(store).corrupt == ()
+    assert verify_chips(store.paths, store.collection).corrupt == ()
 
 
 def test_a_shard_whose_index_is_damaged_is_asked_again_and_no_other(store):
@@ -194,6 +198,47 @@ def test_metadata_that_is_damaged_comes_back_without_asking_a_chip(store):
     assert {name: file[0] for name, file in store_files(store).items()} == before
 
 
+def change_metadata(store, change):
+    """Change the metadata of the pixels so that they are still JSON."""
+    file = zarr_of(store) / "pixels" / "zarr.json"
+    metadata = json.loads(file.read_bytes())
+    change(metadata)
+    file.write_text(json.dumps(metadata))
+
+
+CHANGES_OF_METADATA = {
+    "bands": lambda metadata: metadata["shape"].__setitem__(1, 4),
+    "slots": lambda m: m["chunk_grid"]["configuration"]["chunk_shape"].__setitem__(0, 65),
+    "dtype": lambda metadata: metadata.update(data_type="uint32"),
+    "attribute": lambda metadata: metadata["attributes"].update(note="mine"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES_OF_METADATA.values(), ids=CHANGES_OF_METADATA)
+def test_metadata_that_were_changed_cost_no_chip_though_one_is_asked(store, change):
+    store.converge(some_specs(70), pixels_of, run_id="run-1")
+    change_metadata(store, change)
+    reader = Reader()
+    report = store.converge(some_specs(71), reader, run_id="run-2")
+    assert (report.ok, reader.asked) == (71, [a_spec(70).chip_id])
+    assert_zarr_python_reads(store, some_specs(71))
+
+
+@pytest.mark.parametrize("change", CHANGES_OF_METADATA.values(), ids=CHANGES_OF_METADATA)
+def test_verify_calls_no_chip_corrupt_for_metadata_that_were_changed(store, change):
+    specs = some_specs(70)
+    store.converge(specs, pixels_of, run_id="run-1")
+    before = facts(store)
+    change_metadata(store, change)
+    try:
+        assert verify_chips(store.paths, store.collection).corrupt == ()
+    except StorageError as error:
+        assert "chips.zarr: no readable metadata" in str(error)
+    assert facts(store) == before
+    store.converge(specs, Reader(failures={}), run_id="run-2")
+    assert verify_chips(store.paths, store.collection).checked == 70
+
+
 def test_a_second_run_asks_nothing_and_touches_no_file(store):
     store.converge(some_specs(100), read_well, run_id="run-1")
     before = store_files(store)
@@ -229,13 +274,26 @@ def test_chips_keep_their_index_when_others_come_and_go(store):
     assert_zarr_python_reads(store, some_specs(170)[20:])
 
 
+def die(done, total, _counters):
+    """End a run after its last chip and before its publication."""
+    if done == total:
+        raise KeyboardInterrupt
+
+
+def test_a_published_index_stays_its_chips_own_after_a_dead_run_in_which_it_failed(store):
+    store.converge(some_specs(2), pixels_of, run_id="run-1")
+    first, second = some_specs(2, OTHER_RECIPE)
+    away = Reader(failures={first.chip_id: ReadError("reset", kind="transient")})
+    with pytest.raises(KeyboardInterrupt):
+        store.converge([first, second], away, run_id="dead", progress=die)
+    new = a_spec(2, OTHER_RECIPE)
+    store.converge([new, first, second], pixels_of, run_id="run-2")
+    assert indices(store) == {first.chip_id: 0, second.chip_id: 1, new.chip_id: 2}
+    assert_zarr_python_reads(store, [first, second, new])
+
+
 def test_two_dead_runs_that_gave_one_index_to_two_chips_mix_nothing_up(store):
     """Neither was published, so the second knew nothing of the first's new chip."""
-
-    def die(done, total, _counters):
-        if done == total:
-            raise KeyboardInterrupt
-
     same = ChipPixels(np.full((3, SIZE, SIZE), 5, "uint16"), np.ones((SIZE, SIZE), bool))
     for read in (pixels_of, lambda _: same):
         for number in (1, 2):
@@ -244,7 +302,7 @@ def test_two_dead_runs_that_gave_one_index_to_two_chips_mix_nothing_up(store):
         report = store.converge([a_spec(1), a_spec(2)], read, run_id="after")
         assert (report.ok, report.asked) == (2, 1)
         assert sorted(indices(store).values()) == [0, 1]
-        assert verify_chips(store).corrupt == ()
+        assert verify_chips(store.paths, store.collection).corrupt == ()
         for spec in (a_spec(1), a_spec(2)):
             data, _ = geo_assets.open_chip(store.paths.catalog, spec.chip_id)
             np.testing.assert_array_equal(data, read(spec).data)
@@ -289,6 +347,56 @@ def test_a_reader_of_the_old_catalog_never_meets_another_chip(store):
     assert all(seen)
 
 
+def test_a_reader_whose_shard_is_replaced_meets_one_generation_of_it(store, monkeypatch):
+    """Replaced after its index was read: chunks are those of the file that the index is of."""
+    store.converge(some_specs(3), pixels_of, run_id="run-1")
+    shards = ChipShards(zarr_of(store), 64)
+    before = shards.read(1)
+    noise = np.random.default_rng(0).random((SIZE, SIZE)) < 0.5
+    larger = ChipPixels(np.arange(3 * SIZE**2, dtype="uint16").reshape(3, SIZE, SIZE), noise)
+
+    def replaced_meanwhile(file, slots):
+        index = read_index(file, slots)
+        monkeypatch.undo()
+        # The chip before it takes more room now, so that its own chunk lies elsewhere.
+        changed = [a_spec(0, OTHER_RECIPE), a_spec(1), a_spec(2)]
+        store.converge(changed, lambda _: larger, run_id="run-2")
+        return index
+
+    monkeypatch.setattr(zarr_shard_files, "read_index", replaced_meanwhile)
+    assert ChipShards(zarr_of(store), 64).read(1) == before
+
+
+def test_a_chip_that_is_being_replaced_is_opened_whole_or_not_at_all(store):
+    """Pixels are renamed before validity: a reader in between meets the new and the old."""
+    half = np.zeros((SIZE, SIZE), bool)
+    half[:4] = True
+    store.converge([a_spec()], lambda spec: ChipPixels(pixels_of(spec).data, half), run_id="run-1")
+    old = (zarr_of(store) / "valid" / "c.0.0.0").read_bytes()
+    with pytest.raises(KeyboardInterrupt):
+        store.converge([a_spec(0, OTHER_RECIPE)], pixels_of, run_id="dead", progress=die)
+    (zarr_of(store) / "valid" / "c.0.0.0").write_bytes(old)
+    with pytest.raises(StorageError, match=r"chips\.zarr#0: is not what its row says"):
+        geo_assets.open_chip(store.paths.catalog, a_spec().chip_id)
+
+
+def test_a_reader_between_two_renames_meets_no_valid_pixel_that_holds_nothing(store, monkeypatch):
+    store.converge(some_specs(4), pixels_of, run_id="run-1")
+    honest, met = Path.rename, []
+
+    def rename(temporary, path):
+        honest(temporary, path)
+        if path.name.startswith("c."):
+            group = group_of(store)
+            pixels, valid = group["pixels"][:], group["valid"][:]
+            met.append(not (valid & (pixels == 0).all(axis=1)).any())
+
+    monkeypatch.setattr(Path, "rename", rename)
+    store.converge(some_specs(8)[2:], pixels_of, run_id="run-2")
+    assert len(met) >= 4
+    assert all(met)
+
+
 def test_a_change_of_format_leaves_nothing_of_the_other(tmp_path):
     folder = tmp_path / "results"
     for chip_format in ("tif", "zarr", "npy", "zarr"):
@@ -297,7 +405,7 @@ def test_a_change_of_format_leaves_nothing_of_the_other(tmp_path):
         names = {path.name for path in store.paths.chips.iterdir()}
         chips = {f"{spec.chip_id}.{chip_format}" for spec in some_specs(3)}
         assert names == ({"chips.zarr"} if chip_format == "zarr" else chips)
-        assert verify_chips(store).corrupt == ()
+        assert verify_chips(store.paths, store.collection).corrupt == ()
 
 
 def test_chips_of_another_size_make_a_new_store(store):
@@ -316,7 +424,7 @@ def test_chips_of_another_size_make_a_new_store(store):
     report = store.converge(specs, larger, run_id="run-2")
     assert (report.ok, report.removed) == (5, 5)
     np.testing.assert_array_equal(group_of(store)["pixels"][:, 0, 0, 0], [1, 2, 3, 4, 5])
-    assert verify_chips(store).corrupt == ()
+    assert verify_chips(store.paths, store.collection).corrupt == ()
     mixed = [*specs, a_spec(7)]
     with pytest.raises(StorageError, match=r"c00007: .*one size"):
         store.converge(mixed, larger, run_id="run-3")
@@ -349,7 +457,7 @@ def test_every_dtype_and_a_mask_come_back_through_zarr_python(tmp_path, dtype):
     np.testing.assert_array_equal(group["pixels"][0], data)
     np.testing.assert_array_equal(group["valid"][0], valid)
     assert group["pixels"].dtype == dtype
-    assert verify_chips(store).corrupt == ()
+    assert verify_chips(store.paths, store.collection).corrupt == ()
 
 
 def test_a_shard_holds_64_chips_or_64_mebibytes_of_them():
