@@ -83,6 +83,7 @@ def healed_composites(partition: Partition) -> CompositeChips:
     """Return the composites of a partition after reading their failed windows again."""
     from geo_assets.products.chips.composite_chips import Composite, CompositeChips
     from geo_assets.storage.partition_lock import partition_lock
+    from geo_assets.storage.rasters.raster_blocks import version_of
 
     layout, fold, split = partition.layout, partition.fold, partition.split
     composites = {}
@@ -91,7 +92,7 @@ def healed_composites(partition: Partition) -> CompositeChips:
         for cluster, builder in builders.items():
             image = layout.composite_image(fold, split, cluster)
             sidecar = builder.heal(image, layout.composite_sidecar(fold, split, cluster))
-            composites[cluster] = Composite(builder, image, sidecar)
+            composites[cluster] = Composite(builder, image, version_of(image), sidecar)
     labels = read_labels_of_fold(partition)
     return CompositeChips(composites, labels, partition.campaign.composite_dates)
 

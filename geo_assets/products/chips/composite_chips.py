@@ -36,14 +36,23 @@ if TYPE_CHECKING:
     from geo_assets.products.composites.builder import CompositeBuilder, Labels
     from geo_assets.products.composites.sidecar import Sidecar
     from geo_assets.storage.chips.expectation import ChipEncoding
+    from geo_assets.storage.rasters.raster_blocks import FileVersion
 
 
 @dataclass(frozen=True)
 class Composite:
-    """A published composite and what it is made of."""
+    """A published composite and what it is made of.
+
+    Attributes:
+        builder: Knows its grid, scenes and rules.
+        image: Where it lies.
+        version: Of the image that the sidecar is of.
+        sidecar: What it was made of.
+    """
 
     builder: CompositeBuilder
     image: Path
+    version: FileVersion
     sidecar: Sidecar
 
 
@@ -65,7 +74,7 @@ class CompositeChips:
 
     def __enter__(self) -> Self:
         for composite in self.composites.values():
-            blocks = _blocks_of(composite.image, MOST_BYTES // len(self.composites))
+            blocks = _blocks_of(composite, MOST_BYTES // len(self.composites))
             self._opened[composite.image] = self._files.enter_context(blocks)
         return self
 
@@ -114,6 +123,7 @@ class CompositeChips:
 
         Raises:
             ReadError: If the chip meets a window that could not be read from its scene.
+            StorageError: If the composite is damaged, or was replaced since its sidecar was read.
         """
         composite = self.composites[spec.cluster]
         if not spec.scene_ids:
@@ -129,10 +139,15 @@ class CompositeChips:
         return ChipPixels(data, valid)
 
 
-def _blocks_of(image: Path, most_bytes: int) -> RasterBlocks:
+def _blocks_of(composite: Composite, most_bytes: int) -> RasterBlocks:
     """Open a composite: no-data holds the fill of its dtype, and background beyond its edge."""
-    asset = "composite_image"
-    blocks = RasterBlocks(image, clean=_fill_image_bands, asset=asset, most_bytes=most_bytes)
+    blocks = RasterBlocks(
+        composite.image,
+        clean=_fill_image_bands,
+        asset="composite_image",
+        version=composite.version,
+        most_bytes=most_bytes,
+    )
     fill = fill_value(blocks.dtype)
     blocks.outside = [*[fill] * (blocks.count - 1), BACKGROUND]
     return blocks

@@ -42,6 +42,23 @@ _Place = tuple[int, int]
 _Block = tuple["NDArray[Any]", "NDArray[np.bool_]"]
 
 
+FileVersion = tuple[int, int, int, int]
+"""Device, inode, bytes and time of a file: what tells that another has taken its name."""
+
+
+def version_of(path: Path) -> FileVersion:
+    """Return what tells the file that lies at a path from any that may take its place.
+
+    Raises:
+        StorageError: There is none.
+    """
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        raise StorageError(f"{path}: does not exist") from None
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
 class Clean(Protocol):
     """Sets the pixels of a block right after it was decoded."""
 
@@ -59,11 +76,12 @@ class RasterBlocks:
         path: A GeoTIFF.
         clean: See ``Clean``.
         asset: Name of the asset that makes the file, for the message when it is absent.
+        version: ``version_of`` the file that is meant; None: the one that lies there now.
         threads: Blocks decoded at a time; None: one for each processor this process may use.
         most_bytes: Decoded blocks that are held at most, beside those under way.
 
     Raises:
-        StorageError: The file is absent, or damaged.
+        StorageError: The file is absent, another or damaged.
     """
 
     def __init__(
@@ -72,6 +90,7 @@ class RasterBlocks:
         *,
         clean: Clean | None = None,
         asset: str | None = None,
+        version: FileVersion | None = None,
         threads: int | None = None,
         most_bytes: int = MOST_BYTES,
     ) -> None:
@@ -80,6 +99,7 @@ class RasterBlocks:
             raise StorageError(f"{path}: does not exist{advice}")
         bound_block_cache()
         self._path = path
+        self._version = version or version_of(path)
         self._clean = clean
         self._idle: LifoQueue[rasterio.DatasetReader] = LifoQueue()
         self._opened: list[rasterio.DatasetReader] = []
@@ -161,7 +181,7 @@ class RasterBlocks:
 
         Raises:
             SourceError: The window is off the pixel lattice.
-            StorageError: The file is damaged.
+            StorageError: The file is damaged, or was replaced since the first look at it.
         """
         rows, cols = pixel_window(self.geobox, geobox)
         height, width = self.geobox.shape
@@ -254,6 +274,10 @@ class RasterBlocks:
         except rasterio.errors.RasterioError as error:
             reason = reason_of(error)
             raise StorageError(f"{self._path}: cannot be read as GeoTIFF: {reason}") from error
+        # Handles of one raster must show one file; asked afterwards, for it may change until then.
+        if version_of(self._path) != self._version:
+            dataset.close()
+            raise StorageError(f"{self._path}: was replaced while it was read; run the step again")
         with self._lock:
             self._opened.append(dataset)
         return dataset

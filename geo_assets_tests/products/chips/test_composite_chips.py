@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -22,6 +23,7 @@ from geo_assets.storage.chips.opening import open_chip
 from geo_assets.storage.chips.paths import ChipPaths
 from geo_assets.storage.chips.store import ChipStore
 from geo_assets.storage.layout import Layout
+from geo_assets.storage.rasters.raster_blocks import version_of
 from geo_assets_tests.sources.memory_source import (
     Fault,
     MemorySource,
@@ -52,7 +54,8 @@ def chips_of(folder, source, *, labels=None, area=AREA, cluster=0, **changes):
     builder = CompositeBuilder(source, source.items, area, replace(RULES, **changes), labels, {})
     image = folder / f"{cluster}.tif"
     made, _ = builder.build(image, folder / f"{cluster}.json")
-    return CompositeChips({cluster: Composite(builder, image, made)}, labels, DATES)
+    composite = Composite(builder, image, version_of(image), made)
+    return CompositeChips({cluster: composite}, labels, DATES)
 
 
 def encoding(dtype="uint16", chip_format="tif", **more):
@@ -291,8 +294,9 @@ def test_a_composite_damaged_while_chips_are_cut_is_named(tmp_path):
     chips = chips_of(tmp_path, MemorySource.of(*scenes()))
     specs = chips.specs(table(), encoding())
     image = tmp_path / "0.tif"
-    content = image.read_bytes()
+    before, content = image.stat(), image.read_bytes()
     image.write_bytes(content[:1000] + bytes(len(content) - 1000))
+    os.utime(image, ns=(before.st_atime_ns, before.st_mtime_ns))
 
     def cut():
         with chips:
@@ -301,6 +305,14 @@ def test_a_composite_damaged_while_chips_are_cut_is_named(tmp_path):
 
     with pytest.raises(StorageError, match=r"0\.tif: cannot be read as GeoTIFF"):
         cut()
+
+
+def test_a_composite_replaced_before_its_chips_are_cut_is_refused_by_name(tmp_path):
+    """Else its pixels would be those of a recipe that they are not made by."""
+    chips = chips_of(tmp_path, MemorySource.of(*scenes()))
+    chips_of(tmp_path, MemorySource.of(*scenes()), reducer="mean")
+    with pytest.raises(StorageError, match=r"0\.tif: was replaced while it was read"), chips:
+        chips.read(chips.specs(table(), encoding())[0])
 
 
 def test_no_chips_are_no_specs():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -137,6 +138,23 @@ def test_a_window_off_the_lattice_is_refused(image):
 def test_a_file_that_is_absent_is_named_with_its_asset(tmp_path):
     with pytest.raises(StorageError, match=r"none\.tif: does not exist; materialize chips first"):
         RasterBlocks(tmp_path / "none.tif", asset="chips")
+
+
+def test_a_file_that_is_replaced_while_windows_are_cut_is_named(image, tmp_path):
+    """One thread alone goes on with the handle it has; a second would open the other file."""
+    copy, other = tmp_path / "copy.tif", tmp_path / "other.tif"
+    shutil.copyfile(image, copy)
+    shutil.copyfile(image, other)
+    with rasterio.open(other, "r+") as file:
+        file.write(file.read() + 1)
+    with RasterBlocks(copy) as blocks:
+        first = blocks._idle.get_nowait()  # as while another thread decodes a block
+        other.replace(copy)
+        with pytest.raises(StorageError, match=r"copy\.tif: was replaced while it was read"):
+            blocks.window(window(0, 0, 20, 20))
+        blocks._idle.put(first)
+        data, _ = blocks.window(window(0, 0, 20, 20))
+    np.testing.assert_array_equal(data, read_by_rasterio(image, 0, 0, 20, 20)[0])
 
 
 def test_a_damaged_file_is_named(image, tmp_path):
