@@ -94,7 +94,7 @@ class Clusters(Section):
         description="Longest side of a cluster's box; clusters are added until it holds.",
     )
     only: tuple[Annotated[StrictInt, Field(ge=0)], ...] | None = Field(
-        None, min_length=1, description="Restrict imagery to these cluster numbers."
+        None, min_length=1, description="Work on imagery and chips of these clusters; others stay."
     )
 
 

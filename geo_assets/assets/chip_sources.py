@@ -129,12 +129,15 @@ def chip_collection(campaign: Campaign) -> ChipCollection:
 
 
 def _dtype_of_composites(campaign: Campaign, layout: Layout, fold: str, split: str) -> str:
-    """Dtype of a partition's composites."""
+    """Dtype of a partition's composites: of those that are worked on, if there are any."""
     from geo_assets.products.composites.expression_sidecar import ExpressionSidecar
     from geo_assets.products.composites.sidecar import Sidecar, dtype_of_composites
 
     kind = ExpressionSidecar if campaign.imagery.kind in SERVER_KINDS else Sidecar
     paths = sorted(layout.composite_images(fold, split).glob("cluster-*.json"))
+    only = campaign.clusters.only or ()
+    chosen = [layout.composite_sidecar(fold, split, cluster) for cluster in only]
+    paths = [path for path in paths if path in chosen] or paths
     sidecars = (kind.read(path) for path in paths)
     return dtype_of_composites([sidecar for sidecar in sidecars if sidecar is not None])
 

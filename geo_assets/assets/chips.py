@@ -132,6 +132,7 @@ def chip_catalog(partition: Partition) -> Facts:
 
     Materializing converges. It asks for what is not yet ok under the current recipe, or whose file
     is gone or another, and touches nothing else: the same command resumes, retries and completes.
+    With ``clusters.only``, chips of other clusters stay as they are.
     Windows of the composites that could not be read are read again first, and only those.
     """
     from geo_assets.previews.chips import contact_sheet, status_map
@@ -155,6 +156,7 @@ def chip_catalog(partition: Partition) -> Facts:
             chips.read,
             run_id=partition.run_id,
             workers=chip_threads(campaign),
+            clusters=campaign.clusters.only,
             expect=chips.expect,
             progress=lambda done, total, _: tell(done, total),
         )

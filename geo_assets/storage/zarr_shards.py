@@ -72,6 +72,4 @@ def read_chunks(file: int, places: Mapping[int, tuple[int, int]]) -> dict[int, b
             its name at any moment.
         places: Offset and length of each.
     """
-    return {
-        number: os.pread(file, length, offset) for number, (offset, length) in places.items()
-    }
+    return {number: os.pread(file, length, offset) for number, (offset, length) in places.items()}

@@ -3,12 +3,14 @@ from __future__ import annotations
 import logging
 from types import SimpleNamespace
 
+import dagster as dg
 import pytest
 from affine import Affine
 from odc.geo.geobox import GeoBox
 
 from geo_assets.assets.chips import _check_size
 from geo_assets.errors import CampaignError
+from geo_assets_tests.small_world import World
 
 
 def _partition(**chips):
@@ -29,3 +31,16 @@ def test_more_chips_than_allowed_are_refused_with_their_number():
 def test_an_area_smaller_than_a_chip_is_warned_of(caplog):
     _check_size(_partition(), {0: _area(320, 320), 3: _area(30, 320)})
     assert [record.message.split(":")[0][-9:] for record in caplog.records] == ["cluster 3"]
+
+
+def test_chips_of_clusters_that_are_not_worked_on_stay(tmp_path):
+    """``clusters.only`` names a cluster that this partition does not have."""
+    with dg.DagsterInstance.ephemeral() as instance:
+        world = World(tmp_path, instance)
+        world.run("areas_and_chips", "north|train")
+        catalog = world.layout.chip_catalog("north", "train")
+        before, chips = catalog.read_bytes(), len(list(tmp_path.rglob("*.tif")))
+        restricted = World(tmp_path, instance, {"clusters.only": [1]})
+        restricted.run("areas_and_chips", "north|train")
+    assert catalog.read_bytes() == before
+    assert len(list(tmp_path.rglob("*.tif"))) == chips

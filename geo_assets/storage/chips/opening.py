@@ -139,14 +139,19 @@ def _opened(path: Path) -> tuple[ChipArrays, ChipShards]:
         length, bands, rows, columns = found["shape"]
         arrays = ChipArrays(tuple(map(str, range(bands))), found["data_type"], rows, columns)
         made = metadata_of(arrays, length)[PIXELS]
-        if any(found[field] != made[field] for field in ("chunk_grid", "codecs")):
-            raise ValueError("shape, dtype and chunks do not go together")
-        return arrays, ChipShards(path, arrays.slots)
+        wrong = [field for field in ("chunk_grid", "codecs") if found[field] != made[field]]
     except (OSError, ValueError, TypeError, LookupError, ArithmeticError) as error:
-        raise StorageError(
-            f"{path.name}: no readable metadata ({error}); materialize chip_catalog, which writes "
-            "them again"
-        ) from error
+        raise _unreadable(path, type(error).__name__) from error
+    if wrong:
+        raise _unreadable(path, f"{' and '.join(wrong)} do not go with shape and data type")
+    return arrays, ChipShards(path, arrays.slots)
+
+
+def _unreadable(path: Path, why: str) -> StorageError:
+    return StorageError(
+        f"{path.name}: no readable metadata ({why}); materialize chip_catalog, which writes them "
+        "again"
+    )
 
 
 def _pixels(payload: bytes, suffix: str) -> NDArray[Any]:

@@ -38,7 +38,7 @@ class Shelf(Protocol):
         """Give every wanted chip its place.
 
         Args:
-            wanted: The chips of the grid, in their order.
+            wanted: The chips of the grid, in their order, and others that stay.
             places: Ids and hrefs of chips that are known, wanted or not; of several claims to one
                 place the first counts.
             keeps: Whether a payload that lies here is of the present form and stays.

@@ -8,7 +8,7 @@ Whether what is stored is still sound is asked in ``verification.py``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -23,6 +23,7 @@ from geo_assets.storage.chips.flight import ChipFlight, LandedChip, Progress
 from geo_assets.storage.chips.folder import ChipFolder
 from geo_assets.storage.chips.memory import Remembered, places_of, remember, stamps_of
 from geo_assets.storage.chips.messages import publishable
+from geo_assets.storage.chips.other_clusters import require_one_form, rows_of_other_clusters
 from geo_assets.storage.chips.outcomes import corrupt, no_imagery, utc_now
 from geo_assets.storage.chips.reports import ConvergenceReport, report
 from geo_assets.storage.chips.stamps import write_stamps
@@ -64,6 +65,7 @@ class ChipStore:
         *,
         run_id: str,
         workers: int = 2,
+        clusters: Collection[int] | None = None,
         expect: Expect | None = None,
         progress: Progress | None = None,
         clock: Callable[[], dt.datetime] = utc_now,
@@ -71,21 +73,33 @@ class ChipStore:
         """Ask for every wanted chip that has no answer yet, and publish the catalog.
 
         At most ``workers`` chips are held as pixels at a time. An interrupted run, whether by an
-        error or by a kill, leaves its journal, and the next one goes on from there.
+        error or by a kill, leaves its journal, and the next one goes on from there. Chips of
+        other ``clusters`` than those named stay as they are, wanted or not; None: there are none.
 
         Raises:
             LockedError: Another run works on this partition.
-            StorageError: A chip or the catalog cannot be written, on a full disk for instance.
+            StorageError: A chip or the catalog cannot be written, on a full disk for instance; or
+                chips of other clusters are of another encoding.
         """
         with partition_lock(self.paths.lock, run_id=run_id):
-            shelf = self.shelf(wanted)
+            others = rows_of_other_clusters(self.paths, wanted, clusters)
+            published = [*wanted, *(row.spec for row in others)]
+            shelf = self.shelf(published)
             self._sweep(shelf)
             memory = remember(self.paths, shelf, wanted)
-            known = {chip_id: chip.known(chip_id) for chip_id, chip in memory.items()}
+            require_one_form(others, memory, shelf, self.encoding)
+            left_alone = {row.spec.chip_id for row in others}
+            known = {
+                chip_id: chip.known(chip_id)
+                for chip_id, chip in memory.items()
+                if chip_id not in left_alone
+            }
             plan = plan_chips(wanted, known, _stamps_of_kept(memory))
             if plan.ask:
-                keeps = any(memory[spec.chip_id].href is not None for spec in plan.keep)
-                shelf.prepare(wanted, places_of(memory), keeps=keeps)
+                stays = [*(spec.chip_id for spec in plan.keep), *left_alone]
+                keeps = any(memory[chip_id].href is not None for chip_id in stays)
+                held = [row.spec for row in others if row.href is not None]
+                shelf.prepare([*wanted, *held], places_of(memory), keeps=keeps)
                 ask = shelf.in_order(plan.ask)
                 if expect is not None:
                     expect(ask)
@@ -104,9 +118,10 @@ class ChipStore:
                         workers,
                         progress,
                     ).run()
-            answers = {spec.chip_id: memory[spec.chip_id] for spec in wanted}
-            rows = self._publish(shelf, wanted, answers, clock)
-        return report(rows, asked=len(plan.ask), kept=len(plan.keep), removed=len(plan.remove))
+            answers = {spec.chip_id: memory[spec.chip_id] for spec in published}
+            rows = self._publish(shelf, published, answers, clock)
+        kept = len(plan.keep) + len(others)
+        return report(rows, asked=len(plan.ask), kept=kept, removed=len(plan.remove))
 
     def read(self, row: CatalogRow) -> ChipPixels:
         """Return the pixels of an ``ok`` chip of the catalog.
@@ -232,7 +247,12 @@ class ChipStore:
     ) -> list[CatalogRow]:
         on_disk = shelf.stamps(chip.href for chip in answers.values() if chip.href is not None)
         for chip in answers.values():
-            if chip.href is not None and on_disk.get(chip.href) != chip.stamp:
+            if chip.href is None:
+                continue
+            if chip.stamp is None:  # of another cluster, else it would have been asked
+                chip.outcome = corrupt(chip.outcome, "is gone or another", clock)
+                chip.href = None
+            elif on_disk.get(chip.href) != chip.stamp:
                 chip.outcome = corrupt(chip.outcome, "changed during the run", clock)
                 chip.href = chip.stamp = None
         rows = [

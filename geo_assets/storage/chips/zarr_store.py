@@ -7,8 +7,8 @@ pixels stay empty.
 
 A shard is written by one thread, whole, under a temporary name. Chips that stay are copied as they
 are, undecoded: what was damaged stays recognisable by its checksum. A store of other bands, dtype
-or size than wanted is removed before the first chip is put; all of its chips are asked again. Recipes
-tell of that too: while one chip of its wanted recipe lies here, it is the metadata that changed.
+or size than wanted is removed before the first chip is put; all of its chips are asked again. That
+changes every recipe, too: while a chip lies here that stays, only the metadata were changed.
 """
 
 from __future__ import annotations
