@@ -23,7 +23,7 @@ Progress = Callable[[int, int, Mapping[str, int]], None]
 """Called after each chip with the number done, the number asked, and the outcomes by status."""
 
 _MOST_WAITING_BYTES = 64 * 2**20
-"""Chips that wait while others are put: above, no more are asked until those are."""
+"""Chips that wait or are being put: above, some must be put, and no more are asked until then."""
 
 _TURN_SECONDS, _TURN_BYTES = 0.02, 4 * 2**20
 """How long a thread goes on to its next chip, and with how many bytes, before it hands over what it
@@ -96,11 +96,13 @@ class ChipFlight:
                 raise
 
     def _fly(self, pool: ThreadPoolExecutor, putter: ThreadPoolExecutor) -> bool:
-        if self._putting is None or self._bytes_to_put() < _MOST_WAITING_BYTES:
+        full = self._bytes_to_put() >= _MOST_WAITING_BYTES
+        if not full:
             turns = min(2 * self.workers - len(self._flying), len(self.ask) - self._asked)
             for _ in range(turns):
                 self._flying.add(pool.submit(self._take_turn))
-        if self._putting is None and (batch := self._next_batch(end=not self._flying)):
+        must = full or not self._flying
+        if self._putting is None and (batch := self._next_batch(must=must)):
             self._putting = (putter.submit(self.put, batch), batch)
         under_way: set[Future[Any]] = {*self._flying}
         if self._putting is not None:
@@ -149,8 +151,8 @@ class ChipFlight:
     def _land(self, turn: _Turn) -> None:
         self._waiting |= {chip.spec.chip_id: chip for chip in turn.landed}
 
-    def _next_batch(self, *, end: bool) -> list[LandedChip]:
-        chosen = self.batch(self._waiting, end=end) if self._waiting else ()
+    def _next_batch(self, *, must: bool) -> list[LandedChip]:
+        chosen = self.batch(self._waiting, must=must) if self._waiting else ()
         return [self._waiting.pop(chip_id) for chip_id in chosen]
 
     def _bytes_to_put(self) -> int:
@@ -163,5 +165,5 @@ class ChipFlight:
         for future in self._flying:
             if future.done() and not future.cancelled():
                 self._land(future.result())
-        while batch := self._next_batch(end=True):
+        while batch := self._next_batch(must=True):
             self.put(batch)

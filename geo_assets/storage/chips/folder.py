@@ -58,7 +58,7 @@ class ChipFolder:
         """Return them as they are: each is a file of its own."""
         return ask
 
-    def batch(self, landed: Collection[str], *, end: bool) -> Collection[str]:  # noqa: ARG002  # of the protocol
+    def batch(self, landed: Collection[str], *, must: bool) -> Collection[str]:  # noqa: ARG002  # of the protocol
         """Choose whatever waits: while one batch is synced, the next gathers."""
         return list(landed)[:_MOST_AT_A_TIME]
 

@@ -47,12 +47,12 @@ class Shelf(Protocol):
     def in_order(self, ask: Sequence[ChipSpec]) -> Sequence[ChipSpec]:
         """Return the chips in the order in which they are best put; called once, before ``put``."""
 
-    def batch(self, landed: Collection[str], *, end: bool) -> Collection[str]:
+    def batch(self, landed: Collection[str], *, must: bool) -> Collection[str]:
         """Choose the chips to put next.
 
         Args:
             landed: Ids of the chips that have been answered and wait.
-            end: No more will come; all that wait must be chosen.
+            must: Some must be chosen: no more will come, or too many wait.
         """
 
     def put(

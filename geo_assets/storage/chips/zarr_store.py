@@ -115,13 +115,15 @@ class ChipZarrStore:
         self._awaited = Counter(self._shard_of(spec.chip_id) for spec in ask)
         return sorted(ask, key=lambda spec: self._index_of[spec.chip_id])
 
-    def batch(self, landed: Collection[str], *, end: bool) -> Collection[str]:
-        """Choose the chips of one shard of which all are there, see ``Shelf``."""
+    def batch(self, landed: Collection[str], *, must: bool) -> Collection[str]:
+        """Choose the chips of one shard of which all are there, or else most, see ``Shelf``."""
         present = Counter(map(self._shard_of, landed))
-        for shard, number in present.items():
-            if end or number == self._awaited[shard]:
-                return [chip_id for chip_id in landed if self._shard_of(chip_id) == shard]
-        return ()
+        fullest = [shard for shard, _ in present.most_common()]
+        complete = [shard for shard in fullest if present[shard] == self._awaited[shard]]
+        chosen = (complete or fullest if must else complete)[:1]
+        for shard in chosen:
+            self._awaited[shard] -= present[shard]
+        return [chip_id for chip_id in landed if self._shard_of(chip_id) in chosen]
 
     def put(
         self, payloads: Mapping[str, bytes], is_kept: Callable[[str], bool]

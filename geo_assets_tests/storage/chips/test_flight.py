@@ -18,14 +18,18 @@ def landed(spec, payload=b"chip"):
     return LandedChip(spec, ChipOutcome("ok", 1, NOON, len(payload)), payload)
 
 
-def fly(work, *, workers, put=None, progress=None):
+def any_eight(waiting, *, must):  # noqa: ARG001  # of the protocol
+    return list(waiting)[:8]
+
+
+def fly(work, *, workers, put=None, progress=None, batch=any_eight):
     """Let chips fly; return the ids that were put, in their order."""
     done = []
     ChipFlight(
         some_specs(COUNT),
         work,
         put or (lambda batch: done.extend(chip.spec.chip_id for chip in batch)),
-        lambda waiting, *, end: list(waiting)[:8],  # noqa: ARG005  # of the protocol
+        batch,
         workers,
         progress,
     ).run()
@@ -40,6 +44,21 @@ def test_every_chip_is_put_once_however_long_a_turn_is(monkeypatch, workers, tur
     done = fly(landed, workers=workers, progress=lambda done, total, _: calls.append((done, total)))
     assert sorted(done) == sorted(spec.chip_id for spec in some_specs(COUNT))
     assert calls == [(number, COUNT) for number in range(1, COUNT + 1)]
+
+
+def test_chips_wait_for_others_only_while_they_are_few(monkeypatch):
+    """As those of a shard do of which one chip hangs."""
+    monkeypatch.setattr(flight, "_TURN_BYTES", 1)
+    monkeypatch.setattr(flight, "_MOST_WAITING_BYTES", 8 * len(b"chip"))
+    seen = []
+
+    def batch(waiting, *, must):
+        seen.append(len(waiting))
+        return list(waiting) if must else ()
+
+    done = fly(landed, workers=2, batch=batch)
+    assert sorted(done) == sorted(spec.chip_id for spec in some_specs(COUNT))
+    assert max(seen) <= 8 + 2 * 2
 
 
 def test_what_landed_before_an_error_is_put_and_nothing_is_begun_after_it():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from odc.geo.geobox import GeoBox
 import geo_assets
 from geo_assets.core.chips import ChipPixels, NoImagery
 from geo_assets.errors import ReadError, StorageError
-from geo_assets.storage.chips import zarr_shard_files
+from geo_assets.storage.chips import flight, zarr_shard_files
 from geo_assets.storage.chips.catalog import open_catalog, read_rows
 from geo_assets.storage.chips.verification import verify_chips
 from geo_assets.storage.chips.zarr_metadata import ChipArrays
@@ -324,6 +325,33 @@ def test_only_the_shards_of_changed_chips_are_written(store):
         "valid/c.1.0.0",
     }
     assert_zarr_python_reads(store, changed)
+
+
+def test_a_shard_of_which_a_chip_hangs_is_written_when_too_many_wait(store, monkeypatch):
+    monkeypatch.setattr(flight, "_MOST_WAITING_BYTES", 40_000)
+    monkeypatch.setattr(flight, "_TURN_BYTES", 1)
+    written, enough, honest = [], threading.Event(), ChipShards.write
+
+    def write(self, shard, kept, new):
+        honest(self, shard, kept, new)
+        written.append(shard)
+        if written.count(1) + written.count(2) >= 2:
+            enough.set()
+
+    def read(spec):
+        # The first chip of each shard: nothing else lets the others wait.
+        if number_of(spec) in {0, 64}:
+            assert enough.wait(timeout=60)
+        return pixels_of(spec)
+
+    monkeypatch.setattr(ChipShards, "write", write)
+    specs = some_specs(192)
+    report = store.converge(specs, read, run_id="run-1", workers=4)
+    assert report.ok == 192
+    assert written.count(1) > 1, "otherwise no shard was written in parts"
+    assert len(written) < 40, "a shard is not written for each chip"
+    assert_zarr_python_reads(store, specs)
+    assert verify_chips(store.paths, store.collection).corrupt == ()
 
 
 def test_a_reader_of_the_old_catalog_never_meets_another_chip(store):
