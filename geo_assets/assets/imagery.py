@@ -150,7 +150,7 @@ def composite_image(partition: Partition) -> Facts:
                 "pixel": abs(builder.geobox.resolution.x),
                 "days": len(made.days),
                 "scenes": len(made.scene_ids),
-                "valid_fraction": made.valid_fraction,
+                "valid_fraction": round(made.valid_fraction, 6),
                 "failed_windows": len(made.failed_windows),
             }
         )

@@ -315,7 +315,7 @@ class CompositeBuilder:
             days=tuple(sorted({str(solar_day(item)) for item in items})),
             scene_ids=tuple(sorted({item["id"] for item in items})),
             failed_windows=tuple(merge_windows(failed)),
-            valid_fraction=round(canvas.valid_pixels / (rows * cols), 6),
+            valid_fraction=canvas.valid_pixels / (rows * cols),  # 0 says that there is none
             size=image.stat().st_size,
             sha256=sha256_of(image),
         )

@@ -317,6 +317,15 @@ def test_chips_have_the_dtype_of_the_composites_that_hold_pixels(tmp_path):
         dtype_of_composites([made["float32"], replace(made["float32"], dtype="uint8")])
 
 
+def test_one_pixel_of_a_large_composite_decides_the_dtype_of_its_chips(paths):
+    """A share that is rounded to 0 would say that there is none."""
+    scene = random_scene(1, "A", "2021-05-01", grid(1, 1), dtype="float32")
+    scene = replace(scene, valid=np.ones((1, 1), bool), scl=np.full((1, 1), 4, np.uint8))
+    made, _ = builder_of(MemorySource.of(scene), grid(1500, 1500)).build(*paths)
+    assert made.valid_fraction == 1 / 1500**2
+    assert dtype_of_composites([made]) == "float32"
+
+
 def test_scenes_of_two_dtypes_are_refused_by_name(paths, monkeypatch):
     monkeypatch.setattr(composites, "BLOCK", 64)
     monkeypatch.setattr(composites, "STACK_BYTES", 0)
