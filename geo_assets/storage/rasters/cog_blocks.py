@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, Any
 import rasterio
 import rasterio.shutil
 from rasterio.enums import Interleaving
+from rasterio.errors import RasterioError
 from rasterio.io import MemoryFile
 from rasterio.windows import Window
 
 from geo_assets.errors import StorageError
 from geo_assets.storage.atomic import publish, publish_bytes, scratch_folder
 from geo_assets.storage.rasters.block_cache import bound_block_cache
+from geo_assets.storage.rasters.gdal_errors import reason_of
 from geo_assets.storage.rasters.overviews import BLOCK_SIZE, write_overviews
 
 if TYPE_CHECKING:
@@ -74,7 +76,11 @@ def publish_cog(
     rows, cols = plain.geobox.shape.yx
     small = plain.count * rows * cols * plain.dtype.itemsize <= MEMORY_BYTES
     bound_block_cache()
-    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), _scratch(None if small else path) as name_of:
+    with (
+        _named(path),
+        rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
+        _scratch(None if small else path) as name_of,
+    ):
         base = name_of("base.tif")
         with plain.create(base) as dataset:
             for block_rows, block_cols, data, valid in blocks:
@@ -95,6 +101,19 @@ def publish_cog(
         with publish(path) as temporary:
             rasterio.shutil.copy(base, temporary, driver="COG", **_COG_OPTIONS)
             _check_whole(path, str(temporary))
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Say which file it is that GDAL cannot write.
+
+    Raises:
+        StorageError: In the place of its error.
+    """
+    try:
+        yield
+    except RasterioError as error:
+        raise StorageError(f"{path}: cannot be written: {reason_of(error)}") from error
 
 
 @contextmanager
