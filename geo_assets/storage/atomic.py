@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _TEMPORARY = re.compile(r"^\.(?P<name>.+)\.[0-9a-f]{16}(?P<previous>\.previous)?\.tmp$")
+MULTIHASH_SHA256 = "1220"
+"""Prefix of a SHA-256 as multihash: which hash (0x12 = sha2-256), how many bytes (0x20 = 32)."""
 _FSYNC_THREADS = 16
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
@@ -45,7 +47,7 @@ def publish(path: Path) -> Iterator[Path]:
         StorageError: Nothing was written to the temporary path.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _temporary_name(path)
+    temporary = temporary_name(path)
     try:
         yield temporary
         _settle_file(temporary, path)
@@ -85,7 +87,7 @@ def publish_directory(path: Path) -> Iterator[Path]:
     ``sweep_temporaries`` puts the old generation back.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _temporary_name(path)
+    temporary = temporary_name(path)
     temporary.mkdir()
     try:
         yield temporary
@@ -102,7 +104,7 @@ def scratch_folder(path: Path) -> Iterator[Path]:
     On the same disk as ``path``; what a killed run leaves is swept as its temporaries are.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _temporary_name(path)
+    temporary = temporary_name(path)
     temporary.mkdir()
     try:
         yield temporary
@@ -157,7 +159,7 @@ def sha256_of(path: Path) -> str:
 def multihash_sha256(hexdigest: str) -> str:
     """Return a SHA-256 as multihash, the form of STAC's ``file:checksum``.
 
-    The prefix says which hash (0x12 = sha2-256) and how many bytes (0x20 = 32):
+    See ``MULTIHASH_SHA256`` for its prefix:
     https://github.com/multiformats/multihash.
 
     Raises:
@@ -165,19 +167,20 @@ def multihash_sha256(hexdigest: str) -> str:
     """
     if not re.fullmatch(r"[0-9a-f]{64}", hexdigest):
         raise StorageError(f"{hexdigest!r} is no SHA-256: 64 lower-case hexadecimal digits wanted")
-    return f"1220{hexdigest}"
+    return f"{MULTIHASH_SHA256}{hexdigest}"
 
 
-def _temporary_name(path: Path) -> Path:
+def temporary_name(path: Path) -> Path:
+    """Return a name beside ``path`` that no other writer has and ``is_temporary`` knows."""
     return path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
 
 
 def _settle_file(temporary: Path, path: Path) -> None:
     if not temporary.is_file():
         raise StorageError(f"{path}: nothing was written, so nothing can be published")
-    _fsync(temporary)
+    fsync(temporary)
     temporary.replace(path)
-    _fsync(path.parent)
+    fsync(path.parent)
 
 
 def _settle_directory(temporary: Path, path: Path) -> None:
@@ -188,10 +191,11 @@ def _settle_directory(temporary: Path, path: Path) -> None:
         _replace_directory(temporary, path)
     else:
         raise StorageError(f"{path}: a file lies where a directory is to be published")
-    _fsync(path.parent)
+    fsync(path.parent)
 
 
-def _fsync(path: Path) -> None:
+def fsync(path: Path) -> None:
+    """Make a file, or the names in a folder, outlive a power cut."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -209,8 +213,8 @@ def _fsync_tree(folder: Path) -> None:
     tree = [(parent, files) for parent, _, files in _walk(folder)]
     # Side by side, for a disk settles many files at the price of a few.
     with ThreadPoolExecutor(_FSYNC_THREADS) as pool:
-        list(pool.map(_fsync, [parent / name for parent, files in tree for name in files]))
-        list(pool.map(_fsync, [parent for parent, _ in tree]))
+        list(pool.map(fsync, [parent / name for parent, files in tree for name in files]))
+        list(pool.map(fsync, [parent for parent, _ in tree]))
 
 
 def _exchange(first: Path, second: Path) -> bool:

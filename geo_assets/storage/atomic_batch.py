@@ -8,11 +8,12 @@ instead of once a file.
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import lru_cache
 from typing import TYPE_CHECKING
+
+from geo_assets.storage.atomic import fsync, temporary_name
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,9 +37,7 @@ def publish_many(files: Mapping[Path, Content]) -> None:
     for folder in folders:
         if not folder.is_dir():
             folder.mkdir(parents=True)
-    temporaries = {
-        path: path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp") for path in files
-    }
+    temporaries = {path: temporary_name(path) for path in files}
     try:
         writing = [
             _pool(os.getpid()).submit(_write_synced, temporaries[path], content)
@@ -54,7 +53,7 @@ def publish_many(files: Mapping[Path, Content]) -> None:
             temporary.unlink(missing_ok=True)
         raise
     for folder in folders:
-        _sync_folder(folder)
+        fsync(folder)
 
 
 @lru_cache(maxsize=1)
@@ -75,11 +74,3 @@ def _write_all(descriptor: int, data: bytes | memoryview) -> None:
     while rest:
         # A full disk may take a part, and refuse the next.
         rest = rest[os.write(descriptor, rest) :]
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

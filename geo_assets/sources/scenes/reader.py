@@ -20,7 +20,6 @@ from geo_assets.errors import ReadError
 from geo_assets.sources.protocol import SceneRead
 from geo_assets.sources.scenes.asset_files import AssetFiles, is_remote
 from geo_assets.sources.scenes.band_keys import BandAsset, BandError, find_band, is_sentinel_2
-from geo_assets.sources.scenes.order import observation_order, solar_day
 from geo_assets.sources.scenes.reflectance import add_offset, digital_number_offset, raster_band
 from geo_assets.sources.scenes.resampling import on_grid
 from geo_assets.sources.scenes.window import NativeWindow, Room, native_grid, read_native
@@ -32,8 +31,6 @@ if TYPE_CHECKING:
     from rasterio import DatasetReader
 
     from geo_assets.sources.protocol import Item
-
-__all__ = ["SceneReader", "observation_order", "solar_day"]
 
 SENTINEL_2_NODATA = 0
 """Sentinel-2 products mean no-data by 0 (ESA, Products Specification Document 14.9, NODATA)."""

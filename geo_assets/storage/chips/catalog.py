@@ -23,7 +23,7 @@ from stac_geoparquet.arrow import to_parquet
 
 from geo_assets.core.chips import ChipOutcome, ChipSpec
 from geo_assets.errors import StorageError
-from geo_assets.storage.atomic import multihash_sha256, publish
+from geo_assets.storage.atomic import MULTIHASH_SHA256, multihash_sha256, publish
 from geo_assets.storage.chips.expectation import crs_of
 from geo_assets.storage.chips.files import MEDIA_TYPES
 
@@ -38,7 +38,6 @@ _EXTENSIONS = [
     "https://stac-extensions.github.io/projection/v2.0.0/schema.json",
     "https://stac-extensions.github.io/file/v2.1.0/schema.json",
 ]
-_MULTIHASH_SHA256 = "1220"
 _TIME = pa.timestamp("us", tz="UTC")
 _TEXTS = pa.list_(pa.string())
 _ASSET = pa.struct(
@@ -268,7 +267,7 @@ def _row(item: dict[str, Any]) -> CatalogRow:
             attempts=item["attempts"],
             updated=item["updated"],
             size=item["file:size"],
-            sha256=checksum and checksum.removeprefix(_MULTIHASH_SHA256),
+            sha256=checksum and checksum.removeprefix(MULTIHASH_SHA256),
             valid_fraction=item["valid_fraction"],
             label_fraction=item["label_fraction"],
             error_kind=item["error_kind"],
