@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
@@ -69,13 +71,12 @@ class CompositeChips:
     composites: Mapping[int, Composite]
     labels: Labels
     dates: tuple[dt.date, dt.date]
-    _opened: dict[Path, RasterBlocks] = field(default_factory=dict)
-    _files: ExitStack = field(default_factory=ExitStack)
+    _opened: dict[int, RasterBlocks] = field(default_factory=dict)
+    _expected: dict[int, list[GeoBox]] = field(default_factory=dict)
+    _to_come: Counter[int] = field(default_factory=Counter)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __enter__(self) -> Self:
-        for composite in self.composites.values():
-            blocks = _blocks_of(composite, MOST_BYTES // len(self.composites))
-            self._opened[composite.image] = self._files.enter_context(blocks)
         return self
 
     def __exit__(
@@ -84,17 +85,22 @@ class CompositeChips:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        with ExitStack() as files:
+            for blocks in self._opened.values():
+                files.push(blocks)
         self._opened.clear()
-        self._files.__exit__(kind, error, trace)
+        self._expected.clear()
+        self._to_come.clear()
 
     def expect(self, specs: Sequence[ChipSpec]) -> None:
-        """Tell which chips will be read, in their order: their blocks are decoded ahead."""
-        geoboxes: dict[int, list[GeoBox]] = {cluster: [] for cluster in self.composites}
+        """Tell which chips will be read, each once, in their order, before the first is.
+
+        Their blocks are decoded ahead. A composite is open from its first chip to its last.
+        """
         for spec in specs:
+            self._to_come[spec.cluster] += 1
             if spec.scene_ids:
-                geoboxes[spec.cluster].append(spec.geobox)
-        for cluster, composite in self.composites.items():
-            self._opened[composite.image].expect(geoboxes[cluster])
+                self._expected.setdefault(spec.cluster, []).append(spec.geobox)
 
     def specs(self, grid: GeoDataFrame, encoding: ChipEncoding) -> list[ChipSpec]:
         """Return what is wanted: a spec for each row of the chip grid, with its own recipe.
@@ -125,6 +131,12 @@ class CompositeChips:
             ReadError: If the chip meets a window that could not be read from its scene.
             StorageError: If the composite is damaged, or was replaced since its sidecar was read.
         """
+        try:
+            return self._cut(spec)
+        finally:
+            self._close_after_the_last(spec.cluster)
+
+    def _cut(self, spec: ChipSpec) -> ChipPixels | NoImagery:
         composite = self.composites[spec.cluster]
         if not spec.scene_ids:
             return NoImagery("no scene meets the chip")
@@ -135,11 +147,27 @@ class CompositeChips:
             # What may pass comes first: as long as there is some, asking again helps.
             first = min(met, key=lambda window: window.kind not in RETRYABLE)
             raise ReadError(first.error, kind=first.kind, scene_id=first.scene_id)
-        data, valid = self._opened[composite.image].window(spec.geobox)
+        data, valid = self._blocks_of(spec.cluster).window(spec.geobox)
         return ChipPixels(data, valid)
 
+    def _blocks_of(self, cluster: int) -> RasterBlocks:
+        with self._lock:
+            if cluster not in self._opened:
+                most_bytes = MOST_BYTES // len(self.composites)
+                self._opened[cluster] = _opened_blocks(self.composites[cluster], most_bytes)
+                self._opened[cluster].expect(self._expected.get(cluster, ()))
+            return self._opened[cluster]
 
-def _blocks_of(composite: Composite, most_bytes: int) -> RasterBlocks:
+    def _close_after_the_last(self, cluster: int) -> None:
+        """Else open files and threads would grow with the number of clusters."""
+        with self._lock:
+            self._to_come[cluster] -= 1
+            blocks = None if self._to_come[cluster] else self._opened.pop(cluster, None)
+        if blocks is not None:
+            blocks.__exit__(None, None, None)
+
+
+def _opened_blocks(composite: Composite, most_bytes: int) -> RasterBlocks:
     """Open a composite: no-data holds the fill of its dtype, and background beyond its edge."""
     blocks = RasterBlocks(
         composite.image,

@@ -284,6 +284,24 @@ def test_eight_threads_read_what_one_reads(tmp_path):
         np.testing.assert_array_equal(one.valid, other.valid)
 
 
+def test_a_composite_is_open_from_its_first_chip_to_its_last(tmp_path):
+    one = chips_of(tmp_path, MemorySource.of(*scenes()))
+    chips = CompositeChips(one.composites | {7: one.composites[0]}, one.labels, DATES)
+    first = chips.specs(table(), encoding())
+    specs = [*first, *(replace(spec, cluster=7) for spec in first)]
+    with one:
+        expected = [one.read(spec).data for spec in first] * 2
+    opened = []
+    with chips:
+        chips.expect(specs)
+        for spec, data in zip(specs, expected, strict=True):
+            np.testing.assert_array_equal(chips.read(spec).data, data)
+            opened.append(set(chips._opened))
+        assert not chips._opened
+        np.testing.assert_array_equal(chips.read(first[0]).data, expected[0])
+    assert opened == [{0}] * (len(first) - 1) + [set()] + [{7}] * (len(first) - 1) + [set()]
+
+
 def test_a_cluster_without_composite_is_named(tmp_path):
     chips = chips_of(tmp_path, MemorySource.of(*scenes()), cluster=1)
     with pytest.raises(StorageError, match=r"cluster 0.*materialize composite_image"):
