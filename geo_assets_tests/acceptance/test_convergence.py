@@ -94,7 +94,7 @@ def test_verify_names_just_the_damaged_chips_and_the_next_run_restores_just_them
     }
     rewritten = {file for file in after if after[file][0] != before[file][0]}
     assert rewritten == set(damaged)
-    reports = verify_campaign(campaign, copy.layout(campaign)).values()
+    reports = verify_campaign(campaign, copy.layout(campaign)).reports.values()
     assert [report.corrupt for report in reports] == [()] * len(reports)
 
 
