@@ -68,6 +68,7 @@ def test_the_report_looks_at_every_part_of_the_area(monkeypatch):
         raise ClusteringError("seen")
 
     monkeypatch.setattr(label_fit, "k_report", look)
+    monkeypatch.setattr(label_fit, "REPORT_SAMPLE", 5_000)  # one of every ten
     asked = rules(n_clusters="auto", scaling="none")
     with pytest.raises(ClusteringError, match="seen"):
         fit_labels(drawn.values, asked, np.zeros(len(drawn.values), bool))
