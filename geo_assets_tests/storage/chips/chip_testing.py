@@ -6,6 +6,7 @@ import datetime as dt
 import hashlib
 
 import numpy as np
+import zarr
 from affine import Affine
 from odc.geo.geobox import GeoBox
 
@@ -103,3 +104,25 @@ def chip_files(store):
         file.name: (file.read_bytes(), file.stat().st_mtime_ns)
         for file in store.paths.chips.glob("*")
     }
+
+
+def zarr_of(store):
+    return store.paths.chips / "chips.zarr"
+
+
+def group_of(store):
+    return zarr.open_group(zarr_of(store), mode="r")
+
+
+def indices(store):
+    return {
+        row.spec.chip_id: int(row.href.partition("#")[2])
+        for row in read_rows(store.paths.catalog)
+        if row.href is not None
+    }
+
+
+def die(done, total, _counters):
+    """End a run after its last chip and before its publication."""
+    if done == total:
+        raise KeyboardInterrupt
