@@ -106,7 +106,11 @@ class CubeRules:
         said = asdict(self) | {"clouds": self.clouds.to_dict(), "format": FORMAT}
         # Smoothed values are made of stored ones: no day is read again because of them.
         del said["smoothing"]
-        said["indices"] = sorted([i.name, *map(list, i.bands)] for i in self.indices)
+        # The catalogue's own words: another release of it may correct a formula.
+        said["indices"] = sorted(
+            [found.name, found.formula, sorted(found.constants.items()), *map(list, rule.bands)]
+            for rule, found in ((rule, find_index(rule.name)) for rule in self.indices)
+        )
         said["raw_bands"] = sorted(self.raw_bands)
         return said
 

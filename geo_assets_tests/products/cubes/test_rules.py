@@ -1,0 +1,31 @@
+"""What decides every day of a cube, as its recipe has it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from geo_assets.core.index_catalogue import find_index
+from geo_assets.products.cubes import rules as cube_rules
+from geo_assets.products.cubes.rules import CubeRules, IndexRule
+from geo_assets.sources.rules import CloudRules
+
+BANDS = (("nir", "B08"), ("red", "B04"), ("blue", "B02"))
+
+
+def said_of(name):
+    rules = CubeRules("B04", "B08", CloudRules(), 0.0, "none", 10.0, (IndexRule(name, BANDS),))
+    return rules.to_dict()
+
+
+def test_an_index_counts_by_its_name_in_the_catalogue_however_it_is_spelled():
+    assert said_of("evi") == said_of("EVI") != said_of("ARVI")
+
+
+@pytest.mark.parametrize("change", [{"formula": "2.5*(N-R)"}, {"constants": {"g": 2.4}}])
+def test_another_formula_in_a_later_catalogue_makes_another_cube(monkeypatch, change):
+    before = said_of("EVI")
+    later = replace(find_index("EVI"), **change)
+    monkeypatch.setattr(cube_rules, "find_index", lambda _: later)
+    assert said_of("EVI") != before
