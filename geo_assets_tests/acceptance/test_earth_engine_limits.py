@@ -129,11 +129,12 @@ def test_expired_credentials_end_the_run_once(tmp_path):
 
 @pytest.mark.timeout(1800)
 def test_one_more_run_after_a_kill_asks_only_what_was_under_way_again(tmp_path, full):
-    rows, cols, concurrency, threads = 12, 25, 8, 12
+    rows, cols, concurrency, threads = 12, 15, 8, 12
     box = area(rows, cols, SIZE)
     draw = random.Random(5)  # noqa: S311  # moments of a test, no secret
     kills = missing = 0
-    with serve(box, latency_s=0.05) as emulator:
+    # Answers come slowly beside what it takes to sync a chip: few wait for that when a run dies.
+    with serve(box, latency_s=0.2) as emulator:
         for number in range(ALL_KILLS if full else KILLS):
             emulator.ledger.reset()
             folder = tmp_path / str(number)
@@ -150,8 +151,8 @@ def test_one_more_run_after_a_kill_asks_only_what_was_under_way_again(tmp_path, 
             chips = folder / "storm/chips"
             while next(chips.rglob("*.npy"), None) is None:
                 assert run.poll() is None, run.stderr.read()
-            # 300 chips, 8 at a time, 50 ms each: two seconds.
-            time.sleep(draw.uniform(0, 1.8))
+            # 180 chips, 8 at a time, 200 ms each: four and a half seconds.
+            time.sleep(draw.uniform(0, 4))
             run.kill()
             run.communicate()
             kept = {path.stem for path in chips.rglob("*.npy") if not is_temporary(path.name)}
@@ -166,7 +167,6 @@ def test_one_more_run_after_a_kill_asks_only_what_was_under_way_again(tmp_path, 
             asked = emulator.ledger.requests_by_chip()
             assert set(asked) == {key_of(row.spec) for row in storm.rows()}
             assert max(asked.values()) <= 2
-            # What was asked, and what had come while others were being synced: on a slow disk more.
-            assert sum(count == 2 for count in asked.values()) <= 3 * threads
+            assert sum(count == 2 for count in asked.values()) <= threads
     say(f"\n{kills} kills, {missing} of them with chips missing")
     assert missing >= kills // 2, "kills came too late to interrupt anything"
