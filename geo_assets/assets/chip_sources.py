@@ -82,8 +82,8 @@ def _picture(campaign: Campaign, layout: Layout, fold: str, split: str) -> Pictu
 def healed_composites(partition: Partition) -> CompositeChips:
     """Return the composites of a partition after reading their failed windows again."""
     from geo_assets.products.chips.composite_chips import Composite, CompositeChips
+    from geo_assets.storage.file_version import version_of
     from geo_assets.storage.partition_lock import partition_lock
-    from geo_assets.storage.rasters.raster_blocks import version_of
 
     layout, fold, split = partition.layout, partition.fold, partition.split
     composites = {}

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from geo_assets.products.composites.builder import CompositeBuilder, Labels
     from geo_assets.products.composites.sidecar import Sidecar
     from geo_assets.storage.chips.expectation import ChipEncoding
-    from geo_assets.storage.rasters.raster_blocks import FileVersion
+    from geo_assets.storage.file_version import FileVersion
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ Which chip has which index is the business of ``zarr_store.py``.
 
 from __future__ import annotations
 
-import os
 import re
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ from geo_assets.core.convergence import FileStamp
 from geo_assets.storage.atomic_batch import publish_many
 from geo_assets.storage.chips.stamps import stamp_of
 from geo_assets.storage.chips.zarr_metadata import PIXELS, VALID
+from geo_assets.storage.file_version import FileVersion, version_of
 from geo_assets.storage.zarr_shards import ShardIndex, pack_shard, read_chunks, read_index
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class ChipShards:
     def __init__(self, path: Path, slots: int) -> None:
         self.path = path
         self.slots = slots
-        self._indices: dict[Path, tuple[tuple[int, ...], ShardIndex]] = {}
+        self._indices: dict[Path, tuple[FileVersion, ShardIndex]] = {}
 
     def read(self, index: int) -> bytes | None:
         """Return a chip's payload: its chunks of pixels and of validity; None where one is gone."""
@@ -123,8 +123,7 @@ class ChipShards:
             return {}
 
     def _index_of(self, file: Path, opened: int) -> ShardIndex:
-        status = os.fstat(opened)
-        version = (status.st_ino, status.st_size, status.st_mtime_ns)
+        version = version_of(opened)
         cached = self._indices.get(file)
         if cached is None or cached[0] != version:
             cached = self._indices[file] = (version, read_index(opened, self.slots))

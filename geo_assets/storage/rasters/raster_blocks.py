@@ -21,6 +21,7 @@ from rasterio.windows import Window
 
 from geo_assets.core.grids import pixel_window
 from geo_assets.errors import StorageError
+from geo_assets.storage.file_version import FileVersion, version_of
 from geo_assets.storage.rasters.block_cache import bound_block_cache
 from geo_assets.storage.rasters.gdal_errors import reason_of
 from geo_assets.storage.rasters.tiff_tiles import form_of, read_pixels
@@ -40,23 +41,6 @@ _AHEAD = 2
 
 _Place = tuple[int, int]
 _Block = tuple["NDArray[Any]", "NDArray[np.bool_]"]
-
-
-FileVersion = tuple[int, int, int, int]
-"""Device, inode, bytes and time of a file: what tells that another has taken its name."""
-
-
-def version_of(path: Path) -> FileVersion:
-    """Return what tells the file that lies at a path from any that may take its place.
-
-    Raises:
-        StorageError: There is none.
-    """
-    try:
-        status = path.stat()
-    except FileNotFoundError:
-        raise StorageError(f"{path}: does not exist") from None
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 class Clean(Protocol):

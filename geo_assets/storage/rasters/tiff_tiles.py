@@ -20,6 +20,7 @@ import pyarrow as pa
 from isal.igzip_lib import DECOMP_ZLIB, IgzipDecompressor, IsalError
 
 from geo_assets.core.kernels.tiles import lay_tile
+from geo_assets.storage.file_version import FileVersion, version_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -73,7 +74,7 @@ class TiffForm:
     """
 
     path: str
-    version: tuple[int, ...]
+    version: FileVersion
     dtype: np.dtype[Any]
     size: tuple[int, int]
     side: tuple[int, int]
@@ -104,7 +105,7 @@ class TiffForm:
             return None
         try:
             with open(dataset.name, "rb", buffering=0) as file:  # noqa: PTH123  # GDAL's name
-                version = _version(file.fileno())
+                version = version_of(file.fileno())
                 if file.read(2) != _LITTLE_ENDIAN:
                     return None
         except OSError:
@@ -144,7 +145,7 @@ class TiffForm:
             return False
         try:
             with open(self.path, "rb", buffering=0) as file:  # noqa: PTH123  # GDAL's name
-                same = _version(file.fileno()) == self.version
+                same = version_of(file.fileno()) == self.version
                 return same and self._lay(file.fileno(), dataset, indexes, (top, left), out)
         except _FAILURES:  # type: ignore[misc]  # the stub of IsalError says an instance
             return False
@@ -238,8 +239,3 @@ def _parts(start: int, size: int, side: int) -> Iterator[tuple[int, int, slice]]
         first = max(number * side, start)
         end = min((number + 1) * side, start + size)
         yield number, first - number * side, slice(first - start, end - start)
-
-
-def _version(file: int) -> tuple[int, ...]:
-    status = os.fstat(file)
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
