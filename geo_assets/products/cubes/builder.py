@@ -135,7 +135,8 @@ class CubeBuilder:
         gone = set(known.days) - set(self._by_day) if known else set()
         changed = known is None or bool(gone)
         if asked or changed:
-            room = self._bytes_at_most(len(asked), known, twice=path.suffix == SUFFIX)
+            first = min([*asked, *gone]) if path.suffix == SUFFIX else None
+            room = self._bytes_at_most(len(asked), known, first)
             require_room(path.parent, 0, f"cube {path.stem}", at_once=room)
         with staged(path, len(asked), self.geobox.shape.yx) as stage:
             days, slots = self._see(asked, stage, workers, progress)
@@ -253,22 +254,23 @@ class CubeBuilder:
         whole = dict(group.attrs) == self._head.attributes_of(days, digest)
         return KnownCube(days, frozenset(names) - sound, whole=whole)
 
-    def _bytes_at_most(self, asked: int, known: KnownCube | None, *, twice: bool) -> int:
+    def _bytes_at_most(self, asked: int, known: KnownCube | None, moved: str | None) -> int:
         """Return what may come onto the disk: uncompressed days, and smoothed copies of them all.
 
         Args:
             asked: Days that are read.
             known: What lies there; days that stay are not written again.
-            twice: Whether days are copied from the stage into the store, and later ones moved.
+            moved: The day from which on days are written into the store beside the stage; None:
+                they are but linked.
         """
         dtypes: dict[str, str] = {}
         for day in known.days.values() if known else ():
             dtypes |= day.dtypes
         variables = self.rules.variables(dtypes)
         of_a_day = sum(np.dtype(variable.dtype).itemsize for variable in variables)
-        days = len(self._by_day)
+        copied = 0 if moved is None else sum(day >= moved for day in self._by_day)
         smoothed = len(self._head.smoothed_of(variables)) * np.dtype(np.int16).itemsize
-        values = of_a_day * (asked + days * twice) + smoothed * days
+        values = of_a_day * (asked + copied) + smoothed * len(self._by_day)
         return values * math.prod(self.geobox.shape)
 
     def _is_due(self, day: str, known: KnownCube) -> bool:

@@ -138,16 +138,21 @@ def test_without_icechunk_nothing_is_read_in_vain(tmp_path, monkeypatch):
     assert not source.reads
 
 
-@pytest.mark.parametrize("suffix", [".zarr", ".icechunk"])
-def test_room_is_asked_for_the_days_that_are_read_and_no_others(tmp_path, monkeypatch, suffix):
+@pytest.mark.parametrize(
+    ("suffix", "added", "days"),
+    [(".zarr", "C1", 1), (".icechunk", "C1", 4), (".icechunk", "B1", 2)],
+    ids=["links", "before all others, which move", "at the end"],
+)
+def test_room_is_asked_for_the_days_that_are_written_and_no_others(
+    tmp_path, monkeypatch, suffix, added, days
+):
     path = tmp_path / f"c{suffix}"
-    source = MemorySource.of(*scenes()[:3])
+    source = MemorySource.of(*(scene for scene in scenes() if scene.id != added))
     builder_of(source).build(path)
-    day = 90 * 110 * 2
-    free = 64 * 1024**2 + (day if suffix == ".zarr" else 4 * day)
+    free = 64 * 1024**2 + days * 90 * 110 * 2
     monkeypatch.setattr("geo_assets.storage.disk.free_bytes", lambda _: free - 1)
     assert builder_of(source).build(path)[1] == "kept"
-    source.change(scenes()[3])
+    source.change(*scenes())
     source.reads.clear()
     with pytest.raises(StorageError, match="cube c: needs up to"):
         builder_of(source).build(path)
