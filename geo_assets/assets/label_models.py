@@ -120,7 +120,9 @@ def model_of_labels(raster: Path) -> dict[str, Any]:
     Raises:
         StorageError: If one of the two is not there or damaged, or another model labelled it.
     """
-    model = read_model(raster.with_suffix(".json"))
+    from geo_assets.storage.layout import model_of
+
+    model = read_model(model_of(raster))
     if not labelled_by(raster, model):
         raise StorageError(
             f"{raster}: was labelled by another model than the one beside it; materialize its "
