@@ -52,7 +52,7 @@ def reduce_stack(
     dtype: DTypeLike | None = None,
     *,
     threads: int | None = None,
-) -> tuple[NDArray[Any], NDArray[np.bool_], NDArray[np.uint16]]:
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """Reduce a stack of observations along time, in blocks of rows.
 
     Args:
@@ -66,8 +66,7 @@ def reduce_stack(
 
     Returns:
         Image (band, y, x): without datum 0 (unsigned), the least value (signed), NaN (float);
-        valid (y, x) bool, True with at least one valid observation; observations (y, x) uint16,
-        the number of them.
+        valid (y, x) bool, True with at least one valid observation.
 
     Raises:
         GeoAssetsError: If the reducer is unknown, the dtype is not allowed, shapes do not fit, or
@@ -81,10 +80,9 @@ def reduce_stack(
         # Without a copy of a single block: what it costs is to read the stack once.
         return _median_in_place(data, np.ascontiguousarray(valid), threads)
     image = np.full((bands, rows, cols), fill_value(out_dtype), out_dtype)
-    observations = valid.sum(axis=0, dtype=np.uint16)
-    seen = observations > 0
+    seen = valid.any(axis=0)
     if times == 0:
-        return image, seen, observations
+        return image, seen
     row_bytes = times * bands * cols * data.dtype.itemsize
     step = max(1, _BLOCK_BYTES // max(row_bytes, 1))
     blocks = [slice(top, min(top + step, rows)) for top in range(0, rows, step)]
@@ -98,7 +96,7 @@ def reduce_stack(
     else:
         for _ in Threads(threads).map(work, blocks):
             pass
-    return image, seen, observations
+    return image, seen
 
 
 def _reduce_rows(
@@ -120,24 +118,21 @@ def _reduce_rows(
 
 def _median_in_place(
     data: NDArray[Any], valid: NDArray[np.bool_], threads: int | None
-) -> tuple[NDArray[Any], NDArray[np.bool_], NDArray[np.uint16]]:
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """Return what ``reduce_stack`` returns, for C-contiguous small integers."""
     from geo_assets.core.kernels.median import median_of_pixels
 
     times, bands, rows, cols = data.shape
     image = np.empty((bands, rows * cols), data.dtype)
-    observations = np.empty(rows * cols, np.uint16)
+    seen = np.empty(rows * cols, bool)
     flat, known = data.reshape(times, bands, -1), valid.reshape(times, -1)
     fill = int(fill_value(data.dtype))
 
     def work(start: int, stop: int) -> None:
-        median_of_pixels(
-            flat, known, (start, stop), fill=fill, out=image, observations=observations
-        )
+        median_of_pixels(flat, known, (start, stop), fill=fill, out=image, seen=seen)
 
     map_strips(work, rows * cols, threads=threads)
-    seen = (observations > 0).reshape(rows, cols)
-    return image.reshape(bands, rows, cols), seen, observations.reshape(rows, cols)
+    return image.reshape(bands, rows, cols), seen.reshape(rows, cols)
 
 
 def _reducer(reducer: str | Reducer) -> Reducer:

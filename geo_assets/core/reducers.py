@@ -130,7 +130,7 @@ def _network_median(
         (0, rows * cols),
         fill=0,
         out=image,
-        observations=np.empty(rows * cols, np.uint16),
+        seen=np.empty(rows * cols, bool),
     )
     middle: NDArray[Any] = image if dtype == data.dtype else image / 2
     return middle.astype(dtype, copy=False).reshape(bands, rows, cols)

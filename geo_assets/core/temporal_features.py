@@ -196,7 +196,7 @@ def _step_medians(values: NDArray[Any], axis: TimeAxis) -> NDArray[np.float64]:
         if len(members) == 1:
             np.copyto(medians[step], stack[0], where=valid[0])
         else:
-            image, _, _ = reduce_stack(stack[:, np.newaxis], valid, "median", np.float64)
+            image, _ = reduce_stack(stack[:, np.newaxis], valid, "median", np.float64)
             medians[step] = image[0]
     if quantised:
         medians *= NDVI_SCALE

@@ -51,7 +51,7 @@ def ours(inputs: Path, output: Path, watch: Stopwatch) -> None:
     data, valid = np.load(inputs / "data.npy"), np.load(inputs / "valid.npy")
     reduce_stack(data[:, np.newaxis, :8].copy(), valid[:, :8], "median")
     with watch.time():
-        image, seen, _ = reduce_stack(data[:, np.newaxis], valid, "median")
+        image, seen = reduce_stack(data[:, np.newaxis], valid, "median")
     np.save(output / "median.npy", np.where(seen, image[0], np.float32(np.nan)))
 
 

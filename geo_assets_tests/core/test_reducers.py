@@ -19,7 +19,7 @@ from geo_assets_tests.core.test_compositing import stack
 @settings(max_examples=25, deadline=None)
 def test_a_percentile_is_numpys_rounded_half_to_even(dtype, seed, times, share, percent):
     data, valid = stack(dtype, times, share, seed, shape=(2, 4, 3))
-    image, seen, _ = reduce_stack(data, valid, Percentile(percent))
+    image, seen = reduce_stack(data, valid, Percentile(percent))
     assert image.dtype == dtype
     for row, col in np.argwhere(seen):
         known = data[valid[:, row, col], :, row, col].astype(np.float64)
@@ -32,7 +32,7 @@ def test_a_percentile_is_numpys_rounded_half_to_even(dtype, seed, times, share, 
 def test_percentile_50_is_the_median():
     data, valid = stack(np.uint16, times=12)
     for dtype in (None, "float32"):
-        image, seen, _ = reduce_stack(data, valid, Percentile(50.0), dtype)
+        image, seen = reduce_stack(data, valid, Percentile(50.0), dtype)
         np.testing.assert_array_equal(
             image[:, seen], reduce_stack(data, valid, dtype=dtype)[0][:, seen]
         )

@@ -42,7 +42,7 @@ def median_of_pixels(
     *,
     fill: int,
     out: NDArray[Any],
-    observations: NDArray[np.uint16],
+    seen: NDArray[np.bool_],
 ) -> None:
     """Write the median of some pixels over time.
 
@@ -55,7 +55,7 @@ def median_of_pixels(
         fill: What pixels without a valid observation receive.
         out: (band, pixel), C-contiguous. In the dtype of ``data``: receives the median, halves
             rounded half to even; in int32: twice the median, exactly.
-        observations: (pixel,) receives the number of valid observations.
+        seen: (pixel,) receives whether there is a valid observation.
     """
     _medians(
         data,
@@ -66,7 +66,7 @@ def median_of_pixels(
         out.dtype != data.dtype,
         *pixels,
         out,
-        observations,
+        seen,
     )
 
 
@@ -121,19 +121,23 @@ def _medians(  # noqa: PLR0917  # compiled functions know no keywords
     start: int,
     stop: int,
     out: NDArray[Any],
-    observations: NDArray[np.uint16],
+    seen: NDArray[np.bool_],
 ) -> None:
     times, bands, _ = data.shape
     strip = np.empty((times, _STRIP), data.dtype)
+    counts = np.empty(_STRIP, np.uint16)
     # What is cut from whole rows is known to be contiguous; a window of two axes is not, and is
     # not vectorised.
     for left in range(start, stop, _STRIP):
         right = min(left + _STRIP, stop)
-        count = observations[left:right]
+        count = counts[: right - left]
         for band in range(bands):
             _load(data, valid, (band, left), greatest, strip, count)
             _compare(strip, right - left, network)
             _store(strip, count, fill, doubled, out[band, left:right])
+        flags = seen[left:right]
+        for pixel in range(right - left):
+            flags[pixel] = count[pixel] > 0
 
 
 @kernel

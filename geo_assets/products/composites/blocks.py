@@ -65,7 +65,7 @@ def compose_block(task: BlockTask) -> ComposedBlock:
     if not len(seen.days):
         return ComposedBlock(None, None, seen.failed)
     # One thread: blocks are made side by side.
-    pixels, valid, _ = reduce_stack(
+    pixels, valid = reduce_stack(
         seen.data, seen.valid, task.rules.reduction(), task.rules.dtype, threads=1
     )
     pixels = pixels[: len(task.rules.bands)]
