@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numcodecs import Blosc  # type: ignore[import-untyped]  # ships no types
 
+from geo_assets.storage.atomic import write_early
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -51,7 +53,7 @@ def write_chunk_file(
     little = np.ascontiguousarray(data, np.dtype(variable.dtype).newbyteorder("<"))
     path = folder.joinpath("c", *map(str, place))
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(_BLOSC.encode(little))
+    write_early(path, _BLOSC.encode(little))
 
 
 def _is_empty(values: NDArray[Any], variable: CubeVariable) -> bool:
