@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 
     from geo_assets.storage.cubes.format import CubeVariable
 
-BLOCK_BYTES = 2 * 1024**2
-"""Bytes that Blosc compresses at once: a whole chunk of int16. Its own choice, 32 KiB, takes twice
-the time to write and to read, and is larger."""
+BLOCK_BYTES = 1024**2
+"""Bytes that Blosc compresses at once: half a chunk of int16. Its own choice, 32 KiB, takes twice
+the time to write and to read, and is larger; for each chunk it takes memory of three such blocks,
+which in a young process costs more than to decode."""
 
 _BLOSC = Blosc(cname="zstd", clevel=1, shuffle=Blosc.BITSHUFFLE, blocksize=BLOCK_BYTES)
 
