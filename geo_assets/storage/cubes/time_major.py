@@ -16,7 +16,7 @@ from geo_assets.core.workers import Threads
 from geo_assets.errors import StorageError
 from geo_assets.storage.cubes.days import CHECKSUM_ATTRIBUTE
 from geo_assets.storage.cubes.export import copy_store
-from geo_assets.storage.cubes.format import chunk_slices, create_variable, variable_of
+from geo_assets.storage.cubes.format import chunk_slices, codec, create_variable, variable_of
 from geo_assets.storage.cubes.icechunk_cube import damage
 from geo_assets.storage.cubes.opening import open_cube, open_group
 
@@ -89,7 +89,9 @@ def _copy_variable(source: zarr.Array[Any], copy: zarr.Group) -> None:
     inner, outer = _blocks(shape, source.dtype.itemsize)
     files = math.prod(-(-size // side) for size, side in zip(shape[1:], inner[1:], strict=True))
     shards = outer if files > MOST_FILES else None
-    target = create_variable(copy, variable_of(source), shape, chunks=inner, shards=shards)
+    target = create_variable(
+        copy, variable_of(source), shape, chunks=inner, shards=shards, compressor=codec("lz4")
+    )
 
     def move(block: Index3) -> None:
         # Date by date: an array of them all at once would be assembled chunk after chunk anyway,

@@ -35,6 +35,7 @@ def test_a_time_major_copy_holds_the_cube_in_whole_series(tmp_path, store):
     xr.testing.assert_equal(open_time_major(path).load(), open_cube(path).load())
     array = zarr.open_array(copy, path="ndvi", mode="r")
     assert (array.chunks, array.shards) == ((len(DAYS), 64, 64), None)
+    assert [compressor.cname.value for compressor in array.compressors] == ["lz4"]
     assert compact_cube(path) == (copy, False)
 
 
