@@ -80,7 +80,7 @@ def reduce_stack(
         # Without a copy of a single block: what it costs is to read the stack once.
         return _median_in_place(data, np.ascontiguousarray(valid), threads)
     image = np.full((bands, rows, cols), fill_value(out_dtype), out_dtype)
-    seen = valid.any(axis=0)
+    seen: NDArray[np.bool_] = np.any(valid, axis=0)
     if times == 0:
         return image, seen
     row_bytes = times * bands * cols * data.dtype.itemsize

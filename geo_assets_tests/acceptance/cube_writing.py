@@ -18,6 +18,7 @@ from geo_assets.products.cubes import builder as cubes
 from geo_assets.products.cubes.builder import CubeBuilder, CubeRules
 from geo_assets.sources.rules import CloudRules
 from geo_assets.storage.cubes import publication as cube_publication
+from geo_assets.storage.cubes.chunk_files import pack_chunk
 from geo_assets.storage.cubes.days import CubeHead, StoredDay
 from geo_assets.storage.cubes.format import index_variable
 from geo_assets.storage.cubes.publication import Changes, publish_changes
@@ -67,7 +68,8 @@ def put_day(path, day: str, value: int):
     head = CubeHead(geobox, "rules", lambda _: (variable,), lambda days: {"count": len(days)})
     with staged(path, 1, geobox.shape.yx) as stage:
         for chunk in stage.chunks():
-            stage.write(0, variable, chunk, np.full((8, 8), value, np.int16))
+            values = np.full((8, 8), value, np.int16)
+            stage.put(0, variable, chunk, pack_chunk(values, variable.fill, stage.edges))
         said = StoredDay(stage.digest(0), {}, {"value": value})
         return publish_changes(path, head, Changes({day: said}, {day: 0}), stage)
 

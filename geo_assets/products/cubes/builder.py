@@ -64,7 +64,6 @@ if TYPE_CHECKING:
 
     from geo_assets.core.workers import Workers
     from geo_assets.sources.protocol import Item, RasterSource
-    from geo_assets.storage.cubes.format import Index3
 
 __all__ = ["CubeBuilder", "CubeRules"]
 
@@ -307,7 +306,7 @@ class CubeBuilder:
         slots: dict[str, int] = {}
         chunks = stage.chunks()
         inside = int(np.count_nonzero(self.area))
-        seen = workers.map(see_chunk, self._tasks(asked, chunks))
+        seen = workers.map(see_chunk, self._tasks(asked, stage))
         for slot, day in enumerate(asked):
             made = DayInMaking(self.rules, inside, stage, slot)
             for chunk in chunks:
@@ -319,11 +318,11 @@ class CubeBuilder:
                 progress(slot + 1, len(asked))
         return days, slots
 
-    def _tasks(self, asked: Sequence[str], chunks: Sequence[Index3]) -> Iterator[DayChunk]:
+    def _tasks(self, asked: Sequence[str], stage: Stage) -> Iterator[DayChunk]:
         for day in asked:
             items = self._by_day[day]
             scales = self._scales(items)
-            for _, rows, cols in chunks:
+            for _, rows, cols in stage.chunks():
                 area = self.area[rows, cols]
                 yield DayChunk(
                     day,
@@ -332,6 +331,7 @@ class CubeBuilder:
                     self.geobox[rows, cols],
                     rows.start,
                     cols.start,
+                    stage.edges,
                     None if area.all() else area,
                     self.rules,
                     scales,

@@ -1,4 +1,4 @@
-"""One day of a cube, chunk by chunk: observations of its scenes become values to store.
+"""One day of a cube, chunk by chunk: observations of its scenes become values, packed to store.
 
 A chunk depends on its task alone, so chunks are seen side by side, here or on a cluster.
 """
@@ -17,6 +17,7 @@ from geo_assets.core.ndvi import has_quantised_ndvi, quantised_ndvi
 from geo_assets.products.cubes.rules import NDVI, CubeRules
 from geo_assets.products.observations import observe
 from geo_assets.sources.scenes.open_files import kept_open
+from geo_assets.storage.cubes.chunk_files import PackedChunk, pack_chunk
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -40,6 +41,7 @@ class DayChunk:
         geobox: The chunk's pixel grid.
         row: First row within the cube.
         col: First column within the cube.
+        edges: Rows and columns of a whole chunk; those at the far edges are smaller.
         area: (y, x) bool, the AOI within the chunk; None: all of it.
         rules: How the cube is made.
         scales: Reflectance of one digital number, for the bands whose scale matters.
@@ -51,6 +53,7 @@ class DayChunk:
     geobox: GeoBox
     row: int
     col: int
+    edges: tuple[int, int]
     area: NDArray[np.bool_] | None
     rules: CubeRules
     scales: Mapping[str, float]
@@ -61,9 +64,10 @@ class SeenChunk:
     """What was seen in a chunk.
 
     Attributes:
-        values: (y, x) by variable: indices as int16 in steps of 1e-4, or, where outliers are to be
-            treated first, in float64; bands in the source's dtype. Bands are missing from it as
-            long as no scene was read.
+        packed: By variable, ready to be written: indices as int16 in steps of 1e-4, bands in the
+            source's dtype. Bands are missing from it as long as no scene was read.
+        raw: Indices whose outliers are to be treated first, (y, x) float64, NaN where missing; they
+            are not packed.
         clear: Clear pixels of the area.
         outside: By variable, values of an index beyond int16, which are missing.
         moved: By band, data that would pass for no datum, stored as the next number.
@@ -71,7 +75,8 @@ class SeenChunk:
         read: Whether any scene was read that has a datum in the area, clear or not.
     """
 
-    values: dict[str, NDArray[Any]]
+    packed: dict[str, PackedChunk] = field(default_factory=dict)
+    raw: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     clear: int = 0
     outside: Counter[str] = field(default_factory=Counter)
     moved: Counter[str] = field(default_factory=Counter)
@@ -85,7 +90,7 @@ def see_chunk(task: DayChunk) -> SeenChunk:
     Raises:
         SourceError: If a scene cannot be understood (not if its pixels cannot be read).
     """
-    seen = SeenChunk({})
+    seen = SeenChunk()
     if task.area is None or task.area.any():
         rules = task.rules
         with kept_open():
@@ -93,11 +98,13 @@ def see_chunk(task: DayChunk) -> SeenChunk:
                 task.source, task.items, rules.bands, task.geobox, rules.clouds, area=task.area
             )
         _take(seen, task, found)
-    raw = task.rules.outliers != "none"
-    empty: tuple[Any, Any] = (np.nan, np.float64) if raw else (MISSING, np.int16)
+    shape = task.geobox.shape.yx
     for index in task.rules.all_indices:
-        if index.variable not in seen.values:
-            seen.values[index.variable] = np.full(task.geobox.shape.yx, *empty)
+        if task.rules.outliers != "none":
+            seen.raw.setdefault(index.variable, np.full(shape, np.nan))
+        elif index.variable not in seen.packed:
+            nothing = np.full(shape, MISSING, np.int16)
+            seen.packed[index.variable] = pack_chunk(nothing, MISSING, task.edges)
     return seen
 
 
@@ -113,18 +120,22 @@ def _take(seen: SeenChunk, task: DayChunk, found: Observations) -> None:
             pair = [bands[band] for _, band in index.bands]
             if index.variable == NDVI and rules.outliers == "none" and has_quantised_ndvi(*pair):
                 # What follows gives the same, by way of float64 images.
-                seen.values[NDVI] = quantised_ndvi(pair[0], pair[1], known)
+                steps = quantised_ndvi(pair[0], pair[1], known)
+                seen.packed[NDVI] = pack_chunk(steps, MISSING, task.edges)
                 continue
             given = {common: bands[band] for common, band in index.bands}
             if not index.scale_free:
                 given = {c: given[c].astype(np.float64) * task.scales[b] for c, b in index.bands}
             values = compute_index(index.name, given, known)
-            if rules.outliers == "none":
-                values, outside = quantise_in_range(values)
-                seen.outside[index.variable] += outside
-            seen.values[index.variable] = values
+            if rules.outliers != "none":
+                seen.raw[index.variable] = values
+                continue
+            steps, outside = quantise_in_range(values)
+            seen.outside[index.variable] += outside
+            seen.packed[index.variable] = pack_chunk(steps, MISSING, task.edges)
         for band in rules.raw_bands:
-            seen.values[band] = _kept(seen, band, bands[band], known)
+            kept = _kept(seen, band, bands[band], known)
+            seen.packed[band] = pack_chunk(kept, fill_value(kept.dtype), task.edges)
 
 
 def _kept(seen: SeenChunk, band: str, data: NDArray[Any], known: NDArray[np.bool_]) -> NDArray[Any]:

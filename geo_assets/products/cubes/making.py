@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from geo_assets.core.indices import quantise_in_range
+from geo_assets.core.indices import MISSING, quantise_in_range
 from geo_assets.core.outliers import spread_of, treat_outliers
 from geo_assets.products.cubes.days import SeenChunk
 from geo_assets.products.windows import merge_windows
+from geo_assets.storage.cubes.chunk_files import pack_chunk
 from geo_assets.storage.cubes.days import StoredDay
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from geo_assets.products.cubes.rules import CubeRules
+    from geo_assets.storage.cubes.chunk_files import PackedChunk
     from geo_assets.storage.cubes.format import CubeVariable, Index3
     from geo_assets.storage.cubes.stage import Stage
 
@@ -40,7 +40,7 @@ class DayInMaking:
         self._slot = slot
         self._held: dict[str, list[Index3]] = {}
         self._open: list[tuple[str, Index3]] = []
-        self._sum = SeenChunk({})
+        self._sum = SeenChunk()
         self._valid: Counter[str] = Counter()
         self._dtypes: dict[str, str] = {}
 
@@ -51,20 +51,14 @@ class DayInMaking:
         self._sum.moved.update(seen.moved)
         self._sum.failed += seen.failed
         self._sum.read |= seen.read
-        rules = self._rules
-        for index in rules.all_indices:
-            values = seen.values[index.variable]
-            if values.dtype == np.int16:
-                self._write(index.variable, chunk, values)
-            else:
-                self._held.setdefault(index.variable, []).append(chunk)
-                self._stage.hold(index.variable, chunk, values)
-        for band in rules.raw_bands:
-            if band in seen.values:
-                self._dtypes[band] = seen.values[band].dtype.name
-                self._write(band, chunk, seen.values[band])
-            else:
-                self._open.append((band, chunk))
+        for name, values in seen.raw.items():
+            self._held.setdefault(name, []).append(chunk)
+            self._stage.hold(name, chunk, values)
+        bands = self._rules.raw_bands
+        self._dtypes |= {name: seen.packed[name].dtype for name in bands if name in seen.packed}
+        self._open += [(name, chunk) for name in bands if name not in seen.packed]
+        for name, packed in seen.packed.items():
+            self._put(name, chunk, packed)
 
     def finished(self, pin: str) -> StoredDay:
         """Return what is known of the day; it stays on the stage if it has a place in the cube."""
@@ -107,21 +101,20 @@ class DayInMaking:
             )
             steps, outside = quantise_in_range(clean)
             self._sum.outside[name] += outside
-            self._write(name, chunk, steps)
+            self._put(name, chunk, pack_chunk(steps, MISSING, stage.edges))
             outliers += count
         return outliers
 
-    def _write(self, name: str, chunk: Index3, values: NDArray[Any]) -> None:
-        variable = self._variable(name)
-        known = ~np.isnan(values) if values.dtype.kind == "f" else values != variable.fill
-        self._valid[name] += int(np.count_nonzero(known))
-        self._stage.write(self._slot, variable, chunk, values)
+    def _put(self, name: str, chunk: Index3, packed: PackedChunk) -> None:
+        self._valid[name] += packed.valid
+        self._stage.put(self._slot, self._variable(name), chunk, packed)
 
     def _fill(self, band: str, chunk: Index3) -> None:
-        """Write a chunk of a band in which nothing was read."""
+        """Put a chunk of a band in which nothing was read."""
         variable = self._variable(band)
         shape = tuple(part.stop - part.start for part in chunk[1:])
-        self._write(band, chunk, np.full(shape, variable.fill, variable.dtype))
+        nothing = np.full(shape, variable.fill, variable.dtype)
+        self._put(band, chunk, pack_chunk(nothing, variable.fill, self._stage.edges))
 
     def _variable(self, name: str) -> CubeVariable:
         return next(v for v in self._rules.variables(self._dtypes) if v.name == name)

@@ -1,16 +1,20 @@
-"""Chunks of plain Zarr v3 arrays written as files: the bytes that Zarr would write, sooner.
+"""Chunks of plain Zarr v3 arrays packed and written as files: what Zarr would write, sooner.
 
 Through Zarr's own pipeline a chunk costs twice what its compression does (tasks of an event loop,
 copies). What is written here is what ``format.create_variable`` declares, no more; a test
-compares every byte with Zarr's.
+compares every byte with Zarr's. Packing needs no store: whoever makes values does it, on a cluster
+the worker.
 """
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numcodecs.blosc  # type: ignore[import-untyped]  # ships no types
 import numpy as np
-from numcodecs import Blosc  # type: ignore[import-untyped]  # ships no types
+from numcodecs import Blosc
 
 from geo_assets.storage.atomic import write_early
 
@@ -19,44 +23,72 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from geo_assets.storage.cubes.format import CubeVariable
-
 BLOCK_BYTES = 1024**2
 """Bytes that Blosc compresses at once: half a chunk of int16. Its own choice, 32 KiB, takes twice
 the time to write and to read, and is larger; for each chunk it takes memory of three such blocks,
 which in a young process costs more than to decode."""
 
+# Threads of Blosc lay the blocks of a chunk in the order in which they finish: other bytes for
+# the same data. Chunks are compressed side by side by threads of ours.
+numcodecs.blosc.use_threads = False
+
 _BLOSC = Blosc(cname="zstd", clevel=1, shuffle=Blosc.BITSHUFFLE, blocksize=BLOCK_BYTES)
 
 
-def write_chunk_file(
-    folder: Path,
-    variable: CubeVariable,
-    place: tuple[int, int, int],
-    values: NDArray[Any],
-    edges: tuple[int, int],
-) -> None:
-    """Write one chunk of one date; one that holds nothing is not written, as Zarr has it.
+@dataclass(frozen=True)
+class PackedChunk:
+    """One chunk of one date, ready to be written.
+
+    Attributes:
+        content: Its bytes as Zarr has them; None: it holds no datum, and there will be no file.
+        dtype: numpy's name of the dtype of its values.
+        sha256: Of its values, see ``chunk_digest``.
+        valid: Pixels with a datum.
+    """
+
+    content: bytes | None
+    dtype: str
+    sha256: str
+    valid: int
+
+
+def pack_chunk(values: NDArray[Any], fill: float, edges: tuple[int, int]) -> PackedChunk:
+    """Compress one chunk.
+
+    Args:
+        values: (y, x); at the far edges smaller than a chunk, and then padded with no datum.
+        fill: What pixels without datum hold; NaN: those that are NaN.
+        edges: Rows and columns of a whole chunk.
+    """
+    missing = np.isnan(values) if values.dtype.kind == "f" else values == fill
+    valid = values.size - int(np.count_nonzero(missing))
+    content = None
+    if valid:
+        data = values
+        if values.shape != edges:
+            data = np.full(edges, fill, values.dtype)
+            data[: values.shape[0], : values.shape[1]] = values
+        little = np.ascontiguousarray(data, values.dtype.newbyteorder("<"))
+        content = bytes(_BLOSC.encode(little))
+    return PackedChunk(content, values.dtype.name, chunk_digest(values), valid)
+
+
+def write_chunk_file(folder: Path, place: tuple[int, int, int], chunk: PackedChunk) -> None:
+    """Write one chunk, unless it holds nothing.
 
     Args:
         folder: The array's folder, in a store that nobody reads yet.
-        variable: What the array holds.
         place: Number of the chunk along time, y and x.
-        values: (y, x); at the far edges smaller than a chunk, and then padded with no datum.
-        edges: Rows and columns of a whole chunk.
+        chunk: The chunk.
     """
-    data = values
-    if values.shape != edges:
-        data = np.full(edges, variable.fill, variable.dtype)
-        data[: values.shape[0], : values.shape[1]] = values
-    if _is_empty(values[:1], variable) and _is_empty(values, variable):
+    if chunk.content is None:
         return
-    little = np.ascontiguousarray(data, np.dtype(variable.dtype).newbyteorder("<"))
     path = folder.joinpath("c", *map(str, place))
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_early(path, _BLOSC.encode(little))
+    write_early(path, chunk.content)
 
 
-def _is_empty(values: NDArray[Any], variable: CubeVariable) -> bool:
-    missing = np.isnan(values) if values.dtype.kind == "f" else values == variable.fill
-    return bool(missing.all())
+def chunk_digest(values: NDArray[Any]) -> str:
+    """Return the SHA-256 of values in little-endian bytes."""
+    little = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
+    return hashlib.sha256(little.data).hexdigest()

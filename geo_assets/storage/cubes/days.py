@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from geo_assets.core.smoothing import SmoothingRules  # noqa: TC001  # type of a field
+from geo_assets.storage.cubes.chunk_files import chunk_digest
 from geo_assets.storage.cubes.format import (
     CONVENTIONS,
     CubeVariable,
@@ -192,12 +193,6 @@ def day_digest(arrays: Iterable[zarr.Array[Any]], position: int) -> str:
             values = np.asarray(array[position, chunk[1], chunk[2]])
             chunks[array.basename, chunk[1].start, chunk[2].start] = chunk_digest(values)
     return digest_of_chunks(chunks)
-
-
-def chunk_digest(values: NDArray[Any]) -> str:
-    """Return the SHA-256 of values in little-endian bytes."""
-    little = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
-    return hashlib.sha256(little.data).hexdigest()
 
 
 def digest_of_chunks(chunks: Mapping[tuple[str, int, int], str]) -> str:

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import TYPE_CHECKING, Any, Literal
 
-import numcodecs.blosc  # type: ignore[import-untyped]  # ships no types
 import numpy as np
 import xarray as xr
 from odc.geo.xr import xr_coords
@@ -18,7 +17,7 @@ from zarr.codecs import BloscCodec
 
 from geo_assets.core.workers import Threads
 from geo_assets.errors import StorageError
-from geo_assets.storage.cubes.chunk_files import BLOCK_BYTES, write_chunk_file
+from geo_assets.storage.cubes.chunk_files import BLOCK_BYTES, pack_chunk, write_chunk_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,10 +51,6 @@ _TIME_ATTRIBUTES = {
 }
 _NO_COORDINATE = {"i": np.iinfo(np.int32).min, "f": float("nan")}
 """What a lost chunk of coordinates reads as: nothing that passes for a place or a time."""
-
-# Threads of Blosc lay the blocks of a chunk in the order in which they finish: other bytes for
-# the same data. Chunks are compressed side by side by threads of ours.
-numcodecs.blosc.use_threads = False
 
 
 @dataclass(frozen=True)
@@ -182,7 +177,7 @@ def write_chunks(folder: Path, variable: CubeVariable, data: NDArray[Any]) -> No
     def write(chunk: Index3) -> None:
         time, rows, cols = chunk
         place = (time.start, rows.start // chunks[1], cols.start // chunks[2])
-        write_chunk_file(folder, variable, place, data[chunk][0], chunks[1:])
+        write_chunk_file(folder, place, pack_chunk(data[chunk][0], variable.fill, chunks[1:]))
 
     for _ in Threads().map(write, chunk_slices(data.shape, chunks)):
         pass

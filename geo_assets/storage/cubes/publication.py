@@ -21,11 +21,11 @@ from geo_assets.core.smoothing import smooth_series
 from geo_assets.core.workers import Threads
 from geo_assets.errors import StorageError
 from geo_assets.storage.atomic import publish_directory
+from geo_assets.storage.cubes.chunk_files import chunk_digest
 from geo_assets.storage.cubes.days import (
     SMOOTHED,
     StoredDay,
     array_of,
-    chunk_digest,
     days_of,
     kept_days,
     times_of,

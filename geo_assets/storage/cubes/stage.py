@@ -1,6 +1,6 @@
 """Where the new days of a cube lie until all are there: a Zarr group beside the cube's place.
 
-Days are written chunk by chunk as they are made, so that no more than a few chunks are in memory.
+Days are put there chunk by chunk as they are made, so that no more than a few are in memory.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import zarr
 from geo_assets.errors import StorageError
 from geo_assets.storage.atomic import scratch_folder
 from geo_assets.storage.cubes.chunk_files import write_chunk_file
-from geo_assets.storage.cubes.days import chunk_digest, digest_of_chunks
+from geo_assets.storage.cubes.days import digest_of_chunks
 from geo_assets.storage.cubes.format import chunk_slices, chunks_of, create_variable
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from geo_assets.storage.cubes.chunk_files import PackedChunk
     from geo_assets.storage.cubes.format import CubeVariable, Index3
 
 
@@ -41,16 +42,17 @@ class Stage:
         self.folder = folder
         self._slots = slots
         self.shape = shape
+        self.edges = chunks_of(shape)[1:]
         self._group = zarr.create_group(folder, zarr_format=3)
         self._arrays: dict[str, zarr.Array[Any]] = {}
         self._digests: dict[int, dict[tuple[str, int, int], str]] = {}
 
     def chunks(self) -> list[Index3]:
         """Return the chunks of one day, in row-major order; the first slice says nothing."""
-        return chunk_slices((1, *self.shape), chunks_of(self.shape))
+        return chunk_slices((1, *self.shape), (1, *self.edges))
 
-    def write(self, slot: int, variable: CubeVariable, chunk: Index3, values: NDArray[Any]) -> None:
-        """Write one chunk (y, x) of one variable of the day in a slot.
+    def put(self, slot: int, variable: CubeVariable, chunk: Index3, packed: PackedChunk) -> None:
+        """Put one chunk of one variable of the day in a slot; packed for chunks of ``edges``.
 
         Raises:
             StorageError: The variable is of another dtype than on other days.
@@ -59,17 +61,16 @@ class Stage:
         if array is None:
             array = create_variable(self._group, variable, (self._slots, *self.shape))
             self._arrays[variable.name] = array
-        if array.dtype != np.dtype(variable.dtype):
+        if array.dtype != np.dtype(packed.dtype):
             raise StorageError(
-                f"variable {variable.name!r}: is {variable.dtype} on one day and {array.dtype} on "
+                f"variable {variable.name!r}: is {packed.dtype} on one day and {array.dtype} on "
                 "another; a cube holds one dtype"
             )
         _, rows, cols = chunk
-        edges = (array.chunks[1], array.chunks[2])
-        place = (slot, rows.start // edges[0], cols.start // edges[1])
-        write_chunk_file(self.folder / variable.name, variable, place, values, edges)
-        digest = chunk_digest(values)
-        self._digests.setdefault(slot, {})[variable.name, rows.start, cols.start] = digest
+        place = (slot, rows.start // self.edges[0], cols.start // self.edges[1])
+        write_chunk_file(self.folder / variable.name, place, packed)
+        key = (variable.name, rows.start, cols.start)
+        self._digests.setdefault(slot, {})[key] = packed.sha256
 
     def hold(self, name: str, chunk: Index3, values: NDArray[Any]) -> None:
         """Lay a chunk (y, x) of the day in making aside; it takes the place of an earlier day's."""
@@ -88,7 +89,7 @@ class Stage:
         return self.folder / ".held" / name
 
     def digest(self, slot: int) -> str:
-        """Return the digest of the day in a slot, all of whose chunks were written."""
+        """Return the digest of the day in a slot, all of whose chunks were put."""
         return digest_of_chunks(self._digests[slot])
 
     def drop(self, slot: int) -> None:
