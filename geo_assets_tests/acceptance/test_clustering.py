@@ -22,10 +22,11 @@ from geo_assets.errors import ClusteringError, StorageError
 from geo_assets.partitions import fold_and_split, partition_keys
 from geo_assets.products.labels.areas import pooled_sample, sample_area
 from geo_assets.products.labels.features import NdviDays, NdviSeries
-from geo_assets.storage.cubes.opening import MISSING, write_cube
+from geo_assets.storage.cubes.opening import MISSING
 from geo_assets.storage.layout import model_of
 from geo_assets_tests.acceptance.support import ARCHIVE, Workplace, materialize, metadata_of, say
 from geo_assets_tests.assets.label_cases import GRID
+from geo_assets_tests.storage.cubes.written_cube import write_cube
 
 SEEDS = range(5)
 CUT_PARTITION = "south|train"

@@ -14,8 +14,9 @@ from geo_assets.assets.step import Partition
 from geo_assets.campaign_file import load_campaign
 from geo_assets.core.workers import Threads
 from geo_assets.resources import ImagerySource
-from geo_assets.storage.cubes.opening import MISSING, write_cube
+from geo_assets.storage.cubes.opening import MISSING
 from geo_assets.storage.layout import Layout
+from geo_assets_tests.storage.cubes.written_cube import write_cube
 
 DAYS = np.array(["2021-02-03", "2021-05-04", "2021-06-05", "2021-10-06"], "datetime64[D]")
 GRID = GeoBox((60, 80), Affine(10, 0, 700_000, 0, -10, 5_480_000), "EPSG:32632")

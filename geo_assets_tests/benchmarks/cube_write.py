@@ -1,7 +1,7 @@
 """Writing an NDVI cube of 2048² as Zarr v3, reading a map and a series, and compacting it by time.
 
-The cube is in memory and written by ``write_cube``, in the layout and by the publication that
-``ndvi_cube`` has; what xarray writes in the old way holds float32 and is neither synced nor atomic.
+The cube is in memory and goes the way of ``ndvi_cube``: packed and hashed by threads, staged and
+published. What xarray writes in the old way holds float32 and is neither hashed, synced nor atomic.
 """
 
 from __future__ import annotations
@@ -43,22 +43,42 @@ def make(dates: int, inputs: Path, size: int) -> None:
 
 
 def ours(inputs: Path, output: Path, watch: Stopwatch) -> None:
-    from geo_assets.storage.cubes.opening import open_cube, write_cube
+    from geo_assets.storage.cubes.opening import open_cube
     from geo_assets.storage.cubes.time_major import time_major_of
 
     ndvi = np.load(inputs / "ndvi.npy")
-    geobox = grid(ndvi.shape[-1])
     # Once in small: loading libraries is not what is timed.
-    write_cube(output / "warm", {"ndvi": ndvi[:, :64, :64]}, days(len(ndvi)), grid(64))
+    _publish(output / "warm.zarr", ndvi[:, :64, :64])
     with watch.time():
-        write_cube(output / STORE, {"ndvi": ndvi}, days(len(ndvi)), geobox, {SUM: "0" * 64})
+        _publish(output / STORE, ndvi)
     _read_maps(output / STORE, open_cube, watch)
     _compact(output / STORE, watch)
     _read_series(time_major_of(output / STORE), watch)
 
 
-SUM = "geo_assets_sha256"
-"""A cube that is compacted says what its values are; here they are known."""
+def _publish(path: Path, ndvi: NDArray[np.int16]) -> None:
+    """Publish a cube (time, y, x) as its builder does."""
+    from geo_assets.core.workers import Threads
+    from geo_assets.storage.cubes.chunk_files import PackedChunk, pack_chunk
+    from geo_assets.storage.cubes.days import CubeHead, StoredDay
+    from geo_assets.storage.cubes.format import index_variable
+    from geo_assets.storage.cubes.publication import Changes, publish_changes
+    from geo_assets.storage.cubes.stage import staged
+
+    variable, geobox = index_variable("ndvi"), grid(ndvi.shape[-1])
+    head = CubeHead(geobox, "rules", lambda _: (variable,), lambda _: {})
+    slots = {str(day): slot for slot, day in enumerate(days(len(ndvi)).astype("datetime64[D]"))}
+    with staged(path, len(ndvi), geobox.shape.yx) as stage:
+        tasks = list(product(slots.values(), stage.chunks()))
+
+        def pack(task: tuple[int, tuple[slice, slice, slice]]) -> PackedChunk:
+            slot, (_, rows, cols) = task
+            return pack_chunk(ndvi[slot, rows, cols], MISSING, stage.edges)
+
+        for (slot, chunk), packed in zip(tasks, Threads().map(pack, tasks), strict=True):
+            stage.put(slot, variable, chunk, packed)
+        made = {day: StoredDay(stage.digest(slot)) for day, slot in slots.items()}
+        publish_changes(path, head, Changes(made, slots), stage)
 
 
 def _compact(store: Path, watch: Stopwatch) -> None:

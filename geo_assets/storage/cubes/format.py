@@ -15,13 +15,11 @@ import xarray as xr
 from odc.geo.xr import xr_coords
 from zarr.codecs import BloscCodec
 
-from geo_assets.core.workers import Threads
 from geo_assets.errors import StorageError
-from geo_assets.storage.cubes.chunk_files import BLOCK_BYTES, pack_chunk, write_chunk_file
+from geo_assets.storage.cubes.chunk_files import BLOCK_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     import zarr
     from numpy.typing import NDArray
@@ -168,19 +166,6 @@ def coordinates_of(times: NDArray[np.datetime64], geobox: GeoBox) -> dict[str, x
         "x": space["x"].assign_attrs(_axis_attributes(geobox, "x")),
         GRID_MAPPING: space[GRID_MAPPING],
     }
-
-
-def write_chunks(folder: Path, variable: CubeVariable, data: NDArray[Any]) -> None:
-    """Write all of a variable (time, y, x) to the folder of its array, chunks side by side."""
-    chunks = chunks_of(data.shape[1:])
-
-    def write(chunk: Index3) -> None:
-        time, rows, cols = chunk
-        place = (time.start, rows.start // chunks[1], cols.start // chunks[2])
-        write_chunk_file(folder, place, pack_chunk(data[chunk][0], variable.fill, chunks[1:]))
-
-    for _ in Threads().map(write, chunk_slices(data.shape, chunks)):
-        pass
 
 
 def chunk_slices(shape: Sequence[int], chunks: Sequence[int]) -> list[Index3]:

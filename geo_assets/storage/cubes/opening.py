@@ -1,4 +1,4 @@
-"""Cubes on disk: found, opened, and written at once as plain Zarr v3 stores with CF attributes.
+"""Cubes on disk: found and opened, plain Zarr v3 stores with CF attributes.
 
 A cube is a plain Zarr store (``cluster-0.zarr``), written beside its place and exchanged with what
 lies there (docs/decisions/0004-whole-store-publication-of-cubes.md), or an Icechunk repository
@@ -19,29 +19,19 @@ import zarr
 
 from geo_assets.core.indices import dequantise_index
 from geo_assets.errors import StorageError
-from geo_assets.storage.atomic import publish_directory
 from geo_assets.storage.cubes.format import (
-    CONVENTIONS,
     MISSING,
     SCALE,
-    check_grid,
-    create_variable,
-    index_variable,
-    write_chunks,
-    write_coordinates,
 )
 from geo_assets.storage.cubes.icechunk_cube import damage, is_repository, latest_store
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterator
     from pathlib import Path
-
-    from numpy.typing import NDArray
-    from odc.geo.geobox import GeoBox
 
     from geo_assets.storage.layout import Layout
 
-__all__ = ["MISSING", "SCALE", "open_cube", "open_group", "published_cubes", "write_cube"]
+__all__ = ["MISSING", "SCALE", "open_cube", "open_group", "published_cubes"]
 
 _NO_VALUE = np.empty((0, 0, 0), np.float32)
 _CUBE = re.compile(r"(?P<name>cluster-(?P<cluster>[0-9]+)(-[0-9A-Z]+)?)\.(zarr|icechunk)")
@@ -83,38 +73,6 @@ def results_of_other_clusters(folder: Path, clusters: Collection[int]) -> list[P
     there = sorted(folder.iterdir()) if folder.is_dir() else []
     found = [(path, _OF_CLUSTER.match(path.name)) for path in there]
     return [path for path, match in found if not match or int(match[1]) not in clusters]
-
-
-def write_cube(
-    path: Path,
-    variables: Mapping[str, NDArray[np.int16]],
-    times: NDArray[np.datetime64],
-    geobox: GeoBox,
-    attrs: Mapping[str, Any] | None = None,
-) -> None:
-    """Publish a cube of indices that ``xarray.open_zarr(path)`` opens as float with NaN.
-
-    Equal arguments give equal bytes. A reader meets the old or the new cube, never a mix.
-
-    Args:
-        path: Where the store (a directory) goes.
-        variables: Name → (time, y, x) int16, index / 1e-4, -32768 where missing.
-        times: Rising, each once, UTC, of milliseconds or coarser.
-        geobox: Grid of (y, x), north up: without rotation or shear.
-        attrs: Attributes of the whole cube (title, attribution, licence), as JSON can say them.
-
-    Raises:
-        StorageError: The arguments do not fit together.
-    """
-    _check(path, variables, times, geobox)
-    with publish_directory(path) as store:
-        group = zarr.create_group(store, zarr_format=3, attributes={**CONVENTIONS, **(attrs or {})})
-        for name, data in variables.items():
-            variable = index_variable(name)
-            create_variable(group, variable, data.shape)
-            write_chunks(store / name, variable, data)
-        write_coordinates(group, times, geobox)
-        consolidate(store)
 
 
 def open_cube(path: Path, *, asset: str | None = None) -> xr.Dataset:
@@ -189,24 +147,3 @@ def _readable(path: Path) -> Iterator[None]:
         raise
     except damage() as error:
         raise StorageError(f"{path}: cannot be read as a cube: {error}") from error
-
-
-def _check(
-    path: Path,
-    variables: Mapping[str, NDArray[np.int16]],
-    times: NDArray[np.datetime64],
-    geobox: GeoBox,
-) -> None:
-    check_grid(path, geobox)
-    problem = None
-    steps = np.diff(times.astype("datetime64[ns]").astype(np.int64))
-    if np.isnat(times).any() or (times != times.astype("datetime64[ms]")).any():
-        problem = "times want to be whole milliseconds, none missing"
-    elif (steps <= 0).any():
-        problem = f"times must rise, each once; {times[1:][steps <= 0][0]} does not follow in order"
-    shape = (len(times), *geobox.shape)
-    for name, data in variables.items():
-        if data.dtype != np.int16 or data.shape != shape:
-            problem = f"{name} is {data.dtype} {data.shape}, wanted int16 {shape} (time, y, x)"
-    if problem:
-        raise StorageError(f"{path}: cannot be written as a cube: {problem}")

@@ -15,8 +15,9 @@ from geo_assets.products.labels.areas import label_area, pooled_sample, sample_a
 from geo_assets.products.labels.days import day_histograms, day_labels
 from geo_assets.products.labels.features import NdviDays, NdviSeries, Placed
 from geo_assets.storage.cubes.days import CHECKSUM_ATTRIBUTE
-from geo_assets.storage.cubes.opening import MISSING, write_cube
+from geo_assets.storage.cubes.opening import MISSING
 from geo_assets_tests.assets.label_cases import DAYS, GRID, two_kinds
+from geo_assets_tests.storage.cubes.written_cube import write_cube
 
 PERIOD = (np.datetime64("2021-01-01"), np.datetime64("2021-12-31"))
 

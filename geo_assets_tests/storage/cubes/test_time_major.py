@@ -17,10 +17,11 @@ from geo_assets.storage.cubes import time_major
 from geo_assets.storage.cubes.chunk_files import pack_chunk, write_chunk_file
 from geo_assets.storage.cubes.export import export_store
 from geo_assets.storage.cubes.format import band_variable, create_variable, index_variable
-from geo_assets.storage.cubes.opening import open_cube, open_group, write_cube
+from geo_assets.storage.cubes.opening import open_cube, open_group
 from geo_assets.storage.cubes.time_major import compact_cube, open_time_major, time_major_of
 from geo_assets_tests.acceptance.cube_writing import DAYS, builder
 from geo_assets_tests.sources.memory_source import grid
+from geo_assets_tests.storage.cubes.written_cube import write_cube
 
 STORES = ["zarr", "icechunk"]
 

@@ -318,7 +318,7 @@ import geopandas, numpy as np, shapely
 from affine import Affine
 from odc.geo.geobox import GeoBox
 from geo_assets.storage.rasters.cog import write_cog
-from geo_assets.storage.cubes.opening import write_cube
+from geo_assets_tests.storage.cubes.written_cube import write_cube
 from geo_assets.storage.geoparquet import write_table
 folder = Path(sys.argv[1])
 grid = GeoBox((300, 300), Affine(10, 0, 5e5, 0, -10, 9e6), "EPSG:32737")
