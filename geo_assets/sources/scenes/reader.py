@@ -22,7 +22,7 @@ from geo_assets.sources.scenes.asset_files import AssetFiles, is_remote
 from geo_assets.sources.scenes.band_keys import BandAsset, BandError, find_band, is_sentinel_2
 from geo_assets.sources.scenes.reflectance import add_offset, digital_number_offset, raster_band
 from geo_assets.sources.scenes.resampling import on_grid
-from geo_assets.sources.scenes.window import NativeWindow, Room, native_grid, read_native
+from geo_assets.sources.scenes.window import NativeWindow, NoData, Room, native_grid, read_native
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -117,18 +117,17 @@ class SceneReader:
         for number, place in enumerate(places):
             offset = digital_number_offset(item, place.asset_key, self.offsets, index=place.index)
             if offset != 0:
-                nodata = self._nodata(item, place.asset_key, place.index)
-                add_offset(data[number], valid, offset, nodata)
+                window, at = wanted.found(place, windows)
+                add_offset(data[number], valid, offset, window.nodata[at])
         return data, valid
 
-    def _nodata(self, item: Item, asset_key: str, index: int) -> float | None:
-        """What a band means by no-data; None: what its file says, if anything."""
+    def _nodata(self, item: Item, asset_key: str, index: int) -> NoData:
+        """What a band means by no-data."""
         stated = raster_band(item["assets"][asset_key], index).get("nodata")
         if stated is not None:
-            return float(stated)  # "nan" is how JSON says it
-        if self.nodata is not None:
-            return self.nodata
-        return SENTINEL_2_NODATA if is_sentinel_2(item) else None
+            return NoData(float(stated))  # "nan" is how JSON says it
+        usual = SENTINEL_2_NODATA if is_sentinel_2(item) else None
+        return NoData(otherwise=usual if self.nodata is None else self.nodata)
 
     def _read(self, item: Item, asset_key: str, work: Callable[[DatasetReader], Result]) -> Result:
         href = item["assets"][asset_key]["href"]
@@ -168,7 +167,7 @@ class _Wanted:
         self, places: Sequence[BandAsset], windows: Mapping[str, NativeWindow]
     ) -> NativeWindow:
         """Return some bands of one grid, in order; not copied if they lie in the room."""
-        found = [(windows[p.asset_key], self.indexes[p.asset_key].index(p.index)) for p in places]
+        found = [self.found(place, windows) for place in places]
         first = found[0][0]
         data = self._room.pixels
         if data is None or places != self.places or not all(w.data.base is data for w, _ in found):
@@ -176,7 +175,14 @@ class _Wanted:
         valid = first.valid[found[0][1]].copy()
         for window, at in found[1:]:
             valid &= window.valid[at]
-        return NativeWindow(data, valid[None], first.geobox, first.whole)
+        nodata = tuple(window.nodata[at] for window, at in found)
+        return NativeWindow(data, valid[None], first.geobox, first.whole, nodata)
+
+    def found(
+        self, place: BandAsset, windows: Mapping[str, NativeWindow]
+    ) -> tuple[NativeWindow, int]:
+        """Return the window with a band's pixels, and their number there."""
+        return windows[place.asset_key], self.indexes[place.asset_key].index(place.index)
 
 
 def stated_geobox(item: Item, asset_key: str) -> GeoBox | None:

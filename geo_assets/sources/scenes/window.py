@@ -11,7 +11,7 @@ import math
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -39,6 +39,22 @@ _PADDING = 8
 """Source pixels read around a warped window: more than half of the widest kernel (lanczos, 3)."""
 
 
+class NoData(NamedTuple):
+    """What a band means by no-data: the value stated of it, else its file's, else another."""
+
+    stated: float | None = None
+    """NaN: no number."""
+    otherwise: float | None = None
+    """The value where neither is there."""
+
+    def of(self, dataset: DatasetReader, index: int) -> float | None:
+        """Return the value of a band of a file; None: none."""
+        if self.stated is not None:
+            return self.stated
+        said: float | None = dataset.nodatavals[index - 1]
+        return self.otherwise if said is None else said
+
+
 @dataclass(frozen=True)
 class NativeWindow:
     """Pixels of a file's own grid."""
@@ -51,6 +67,8 @@ class NativeWindow:
     """The window's grid; the very one that was asked for, if its pixels are these."""
     whole: GeoBox
     """The file's grid."""
+    nodata: tuple[float | None, ...]
+    """The value by which each band means no-data; None: none."""
 
 
 class Room:
@@ -116,7 +134,7 @@ def _georeference() -> Iterator[None]:
 def read_native(
     dataset: DatasetReader,
     indexes: Sequence[int],
-    nodata: Sequence[float | None],
+    nodata: Sequence[NoData],
     geobox: GeoBox,
     place: Callable[[GeoBox, Any], NDArray[Any] | None] | None = None,
     *,
@@ -127,7 +145,7 @@ def read_native(
     Args:
         dataset: An open raster.
         indexes: Numbers of its bands, from 1.
-        nodata: What each band means by no-data; None: what the file says.
+        nodata: What each band means by no-data.
         geobox: The grid.
         place: Gives the array (band, y, x) to read into, by grid and dtype of what is read; None:
             a new one.
@@ -151,16 +169,18 @@ def read_native(
     if grid is None:
         grid = geobox
     dtype = np.result_type(*(dataset.dtypes[index - 1] for index in indexes))
+    values = tuple(of.of(dataset, index) for index, of in zip(indexes, nodata, strict=True))
     if 0 in (window.width, window.height):
         shape = (len(indexes), int(window.height), int(window.width))
-        return NativeWindow(np.zeros(shape, dtype), np.zeros(shape, bool), grid, whole)
+        return NativeWindow(np.zeros(shape, dtype), np.zeros(shape, bool), grid, whole, values)
     room = None if place is None else place(grid, dtype)
     data = read_pixels(dataset, indexes, window, room)
     masks = [
         _valid(dataset, index, pixels, value, window)
-        for index, pixels, value in zip(indexes, data, nodata, strict=True)
+        for index, pixels, value in zip(indexes, data, values, strict=True)
     ]
-    return NativeWindow(data, masks[0][None] if len(masks) == 1 else np.stack(masks), grid, whole)
+    valid = masks[0][None] if len(masks) == 1 else np.stack(masks)
+    return NativeWindow(data, valid, grid, whole, values)
 
 
 @functools.lru_cache(maxsize=256)  # the same for all files of a block
@@ -212,11 +232,10 @@ def _valid(
 ) -> NDArray[np.bool_]:
     """Where a band holds a datum: not no-data by value, nor masked by the file."""
     flags = dataset.mask_flag_enums[index - 1]
-    value = dataset.nodatavals[index - 1] if nodata is None else nodata
-    if value is None or math.isnan(value) or not _can_hold(pixels.dtype, value):
+    if nodata is None or math.isnan(nodata) or not _can_hold(pixels.dtype, nodata):
         valid = np.ones(pixels.shape, bool)
     else:
-        valid = pixels != pixels.dtype.type(value)
+        valid = pixels != pixels.dtype.type(nodata)
     if MaskFlags.per_dataset in flags:
         valid &= dataset.read_masks(index, window=window) > 0
     if pixels.dtype.kind == "f":

@@ -96,7 +96,13 @@ def test_bands_of_one_file_come_in_the_order_asked_for(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("stated", "in_file", "parameter", "meant"),
-    [(7, 8, 9, 7), (None, 8, None, 8), (None, None, 9, 9), ("nan", None, None, None)],
+    [
+        (7, 8, 9, 7),
+        (None, 8, 9, 8),
+        (None, 8, None, 8),
+        (None, None, 9, 9),
+        ("nan", 8, 9, None),
+    ],
 )
 def test_no_data_is_what_the_item_says_else_the_file_else_the_parameter(
     tmp_path: Path, stated: Any, in_file: int | None, parameter: int | None, meant: int | None
@@ -106,6 +112,21 @@ def test_no_data_is_what_the_item_says_else_the_file_else_the_parameter(
     item = item_of({"x": asset(tmp_path / "x.tif", **said)})
     read = SceneReader(nodata=parameter).read(item, ["x"], GRID)
     assert np.array_equal(read.valid, data[0] != meant)
+
+
+def test_sentinel_2_means_no_data_by_0_only_where_its_file_says_nothing_else(
+    tmp_path: Path,
+) -> None:
+    data = noise(GRID, 1, "int16", low=-3, high=5)
+    data[0, :50] = -9999
+    item = item_of({"B04": asset(tmp_path / "B04.tif")}, platform="sentinel-2a")
+    reader = SceneReader(offsets={"tests": -9998})
+    for in_file, meant in ((-9999, -9999), (None, 0)):
+        write_raster(tmp_path / "B04.tif", data, GRID, nodata=in_file)
+        read = reader.read(item, ["B04"], GRID)
+        assert np.array_equal(read.valid, data[0] != meant)
+        # Nor does an offset make no-data of a datum.
+        assert not (read.data[0][read.valid] == meant).any()
 
 
 def test_bands_of_different_dtypes_come_in_one_that_holds_both(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from rasterio.windows import Window
 
 from geo_assets.errors import ReadError
 from geo_assets.sources.scenes.resampling import _warp, on_grid
-from geo_assets.sources.scenes.window import NativeWindow, read_native
+from geo_assets.sources.scenes.window import NativeWindow, NoData, read_native
 from geo_assets_tests.sources.scene_testing import GRID, noise, write_raster
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def read(
     with rasterio.open(path) as file:
         indexes = list(range(1, file.count + 1))
         nearest = resampling == "nearest"
-        window = read_native(file, indexes, [nodata] * file.count, grid, nearest=nearest)
+        window = read_native(file, indexes, [NoData(nodata)] * file.count, grid, nearest=nearest)
         return on_grid(window, grid, resampling)
 
 
@@ -198,7 +198,7 @@ def test_a_band_beyond_the_file_is_refused(raster: Path) -> None:
         rasterio.open(raster) as file,
         pytest.raises(ReadError, match="band 3 is wanted and the file has 1"),
     ):
-        read_native(file, [3], [None], GRID)
+        read_native(file, [3], [NoData()], GRID)
 
 
 @settings(max_examples=40, deadline=None)
@@ -222,7 +222,7 @@ def test_pixels_that_lie_whole_within_those_of_the_file_are_what_gdal_finds(
     wanted = fine[0:1, 0:1].translate_pix(col, row).expand(shape)
     data = rng.integers(1, 200, (1, 30, 25)).astype(np.uint8)
     valid = rng.random((1, 30, 25)) < 0.8
-    window = NativeWindow(data, valid, coarse, coarse)
+    window = NativeWindow(data, valid, coarse, coarse, (None,))
     pixels, known = on_grid(window, wanted, "nearest")
     warped = _warp(window, valid[0], wanted, "nearest")
     np.testing.assert_array_equal(known, warped[1] > 0)
@@ -232,5 +232,5 @@ def test_pixels_that_lie_whole_within_those_of_the_file_are_what_gdal_finds(
 def test_no_pixel_beside_the_grid_is_read_where_pixels_are_but_repeated(raster: Path) -> None:
     fine = GRID.zoom_to(resolution=GRID.resolution.x / 2)[20:41, 31:50]
     with rasterio.open(raster) as file:
-        assert read_native(file, [1], [None], fine, nearest=True).data.shape == (1, 11, 10)
-        assert read_native(file, [1], [None], fine).data.shape > (1, 11, 10)
+        assert read_native(file, [1], [NoData()], fine, nearest=True).data.shape == (1, 11, 10)
+        assert read_native(file, [1], [NoData()], fine).data.shape > (1, 11, 10)
