@@ -104,7 +104,12 @@ def selections(partition: Partition) -> Iterator[tuple[ClusterBox, SceneSelectio
     campaign = partition.campaign
     for box in read_boxes(partition):
         query = SceneQuery(
-            box, campaign.start, campaign.end, campaign.bands, campaign.clouds.max_cover
+            box,
+            campaign.start,
+            campaign.end,
+            campaign.bands,
+            campaign.clouds.max_cover,
+            campaign.clouds.band,
         )
         yield box, partition.source.select(query)
 

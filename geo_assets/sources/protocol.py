@@ -83,6 +83,8 @@ class SceneQuery:
     """Bands that a scene must offer, by any name that ``band_keys`` understands."""
     max_cloud: float = 100.0
     """Largest ``eo:cloud_cover`` in percent; a scene that states none is kept."""
+    scl_band: str | None = None
+    """Name of the scene classification, of which a scene may offer one or none."""
 
 
 @dataclass(frozen=True)

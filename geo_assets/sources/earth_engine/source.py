@@ -109,7 +109,7 @@ class EarthEngineSource:
                 f"imagery.collection: {self.rules.collection!r} cannot be listed: {error} "
                 "(check the id, and that the project may read it)"
             ) from error
-        chosen = choose_scenes(found, replace(query, bands=()))
+        chosen = choose_scenes(found, replace(query, bands=(), scl_band=None))
         return with_bands(chosen, query.bands, self.rules.collection)
 
     def _require_scores(self) -> None:

@@ -24,6 +24,10 @@ class BandError(SourceError):
     """A scene does not offer a band, or offers several under its name."""
 
 
+class AmbiguousBandError(BandError):
+    """A scene offers several bands under one name."""
+
+
 @dataclass(frozen=True)
 class BandAsset:
     """Where a band lies within an item."""
@@ -57,7 +61,8 @@ def find_band(item: Item, band: str) -> BandAsset:
     beat those of several; pictures (``visual``, previews) are never taken.
 
     Raises:
-        BandError: If the item does not offer the band, or several under that name.
+        BandError: If the item does not offer the band.
+        AmbiguousBandError: If it offers several under that name.
     """
     spellings = _spellings(item, band)
     keyed = {key: asset for key, asset in item["assets"].items() if _holds_pixels(key, asset)}
@@ -78,6 +83,20 @@ def find_band(item: Item, band: str) -> BandAsset:
             if found:
                 return _the_one(item, band, found)
     raise BandError(f"scene {item['id']}: has no band {band!r}; it offers {_offer(keyed)}")
+
+
+def find_offered_band(item: Item, band: str) -> BandAsset | None:
+    """Return where a band lies, as ``find_band``; None if the item does not offer it.
+
+    Raises:
+        AmbiguousBandError: If it offers several under that name.
+    """
+    try:
+        return find_band(item, band)
+    except AmbiguousBandError:
+        raise
+    except BandError:
+        return None
 
 
 def _spellings(item: Item, band: str) -> list[str]:
@@ -117,7 +136,7 @@ def _the_one(item: Item, band: str, found: list[BandAsset]) -> BandAsset:
     if len(found) == 1:
         return found[0]
     places = ", ".join(f"{place.asset_key} (band {place.index})" for place in found)
-    raise BandError(
+    raise AmbiguousBandError(
         f"scene {item['id']}: band {band!r} is ambiguous; it could be {places}. Name one of these"
     )
 

@@ -19,7 +19,13 @@ from pyproj.exceptions import CRSError
 from geo_assets.errors import ReadError
 from geo_assets.sources.protocol import SceneRead
 from geo_assets.sources.scenes.asset_files import AssetFiles, is_remote
-from geo_assets.sources.scenes.band_keys import BandAsset, BandError, find_band, is_sentinel_2
+from geo_assets.sources.scenes.band_keys import (
+    BandAsset,
+    BandError,
+    find_band,
+    find_offered_band,
+    is_sentinel_2,
+)
 from geo_assets.sources.scenes.reflectance import add_offset, digital_number_offset, raster_band
 from geo_assets.sources.scenes.resampling import on_grid
 from geo_assets.sources.scenes.window import NativeWindow, NoData, Room, native_grid, read_native
@@ -61,7 +67,7 @@ class SceneReader:
         Raises:
             ReadError: If there is no such band, or the file has to be opened and cannot be.
         """
-        place = _find(item, band)
+        place = _found(find_band, item, band)
         stated = stated_geobox(item, place.asset_key)
         return stated or self._read(item, place.asset_key, native_grid)
 
@@ -69,8 +75,8 @@ class SceneReader:
         self, item: Item, bands: Sequence[str], geobox: GeoBox, scl_band: str | None = None
     ) -> SceneRead:
         """Return a scene's pixels on a grid, see ``RasterSource.read``."""
-        scl = None if scl_band is None else _offered(item, scl_band)
-        wanted = _Wanted([_find(item, band) for band in bands], scl, geobox)
+        scl = None if scl_band is None else _found(find_offered_band, item, scl_band)
+        wanted = _Wanted([_found(find_band, item, band) for band in bands], scl, geobox)
         windows = self._read_all(item, wanted)
         data, valid = self._bands_on_grid(item, wanted, windows)
         if scl is None:
@@ -202,18 +208,11 @@ def stated_geobox(item: Item, asset_key: str) -> GeoBox | None:
         return None  # the file knows
 
 
-def _find(item: Item, band: str) -> BandAsset:
+def _found(find: Callable[[Item, str], Result], item: Item, band: str) -> Result:
     try:
-        return find_band(item, band)
+        return find(item, band)
     except BandError as error:
         raise ReadError(str(error), kind="permanent", scene_id=item["id"]) from error
-
-
-def _offered(item: Item, band: str) -> BandAsset | None:
-    try:
-        return find_band(item, band)
-    except BandError:
-        return None
 
 
 def _of_one_grid(

@@ -10,7 +10,7 @@ from shapely.errors import ShapelyError
 from shapely.geometry import box, shape
 
 from geo_assets.sources.protocol import LeftOut, SceneSelection
-from geo_assets.sources.scenes.band_keys import BandError, find_band
+from geo_assets.sources.scenes.band_keys import BandError, find_band, find_offered_band
 from geo_assets.sources.scenes.order import scene_time, solar_day
 
 if TYPE_CHECKING:
@@ -73,11 +73,13 @@ def _reason(item: Item, query: SceneQuery, area: Polygon) -> LeftOut | None:
     cloud = item["properties"].get("eo:cloud_cover")
     if cloud is not None and float(cloud) > query.max_cloud:
         return LeftOut(item["id"], "cloud", f"{float(cloud):g} % > {query.max_cloud:g} %")
-    for band in query.bands:
-        try:
+    try:
+        for band in query.bands:
             find_band(item, band)
-        except BandError as error:
-            return LeftOut(item["id"], "missing_band", str(error))
+        if query.scl_band is not None:
+            find_offered_band(item, query.scl_band)
+    except BandError as error:
+        return LeftOut(item["id"], "missing_band", str(error))
     return None
 
 

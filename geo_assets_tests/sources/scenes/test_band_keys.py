@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from geo_assets.core.band_names import bands_of_ndvi, common_name
-from geo_assets.sources.scenes.band_keys import BandAsset, BandError, find_band
+from geo_assets.sources.scenes.band_keys import (
+    AmbiguousBandError,
+    BandAsset,
+    BandError,
+    find_band,
+    find_offered_band,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -89,6 +95,10 @@ def test_an_ambiguous_name_is_refused_with_what_it_could_be() -> None:
     scene = item({k: {"eo:bands": [{"name": k, "common_name": "rededge"}]} for k in ("B05", "B06")})
     with pytest.raises(BandError, match=r"'rededge' is ambiguous.*B05 \(band 1\), B06"):
         find_band(scene, "rededge")
+    with pytest.raises(AmbiguousBandError):
+        find_offered_band(scene, "rededge")
+    assert find_offered_band(scene, "nir") is None
+    assert find_offered_band(scene, "B05") == BandAsset("B05", 1)
 
 
 def test_a_missing_band_is_refused_with_what_the_scene_offers() -> None:

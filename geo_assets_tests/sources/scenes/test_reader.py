@@ -85,6 +85,15 @@ def test_a_classification_that_is_not_offered_is_none(scene: dict[str, Any]) -> 
     assert SceneReader().read(scene, ["B04"], GRID, "SCL").scl is None
 
 
+def test_an_ambiguous_classification_is_a_permanent_failure(scene: dict[str, Any]) -> None:
+    classes = scene["assets"].pop("SCL") | {"bands": [{"name": "SCL"}]}
+    scene["assets"] |= {"SCL_20m": classes, "SCL_60m": classes}
+    with pytest.raises(ReadError, match=r"'SCL' is ambiguous.*SCL_20m .*Name one") as raised:
+        SceneReader().read(scene, ["B04"], GRID, "SCL")
+    assert (raised.value.kind, raised.value.scene_id) == ("permanent", "scene-1")
+    assert SceneReader().read(scene, ["B04"], GRID, "SCL_20m").scl is not None
+
+
 def test_bands_of_one_file_come_in_the_order_asked_for(tmp_path: Path) -> None:
     stack = np.concatenate([noise(GRID, seed) for seed in range(3)])
     write_raster(tmp_path / "stack.tif", stack, GRID)

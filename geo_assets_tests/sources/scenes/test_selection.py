@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -40,9 +41,22 @@ def test_a_scene_is_left_out_with_its_reason(
 ) -> None:
     selection = choose_scenes([item], query(**asked))
     assert selection.items == []
-    ((left),) = selection.left_out
+    (left,) = selection.left_out
     assert (left.scene_id, left.reason) == ("x", reason)
     assert words in left.detail
+
+
+def test_a_scene_with_an_ambiguous_classification_is_left_out_and_one_without_is_kept() -> None:
+    asked = replace(query(), scl_band="SCL")
+    assert len(choose_scenes([scene("x")], asked).items) == 1
+    several = {
+        key: {"href": "/x.tif", "bands": [{"name": "SCL"}]} for key in ("SCL_20m", "SCL_60m")
+    }
+    selection = choose_scenes([item_of(BANDS | several, id="x")], asked)
+    assert selection.items == []
+    (left,) = selection.left_out
+    assert left.reason == "missing_band"
+    assert "'SCL' is ambiguous; it could be SCL_20m (band 1), SCL_60m" in left.detail
 
 
 def test_a_scene_that_states_no_clouds_is_kept() -> None:
