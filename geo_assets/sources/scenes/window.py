@@ -230,7 +230,7 @@ def _valid(
     nodata: float | None,
     window: Window,
 ) -> NDArray[np.bool_]:
-    """Where a band holds a datum: not no-data by value, nor masked by the file."""
+    """Where a band holds a datum: not no-data by value, nor masked by the file, and finite."""
     flags = dataset.mask_flag_enums[index - 1]
     if nodata is None or math.isnan(nodata) or not _can_hold(pixels.dtype, nodata):
         valid = np.ones(pixels.shape, bool)
@@ -239,7 +239,7 @@ def _valid(
     if MaskFlags.per_dataset in flags:
         valid &= dataset.read_masks(index, window=window) > 0
     if pixels.dtype.kind == "f":
-        valid &= ~np.isnan(pixels)
+        valid &= np.isfinite(pixels)
     return valid
 
 

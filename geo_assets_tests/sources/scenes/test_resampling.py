@@ -152,12 +152,17 @@ def test_a_mask_inside_the_file_is_no_data(tmp_path: Path) -> None:
     assert np.array_equal(pixels[:, mask], data[:, mask])
 
 
-def test_not_a_number_is_no_data_in_floating_data(tmp_path: Path) -> None:
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_what_is_no_finite_number_is_no_data_in_floating_data(tmp_path: Path, value: float) -> None:
     data = noise(GRID, 6, "float32")
-    data[0, 3, 4] = np.nan
+    data[0, 43, 54] = value
     write_raster(tmp_path / "float.tif", data, GRID)
     _, valid = read(tmp_path / "float.tif", GRID)
-    assert np.argwhere(~valid).tolist() == [[3, 4]]
+    assert np.argwhere(~valid).tolist() == [[43, 54]]
+    for resampling in ("average", "cubic"):
+        pixels, valid = read(tmp_path / "float.tif", in_other_zone(140, 150), resampling)
+        assert valid.any()
+        assert np.isfinite(pixels[0, valid]).all()
 
 
 def test_zero_is_a_datum_where_nothing_says_otherwise(tmp_path: Path) -> None:
