@@ -54,3 +54,10 @@ def test_a_medoid_is_one_observation_and_no_mixture():
 def test_the_earliest_of_equally_near_observations_is_the_medoid():
     data = np.array([[5], [7]], np.uint16).reshape(2, 1, 1, 1)
     assert reduce_stack(data, np.ones((2, 1, 1), bool), "medoid")[0].item() == 5
+
+
+@pytest.mark.parametrize("size", [3e38, 1e200, np.inf])
+def test_a_medoid_is_a_valid_observation_however_far_the_others(size):
+    data = np.array([np.nan, size, -size]).reshape(3, 1, 1, 1)
+    valid = np.array([False, True, True]).reshape(3, 1, 1)
+    assert reduce_stack(data, valid, "medoid")[0].item() == size

@@ -75,10 +75,13 @@ def _choose(
     """Write the first valid observation with the least sum."""
     size = len(chosen)
     least = np.full(size, np.inf)
-    chosen[:] = 0
+    chosen[:] = -1
     for time in range(len(valid)):
         known, total = valid[time, left : left + size], sums[time]
         for pixel in range(size):
-            if known[pixel] and total[pixel] < least[pixel]:
+            # Numbers of any size: the squares of all distances may be infinite.
+            if known[pixel] and (chosen[pixel] < 0 or total[pixel] < least[pixel]):
                 least[pixel] = total[pixel]
                 chosen[pixel] = time
+    for pixel in range(size):
+        chosen[pixel] = max(chosen[pixel], 0)
