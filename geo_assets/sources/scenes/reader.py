@@ -81,8 +81,8 @@ class SceneReader:
         data, valid = self._bands_on_grid(item, wanted, windows)
         if scl is None:
             return SceneRead(data, valid, None)
-        classes, known = on_grid(wanted.stack([scl], windows), geobox, "nearest")
-        return SceneRead(data, valid, classes[0].astype(np.uint8, copy=False) * known)
+        values, known = on_grid(wanted.stack([scl], windows), geobox, "nearest")
+        return SceneRead(data, valid, _classes(item, scl, values[0], known))
 
     def _read_all(self, item: Item, wanted: _Wanted) -> dict[str, NativeWindow]:
         indexes = wanted.indexes
@@ -213,6 +213,23 @@ def _found(find: Callable[[Item, str], Result], item: Item, band: str) -> Result
         return find(item, band)
     except BandError as error:
         raise ReadError(str(error), kind="permanent", scene_id=item["id"]) from error
+
+
+def _classes(
+    item: Item, place: BandAsset, values: NDArray[Any], known: NDArray[np.bool_]
+) -> NDArray[np.uint8]:
+    """Return the classes of a band, 0 where there is none."""
+    with np.errstate(invalid="ignore"):  # NaN, which is never known
+        classes = values.astype(np.uint8, copy=False)
+    if classes is not values and (strange := values[known & (classes != values)]).size:
+        raise ReadError(
+            f"scene {item['id']}, asset {place.asset_key}: {strange[0]} ({values.dtype}) is no "
+            "class; clouds.band must name a band of classes, whole numbers from 0 to 255, and "
+            "no quality band whose bits have a meaning each",
+            kind="permanent",
+            scene_id=item["id"],
+        )
+    return classes * known
 
 
 def _of_one_grid(

@@ -85,6 +85,35 @@ def test_a_classification_that_is_not_offered_is_none(scene: dict[str, Any]) -> 
     assert SceneReader().read(scene, ["B04"], GRID, "SCL").scl is None
 
 
+@pytest.mark.parametrize(
+    ("dtype", "value"), [("uint16", 264), ("uint16", 22280), ("int16", -1), ("float32", 4.5)]
+)
+def test_a_class_that_is_no_number_of_8_bits_is_a_permanent_failure(
+    scene: dict[str, Any], tmp_path: Path, dtype: str, value: float
+) -> None:
+    classes = noise(GRID_20, 9, dtype, 0, 12)
+    classes[0, 20, 20] = value
+    write_raster(tmp_path / "SCL.tif", classes, GRID_20)
+    said = rf"scene scene-1, asset SCL: {value} \({dtype}\) is no class; clouds.band .* 0 to 255"
+    with pytest.raises(ReadError, match=said) as raised:
+        SceneReader().read(scene, ["B04"], GRID, "SCL")
+    assert (raised.value.kind, raised.value.scene_id) == ("permanent", "scene-1")
+
+
+@pytest.mark.parametrize(("dtype", "nodata"), [("int16", -9999), ("float32", float("nan"))])
+def test_classes_may_be_whole_numbers_of_any_dtype_with_no_data_beside_them(
+    scene: dict[str, Any], tmp_path: Path, dtype: str, nodata: float
+) -> None:
+    classes = noise(GRID_20, 9, dtype, 0, 12)
+    expected = classes.astype(np.uint8)
+    classes[0, 20, 20], expected[0, 20, 20] = nodata, 0
+    write_raster(tmp_path / "SCL.tif", classes, GRID_20, nodata=nodata)
+    read = SceneReader().read(scene, ["B04"], GRID_20, "SCL")
+    assert read.scl is not None
+    assert read.scl.dtype == np.uint8
+    assert np.array_equal(read.scl, expected[0])
+
+
 def test_an_ambiguous_classification_is_a_permanent_failure(scene: dict[str, Any]) -> None:
     classes = scene["assets"].pop("SCL") | {"bands": [{"name": "SCL"}]}
     scene["assets"] |= {"SCL_20m": classes, "SCL_60m": classes}
