@@ -17,7 +17,21 @@ from geo_assets.errors import GeoAssetsError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from numpy.typing import NDArray
+    from numpy.typing import DTypeLike, NDArray
+
+
+class DtypesDifferError(GeoAssetsError):
+    """Scenes are of two dtypes, and nobody says which one holds both.
+
+    Attributes:
+        one: That of the scenes before.
+        other: That of a scene after them.
+    """
+
+    def __init__(self, day: np.datetime64, one: np.dtype[Any], other: np.dtype[Any]) -> None:
+        super().__init__(f"scene of {day}: data are {other}; those of the scenes before it {one}")
+        self.one = one
+        self.other = other
 
 
 class DayFusion:
@@ -26,12 +40,14 @@ class DayFusion:
     Scenes are added in order of precedence: in every pixel the first valid scene of a day wins.
     """
 
-    def __init__(self, days: Iterable[np.datetime64]) -> None:
+    def __init__(self, days: Iterable[np.datetime64], dtype: DTypeLike | None = None) -> None:
         """Begin without a scene.
 
         Args:
             days: The day of each scene that may come.
+            dtype: What scenes of several dtypes become; None: they are refused.
         """
+        self._dtype = None if dtype is None else np.dtype(dtype)
         expected = [day.astype("datetime64[D]") for day in days]
         self._days = sorted(set(expected))
         self._alone = len(expected) == 1
@@ -42,13 +58,14 @@ class DayFusion:
         """Add one scene; its arrays are the fusion's from now on.
 
         Args:
-            data: (band, y, x), of one shape and dtype for all scenes.
+            data: (band, y, x), of one shape for all scenes.
             valid: (y, x) bool, True where every band holds a datum.
             day: Solar day of the scene.
 
         Raises:
-            GeoAssetsError: If shape or dtype differ from those of the scenes before, or the day is
-                not among those expected.
+            GeoAssetsError: If the shape differs from that of the scenes before, or the day is not
+                among those expected.
+            DtypesDifferError: If the dtype does, and nobody says what both become.
         """
         from geo_assets.core.kernels.fusion import fill_rest, lay_first, lay_under
 
@@ -67,12 +84,14 @@ class DayFusion:
                 np.empty((times, *data.shape[1:]), bool),
             )
         stack, known = self._stack
-        if data.shape != stack.shape[1:] or data.dtype != stack.dtype:
-            msg = (
-                f"scene of {day}: data {data.shape} {data.dtype}; "
-                f"the scenes before it have data {stack.shape[1:]} {stack.dtype}"
-            )
+        if data.shape != stack.shape[1:]:
+            msg = f"scene of {day}: data {data.shape}; the scenes before it have {stack.shape[1:]}"
             raise GeoAssetsError(msg)
+        if data.dtype != stack.dtype:
+            if self._dtype is None:
+                raise DtypesDifferError(day, stack.dtype, data.dtype)
+            data, stack = data.astype(self._dtype), self._converted(stack, known, self._dtype)
+            self._stack = stack, known
         number = self._days.index(key)
         scene = np.ascontiguousarray(data).reshape(len(data), -1)
         mask = np.ascontiguousarray(valid).ravel()
@@ -86,6 +105,17 @@ class DayFusion:
         else:
             lay_first(scene, mask, fill, fused, clear)
         self._seen.add(number)
+
+    def _converted(
+        self, stack: NDArray[Any], known: NDArray[np.bool_], dtype: np.dtype[Any]
+    ) -> NDArray[Any]:
+        """Return the days that came in a dtype, with its fill."""
+        if stack.dtype == dtype:
+            return stack
+        converted = np.empty(stack.shape, dtype)
+        for number in self._seen:
+            converted[number] = np.where(known[number], stack[number], fill_value(dtype))
+        return converted
 
     def result(self) -> tuple[NDArray[Any], NDArray[np.bool_], NDArray[np.datetime64]]:
         """Return data (day, band, y, x), valid (day, y, x) and the sorted days that came.

@@ -76,6 +76,7 @@ def observe(
     clouds: CloudRules,
     *,
     area: NDArray[np.bool_] | None = None,
+    dtype: str | None = None,
 ) -> Observations:
     """Read every scene that meets a grid and fuse the clear pixels of each solar day.
 
@@ -89,9 +90,11 @@ def observe(
         geobox: The grid.
         clouds: Which pixels are clear.
         area: (y, x), the pixels that count as met; None: all.
+        dtype: What scenes of several dtypes become; None: they are refused.
 
     Raises:
         SourceError: If an item cannot be understood (not if its pixels cannot be read).
+        DtypesDifferError: If scenes are of several dtypes, and none is given for them.
     """
     margin = clouds.dilation(geobox)
     padded = geobox.pad(margin) if margin else geobox
@@ -99,7 +102,7 @@ def observe(
     inner = Window(margin, margin, rows, cols)
     ordered = observation_order(items_observed(items, geobox, clouds))
     item_days = [solar_day(item) for item in ordered]
-    fusion = DayFusion(item_days)
+    fusion = DayFusion(item_days, dtype)
     seen = met = False
     failed: dict[np.datetime64, list[FailedWindow]] = {}
     for item, day in zip(ordered, item_days, strict=True):

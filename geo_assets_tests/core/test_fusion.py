@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from geo_assets.core.fusion import DayFusion
+from geo_assets.core.fusion import DayFusion, DtypesDifferError
 from geo_assets.errors import GeoAssetsError
 
 DAYS = np.array(["2021-05-03", "2021-05-01", "2021-05-03", "2021-05-02"], "datetime64[D]")
@@ -76,6 +76,27 @@ def test_scenes_of_unequal_shape_are_refused_by_their_day():
     fusion.add(np.zeros((1, 2, 2), np.uint16), np.ones((2, 2), bool), DAYS[0])
     with pytest.raises(GeoAssetsError, match=r"scene of 2021-05-01: data \(1, 2, 3\)"):
         fusion.add(np.zeros((1, 2, 3), np.uint16), np.ones((2, 3), bool), DAYS[1])
+
+
+def test_scenes_of_two_dtypes_are_refused_where_none_is_said_for_both():
+    fusion = DayFusion(DAYS)
+    fusion.add(np.zeros((1, 2, 2), np.uint16), np.ones((2, 2), bool), DAYS[0])
+    with pytest.raises(DtypesDifferError, match="scene of 2021-05-01: data are int16") as raised:
+        fusion.add(np.zeros((1, 2, 2), np.int16), np.ones((2, 2), bool), DAYS[1])
+    assert (raised.value.one, raised.value.other) == (np.uint16, np.int16)
+
+
+def test_scenes_of_several_dtypes_are_fused_as_if_they_were_of_the_one_said():
+    rng = np.random.default_rng(1)
+    valid = rng.random((4, 3, 4)) < 0.5
+    data = rng.integers(-9, 9, (4, 2, 3, 4)).astype(np.float32)
+    data[[0, 2]] = abs(data[[0, 2]])
+    fusion = DayFusion(DAYS, np.float32)
+    for dtype, scene, mask, day in zip("HhBf", data, valid, DAYS, strict=True):
+        fusion.add(scene.astype(dtype), mask.copy(), day)
+    for got, wanted in zip(fusion.result(), fused(data, valid, DAYS), strict=True):
+        assert got.dtype == wanted.dtype
+        np.testing.assert_array_equal(got, wanted)
 
 
 def test_a_day_that_was_not_expected_is_refused():

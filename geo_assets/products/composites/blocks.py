@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from geo_assets.core.compositing import fill_value, reduce_stack
+from geo_assets.core.fusion import DtypesDifferError
+from geo_assets.products.composites.canvas import dtypes_differ
 from geo_assets.products.observations import observe
 from geo_assets.sources.scenes.open_files import kept_open
 
@@ -57,18 +59,29 @@ class ComposedBlock:
 
 
 def compose_block(task: BlockTask) -> ComposedBlock:
-    """Read the scenes of a block and reduce their clear observations."""
-    with kept_open():
-        seen = observe(
-            task.source, task.items, task.rules.bands_read, task.geobox, task.rules.clouds
-        )
+    """Read the scenes of a block and reduce their clear observations.
+
+    Raises:
+        SourceError: If a scene cannot be understood, or no dtype is asked for that holds them all.
+    """
+    rules = task.rules
+    try:
+        with kept_open():
+            seen = observe(
+                task.source,
+                task.items,
+                rules.bands_read,
+                task.geobox,
+                rules.clouds,
+                dtype=rules.dtype,
+            )
+    except DtypesDifferError as error:
+        raise dtypes_differ(error.one, error.other) from error
     if not len(seen.days):
         return ComposedBlock(None, None, seen.failed)
     # One thread: blocks are made side by side.
-    pixels, valid = reduce_stack(
-        seen.data, seen.valid, task.rules.reduction(), task.rules.dtype, threads=1
-    )
-    pixels = pixels[: len(task.rules.bands)]
+    pixels, valid = reduce_stack(seen.data, seen.valid, rules.reduction(), rules.dtype, threads=1)
+    pixels = pixels[: len(rules.bands)]
     for window in seen.failed:
         # A median over the dates that happened to be readable would look right and be another.
         valid[window.slices] = False

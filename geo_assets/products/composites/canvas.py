@@ -78,8 +78,7 @@ class Canvas:
 
 
 def dtypes_differ(one: np.dtype[Any], other: np.dtype[Any]) -> SourceError:
-    """Return the error of an image whose parts have pixels of two dtypes."""
+    """Return the error of an image whose scenes have pixels of two dtypes."""
     return SourceError(
-        f"scenes are {one} in one part of the area and {other} in another; ask for "
-        "composite.dtype: float32"
+        f"some scenes are {one} and others {other}; ask for composite.dtype: float32"
     )

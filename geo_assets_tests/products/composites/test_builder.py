@@ -331,5 +331,31 @@ def test_scenes_of_two_dtypes_are_refused_by_name(paths, monkeypatch):
     monkeypatch.setattr(composites, "STACK_BYTES", 0)
     west = random_scene(1, "A", "2021-05-01", grid(220, 60), dtype="uint8")
     east = random_scene(2, "B", "2021-05-01", grid(220, 60, col=130), dtype="uint16")
-    with pytest.raises(SourceError, match=r"uint8 in one part.*uint16 in another"):
+    with pytest.raises(SourceError, match=TWO_DTYPES.format("uint8", "uint16")):
         builder_of(MemorySource.of(west, east)).build(*paths)
+
+
+TWO_DTYPES = "some scenes are {} and others {}; ask for composite.dtype: float32"
+
+
+@pytest.mark.parametrize("day", ["2021-05-01", "2021-05-02"])
+@pytest.mark.parametrize("block", [64, 512])
+def test_scenes_of_two_dtypes_over_each_other_become_what_is_asked_for(
+    paths, monkeypatch, day, block
+):
+    monkeypatch.setattr(composites, "BLOCK", block)
+    monkeypatch.setattr(composites, "STACK_BYTES", 0)
+    given = [
+        random_scene(1, "A", "2021-05-01", grid(220, 120), dtype="uint16"),
+        random_scene(2, "B", day, grid(220, 150, col=70), dtype="int16"),
+        random_scene(3, "C", "2021-05-01", grid(220, 220), dtype="uint8"),
+    ]
+    source = MemorySource.of(*given)
+    made, _ = builder_of(source, dtype="float32").build(*paths)
+    data, mask = read(paths[0])
+    expected, valid = median_by_hand(given, AREA, "float32")
+    assert made.dtype == "float32"
+    np.testing.assert_array_equal(mask, valid)
+    np.testing.assert_array_equal(data[:-1], expected)
+    with pytest.raises(SourceError, match=TWO_DTYPES.format("uint16", "u?int(8|16)")):
+        builder_of(source).build(*paths)
