@@ -62,17 +62,20 @@ def _reason(item: Item, query: SceneQuery, area: Polygon) -> LeftOut | None:
     try:
         day = solar_day(item).item()
         footprint = shape(item["geometry"])
+        stated = item["properties"].get("eo:cloud_cover")
+        cloud = None if stated is None else float(stated)
     except (KeyError, TypeError, ValueError, AttributeError, ShapelyError) as error:
         return LeftOut(
-            str(item.get("id")), "damaged", f"the item has no usable date or geometry: {error!r}"
+            str(item.get("id")),
+            "damaged",
+            f"the item has no usable date or geometry, or an unusable eo:cloud_cover: {error!r}",
         )
     if not query.start <= day <= query.end:
         return LeftOut(item["id"], "outside_dates", f"{day} is not in {query.start} … {query.end}")
     if not _overlap(footprint, area):
         return LeftOut(item["id"], "no_overlap", "its footprint does not meet the area")
-    cloud = item["properties"].get("eo:cloud_cover")
-    if cloud is not None and float(cloud) > query.max_cloud:
-        return LeftOut(item["id"], "cloud", f"{float(cloud):g} % > {query.max_cloud:g} %")
+    if cloud is not None and cloud > query.max_cloud:
+        return LeftOut(item["id"], "cloud", f"{cloud:g} % > {query.max_cloud:g} %")
     try:
         for band in query.bands:
             find_band(item, band)

@@ -28,6 +28,8 @@ def scene(name: str, **properties: Any) -> dict[str, Any]:
         (scene("x"), {"end": "2021-05-31"}, "outside_dates", "2021-06-01"),
         (scene("x", datetime="soon"), {}, "damaged", "no usable date"),
         ({**scene("x"), "geometry": None}, {}, "damaged", "geometry"),
+        (scene("x", **{"eo:cloud_cover": "n/a"}), {}, "damaged", "eo:cloud_cover: ValueError"),
+        (scene("x", **{"eo:cloud_cover": [1]}), {}, "damaged", "eo:cloud_cover: TypeError"),
         (
             scene("x"),
             {"box": ClusterBox(0, "EPSG:32633", (600_000, 5_399_000, 600_100, 5_399_100), 1)},
