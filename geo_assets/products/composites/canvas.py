@@ -42,6 +42,9 @@ class Canvas:
             bands: Number of image bands.
             label: (y, x), the band that follows them.
             dtype: dtype if no pixels ever come.
+
+        Raises:
+            SourceError: If the pixels are of a dtype that cannot hold all labels.
         """
         self.dtype = np.dtype(dtype)
         self.valid_pixels = 0
@@ -54,6 +57,11 @@ class Canvas:
             if part[1] is not None:
                 self.dtype = part[1].dtype
                 break
+        if not np.can_cast(label.dtype, self.dtype):
+            raise SourceError(
+                f"scenes are {self.dtype}, which does not hold the labels of the band beside them, "
+                "up to 255; ask for composite.dtype: float32"
+            )
         self._parts = chain(waiting, rest)
 
     def blocks(self) -> Iterator[Block]:

@@ -359,3 +359,11 @@ def test_scenes_of_two_dtypes_over_each_other_become_what_is_asked_for(
     np.testing.assert_array_equal(data[:-1], expected)
     with pytest.raises(SourceError, match=TWO_DTYPES.format("uint16", "u?int(8|16)")):
         builder_of(source).build(*paths)
+
+
+def test_scenes_of_a_dtype_that_does_not_hold_all_labels_are_refused_by_name(paths):
+    source = MemorySource.of(*scenes("int8"))
+    with pytest.raises(SourceError, match=r"int8, which does not hold .*dtype: float32"):
+        builder_of(source).build(*paths)
+    builder_of(source, dtype="float32").build(*paths)
+    np.testing.assert_array_equal(read(paths[0])[0][-1], label_by_hand(AREA))
