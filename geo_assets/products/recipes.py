@@ -6,6 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from geo_assets.core.grids import crs_of
 from geo_assets.sources.scenes.band_keys import BandError, find_band
+from geo_assets.sources.scenes.processing import (
+    BASELINE,
+    LEGACY_BASELINE,
+    LEGACY_OFFSET_APPLIED,
+    OFFSET_APPLIED,
+    VERSION,
+)
 from geo_assets.sources.scenes.reflectance import raster_band
 
 if TYPE_CHECKING:
@@ -15,11 +22,9 @@ if TYPE_CHECKING:
 
     from geo_assets.sources.protocol import Item
 
-_DECIDING = ("s2:processing_baseline", "earthsearch:boa_offset_applied", "ee:version")
-"""Properties that change with the pixels of a scene, whose id stays."""
-
-_DECIDING_ONCE = ("sentinel:processing_baseline", "sentinel:boa_offset_applied")
-"""What older catalogues call them."""
+_DECIDING = (BASELINE, OFFSET_APPLIED, VERSION)
+_DECIDING_IF_STATED = (LEGACY_BASELINE, LEGACY_OFFSET_APPLIED)
+"""They are part of a pin only where a scene has them, so that other recipes stay what they were."""
 
 
 def scene_pins(items: Iterable[Item]) -> list[list[str]]:
@@ -67,5 +72,5 @@ def grid_recipe(geobox: GeoBox) -> dict[str, Any]:
 
 def _pin_of(item: Item) -> list[str]:
     said = item["properties"]
-    once = (f"{name} {said[name]}" for name in _DECIDING_ONCE if name in said)
-    return [str(item["id"]), *(str(said.get(name, "")) for name in _DECIDING), *once]
+    legacy = (f"{name} {said[name]}" for name in _DECIDING_IF_STATED if name in said)
+    return [str(item["id"]), *(str(said.get(name, "")) for name in _DECIDING), *legacy]

@@ -18,6 +18,7 @@ from geo_assets.core.grids import authority_code, crs_of
 from geo_assets.errors import StorageError
 from geo_assets.products.composites.sidecar import DTYPE_WITHOUT_PIXELS
 from geo_assets.sources.scenes.order import solar_day
+from geo_assets.sources.scenes.processing import VERSION
 from geo_assets.storage.atomic import publish_json
 
 if TYPE_CHECKING:
@@ -71,9 +72,7 @@ class ExpressionSidecar:
         table: LabelTable | None = None,
     ) -> ExpressionSidecar:
         """Return the record of a composite without a preview; None: it has no scene."""
-        versions = {
-            str(item["id"]): str(item["properties"].get("ee:version", "")) for item in items
-        }
+        versions = {str(item["id"]): str(item["properties"].get(VERSION, "")) for item in items}
         if table is not None:
             versions[table.asset_id] = table.version
         return cls(

@@ -18,6 +18,7 @@ from shapely.geometry import mapping, shape
 
 from geo_assets.errors import ReadError, SourceError
 from geo_assets.sources.protocol import LeftOut, SceneSelection
+from geo_assets.sources.scenes.processing import BASELINE, VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,7 +33,7 @@ _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _PROPERTIES = {
     "CLOUDY_PIXEL_PERCENTAGE": "eo:cloud_cover",
     "CLOUD_COVER": "eo:cloud_cover",
-    "PROCESSING_BASELINE": "s2:processing_baseline",
+    "PROCESSING_BASELINE": BASELINE,
 }
 """Properties of images that STAC has a name for."""
 _INTEGERS = ("uint8", "int8", "uint16", "int16", "uint32", "int32")
@@ -70,7 +71,7 @@ def item_of(info: Mapping[str, Any], collection: str) -> Item:
             "datetime": _time(start),
             **known,
             "ee:id": ee_id,
-            "ee:version": str(info.get("version") or ""),
+            VERSION: str(info.get("version") or ""),
         },
         "links": [],
         "assets": {ASSET: {"href": _address(ee_id), "bands": [_band(band) for band in bands]}},

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from shapely.geometry import shape
 
+from geo_assets.sources.scenes.processing import baseline_property
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -54,7 +56,8 @@ def observation_order(items: Iterable[Item]) -> list[Item]:
 
 
 def _baseline(item: Item) -> float:
+    name = baseline_property(item)
     try:
-        return float(item["properties"].get("s2:processing_baseline") or 0)
-    except ValueError:
+        return 0.0 if name is None else float(item["properties"][name])
+    except (TypeError, ValueError):
         return 0.0

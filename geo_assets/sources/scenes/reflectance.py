@@ -15,6 +15,12 @@ import numpy as np
 from geo_assets.core.band_names import REFLECTANCE_BANDS, esa_name
 from geo_assets.errors import SourceError
 from geo_assets.sources.scenes.band_keys import bands_of, is_sentinel_2
+from geo_assets.sources.scenes.processing import (
+    BASELINE,
+    LEGACY_OFFSET_APPLIED,
+    OFFSET_APPLIED,
+    baseline_property,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,9 +33,6 @@ BASELINE_WITH_OFFSET = (4, 0)
 BASELINE_OFFSET = -1000
 """What is added to digital numbers of products since that baseline."""
 
-# Earth Search v1 and, since 2022, v0.
-_APPLIED_FLAGS = ("earthsearch:boa_offset_applied", "sentinel:boa_offset_applied")
-_BASELINES = ("s2:processing_baseline", "sentinel:processing_baseline")
 _WHOLE = 1e-3
 """How far offset / scale may lie from a whole number: -0.1 / 0.0001 is not quite -1000."""
 
@@ -57,23 +60,24 @@ def digital_number_offset(
     asset = item["assets"][asset_key]
     reflectance = is_sentinel_2(item) and _is_reflectance(asset_key, asset, index)
     properties = item["properties"]
-    if reflectance and any(properties.get(flag) is True for flag in _APPLIED_FLAGS):
+    if reflectance and any(
+        properties.get(flag) is True for flag in (OFFSET_APPLIED, LEGACY_OFFSET_APPLIED)
+    ):
         return 0
     stated = _stated_offset(item, asset_key, index)
     if stated is not None:
         return stated
     if not reflectance:
         return 0
-    for field in _BASELINES:
-        if properties.get(field) is not None:
-            since = _baseline(item, field) >= BASELINE_WITH_OFFSET
-            return BASELINE_OFFSET if since else 0
+    field = baseline_property(item)
+    if field is not None:
+        return BASELINE_OFFSET if _baseline(item, field) >= BASELINE_WITH_OFFSET else 0
     collection = item.get("collection")
     if collection in collection_rules:
         return collection_rules[str(collection)]
     raise SourceError(
         f"scene {item['id']}, asset {asset_key!r}: nothing says whether its digital numbers carry "
-        f"an offset: no {_APPLIED_FLAGS[0]}, no offset in raster:bands, no {_BASELINES[0]}. "
+        f"an offset: no {OFFSET_APPLIED}, no offset in raster:bands, no {BASELINE}. "
         f"State it in the campaign: imagery.offsets: {{{collection}: 0}} (none, or taken off "
         f"already) or {{{collection}: {BASELINE_OFFSET}}} (to be taken off)"
     )

@@ -51,9 +51,10 @@ def test_times_are_read_in_the_notations_that_archives_use(when: str) -> None:
     assert str(solar_day(item(0, when))) == "2021-03-04"
 
 
-def test_a_higher_baseline_comes_first_then_the_id() -> None:
+@pytest.mark.parametrize("stated", ["s2:processing_baseline", "sentinel:processing_baseline"])
+def test_a_higher_baseline_comes_first_then_the_id(stated: str) -> None:
     scenes = [
-        item(0, "2021-03-04T00:00:00Z", id=name, **{"s2:processing_baseline": baseline})
+        item(0, "2021-03-04T00:00:00Z", id=name, **{stated: baseline})
         for name, baseline in [("c", "02.14"), ("b", "05.00"), ("a", "05.00"), ("d", "what")]
     ]
     assert [scene["id"] for scene in observation_order(scenes)] == ["a", "b", "c", "d"]
