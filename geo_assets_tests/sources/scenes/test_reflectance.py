@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geo_assets.errors import SourceError
@@ -137,6 +137,7 @@ def test_other_data_have_the_offset_they_state_or_none() -> None:
 @given(
     values=st.lists(st.integers(0, 65535), min_size=1, max_size=40), offset=st.integers(-2000, 2000)
 )
+@settings(deadline=None)
 def test_no_datum_wraps_or_becomes_no_data(values: list[int], offset: int) -> None:
     data = np.array([values], np.uint16)
     valid = data != 0
