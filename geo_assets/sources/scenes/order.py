@@ -7,15 +7,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from shapely.geometry import shape
+from shapely.geometry.base import BaseMultipartGeometry
 
 from geo_assets.sources.scenes.processing import baseline_property
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from shapely.geometry.base import BaseGeometry
+
     from geo_assets.sources.protocol import Item
 
 DEGREES_PER_HOUR = 15
+HALF_TURN = 180
 MIDNIGHT = dt.time(0)
 
 
@@ -40,9 +44,19 @@ def solar_day(item: Item) -> np.datetime64[dt.date]:
     """
     when = scene_time(item)
     if when.time() != MIDNIGHT:
-        west, _, east, _ = shape(item["geometry"]).bounds
-        when += solar_shift((west + east) / 2)
+        when += solar_shift(_middle_longitude(shape(item["geometry"])))
     return np.datetime64(when.date())
+
+
+def _middle_longitude(footprint: BaseGeometry) -> float:
+    """Return the longitude of a footprint's middle; if it is cut at 180°, of its larger part.
+
+    The middle of both parts would lie at 0°, on the other side of the earth.
+    """
+    west, _, east, _ = footprint.bounds
+    if east - west > HALF_TURN and isinstance(footprint, BaseMultipartGeometry):
+        west, _, east, _ = max(footprint.geoms, key=lambda part: part.area).bounds
+    return float((west + east) / 2)
 
 
 def solar_shift(longitude: float) -> dt.timedelta:

@@ -7,7 +7,7 @@ import pystac
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from shapely.geometry import shape
+from shapely.geometry import MultiPolygon, box, mapping, shape
 
 from geo_assets.sources.scenes.order import observation_order, solar_day
 
@@ -44,6 +44,24 @@ def test_a_date_without_a_time_of_day_is_that_date_everywhere() -> None:
 
 def test_a_morning_in_new_zealand_has_the_date_it_has_there() -> None:
     assert str(solar_day(item(175, "2021-03-04T22:15:00Z"))) == "2021-03-05"
+
+
+@pytest.mark.parametrize(
+    ("west", "east", "day"),
+    [
+        (177.0, 178.9, "2021-06-02"),
+        (178.9, -179.6, "2021-06-02"),
+        (179.6, -178.9, "2021-06-01"),
+        (-178.9, -177.0, "2021-06-01"),
+    ],
+)
+def test_a_scene_that_is_cut_at_180_degrees_has_the_day_of_its_larger_part(
+    west: float, east: float, day: str
+) -> None:
+    cut = [(west, 180), (-180, east)] if east < west else [(west, east)]
+    record = item(0, "2021-06-01T22:15:00Z")
+    record["geometry"] = mapping(MultiPolygon([box(left, -17, right, -16) for left, right in cut]))
+    assert str(solar_day(record)) == day
 
 
 @pytest.mark.parametrize("when", ["2021-03-04T22:15:00Z", "2021-03-04T22:15:00.123000+00:00"])
