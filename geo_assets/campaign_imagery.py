@@ -18,7 +18,8 @@ class StacImagery(Section):
     signing: Literal["none", "planetary-computer"] = Field("none", description="How to sign hrefs.")
     offsets: dict[str, StrictInt] = Field(
         default_factory=dict,
-        description="Digital-number offset by collection, for items that do not state their own.",
+        description="Digital-number offset by collection, for items that state none, "
+        "or no whole number.",
     )
     nodata: StrictFloat | None = Field(
         None,

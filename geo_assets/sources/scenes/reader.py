@@ -53,7 +53,7 @@ class SceneReader:
         files: Opens assets.
         resampling: GDAL's name of the rule off the scene's lattice; classes are always nearest.
         nodata: No-data value where neither item nor file states one.
-        offsets: Digital-number offset by collection, where items do not state one.
+        offsets: Digital-number offset by collection, where items state none, or no whole number.
     """
 
     files: AssetFiles = field(default_factory=AssetFiles)

@@ -8,6 +8,7 @@ the scale. Source: ESA, Sentinel-2 Products Specification Document 14.9, BOA_ADD
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -45,8 +46,9 @@ def digital_number_offset(
     The first that says something decides: ``earthsearch:boa_offset_applied`` when true,
     ``raster:bands`` with an offset, ``s2:processing_baseline``, the rule for the item's
     collection. Earth Search states an offset of -0.1 also for files it has corrected: hence the
-    order. Only reflectance bands of Sentinel-2 must be decided; other data without a stated
-    offset have none.
+    order. A stated offset that is no whole number (Landsat Collection 2: -0.2 / 2.75e-05) cannot
+    be applied to digital numbers: then the rule decides. Only reflectance bands of Sentinel-2 must
+    be decided; other data without a stated offset have none.
 
     Args:
         item: STAC item.
@@ -55,7 +57,7 @@ def digital_number_offset(
         index: Number of the band within the asset, from 1.
 
     Raises:
-        SourceError: If it stays undecided, or is no whole number of digital numbers.
+        SourceError: If it stays undecided: nothing is stated, or no whole number, without a rule.
     """
     asset = item["assets"][asset_key]
     reflectance = is_sentinel_2(item) and _is_reflectance(asset_key, asset, index)
@@ -64,17 +66,27 @@ def digital_number_offset(
         properties.get(flag) is True for flag in (OFFSET_APPLIED, LEGACY_OFFSET_APPLIED)
     ):
         return 0
+    collection = str(item.get("collection"))
     stated = _stated_offset(item, asset_key, index)
+    if stated is not None and abs(stated - round(stated)) <= _WHOLE:
+        return round(stated)
     if stated is not None:
-        return stated
+        if collection in collection_rules:
+            return collection_rules[collection]
+        raise SourceError(
+            f"scene {item['id']}, asset {asset_key!r}, raster:bands: offset / scale = {stated:g} "
+            "is no whole digital number, so that it cannot be applied without changing the dtype. "
+            "State in the campaign what is added to the bands of the collection instead: "
+            f"imagery.offsets: {{{collection}: {round(stated)}}} (the nearest) or "
+            f"{{{collection}: 0}} (nothing)"
+        )
     if not reflectance:
         return 0
     field = baseline_property(item)
     if field is not None:
         return BASELINE_OFFSET if _baseline(item, field) >= BASELINE_WITH_OFFSET else 0
-    collection = item.get("collection")
     if collection in collection_rules:
-        return collection_rules[str(collection)]
+        return collection_rules[collection]
     raise SourceError(
         f"scene {item['id']}, asset {asset_key!r}: nothing says whether its digital numbers carry "
         f"an offset: no {OFFSET_APPLIED}, no offset in raster:bands, no {BASELINE}. "
@@ -137,22 +149,21 @@ def _is_reflectance(asset_key: str, asset: dict[str, Any], index: int) -> bool:
     return bool({esa_name(asset_key), esa_name(named)} & REFLECTANCE_BANDS)
 
 
-def _stated_offset(item: Item, asset_key: str, index: int) -> int | None:
+def _stated_offset(item: Item, asset_key: str, index: int) -> float | None:
+    """Return offset / scale as an item states them, in digital numbers."""
     raster = raster_band(item["assets"][asset_key], index)
     if raster.get("offset") is None:
         return None
-    where = f"scene {item['id']}, asset {asset_key!r}, raster:bands"
     try:
-        scale, offset = float(raster.get("scale") or 1.0), float(raster["offset"])
+        stated = float(raster["offset"]) / float(raster.get("scale") or 1.0)
     except (TypeError, ValueError):
-        raise SourceError(f"{where}: scale and offset must be numbers, not {raster}") from None
-    numbers = offset / scale
-    if not np.isfinite(numbers) or abs(numbers - round(numbers)) > _WHOLE:
+        stated = math.nan
+    if not math.isfinite(stated):
         raise SourceError(
-            f"{where}: offset {offset} / scale {scale} = {numbers} is no whole digital number, "
-            "so that it cannot be applied without changing the dtype"
+            f"scene {item['id']}, asset {asset_key!r}, raster:bands: scale and offset must be "
+            f"finite numbers, not {raster}"
         )
-    return round(numbers)
+    return stated
 
 
 def _baseline(item: Item, field: str) -> tuple[int, int]:

@@ -47,7 +47,7 @@ class StacRules:
     signing: SigningName = "none"
     """How hrefs are signed when they are read."""
     offsets: Mapping[str, int] = field(default_factory=dict)
-    """Digital-number offset by collection, for items that do not state their own."""
+    """Digital-number offset by collection, for items that state none, or no whole number."""
     nodata: float | None = None
     """No-data value where neither item nor file states one (Sentinel-2: 0)."""
     resampling: str = "nearest"

@@ -100,6 +100,20 @@ def test_raster_bands_beat_the_baseline_which_beats_the_rule() -> None:
     assert digital_number_offset(sentinel(), "B04", rules) == -7
 
 
+def test_the_rule_beats_a_stated_offset_that_is_no_whole_number() -> None:
+    landsat = {
+        "id": "x",
+        "collection": "landsat-c2-l2",
+        "properties": {"platform": "landsat-8"},
+        "assets": {"red": raster(2.75e-05, -0.2), "qa_pixel": {}},
+    }
+    with pytest.raises(SourceError, match=r"-7272.73 is no.*\{landsat-c2-l2: -7273\}.*: 0\}"):
+        digital_number_offset(landsat, "red", {"sentinel-2-l2a": 0})
+    for rule in (0, -7273):
+        assert digital_number_offset(landsat, "red", {"landsat-c2-l2": rule}) == rule
+    assert digital_number_offset(landsat, "qa_pixel", {"landsat-c2-l2": -7273}) == 0
+
+
 @pytest.mark.parametrize(
     ("baseline", "expected"),
     [("02.14", 0), ("03.01", 0), ("04.00", -1000), ("05.11", -1000), ("10.00", -1000)],
@@ -117,8 +131,12 @@ def test_raster_fields_of_stac_1_1_are_understood() -> None:
 @pytest.mark.parametrize(
     ("item", "words"),
     [
-        (sentinel(raster(0.0001, -0.00005)), "no whole digital number"),
-        (sentinel(raster(0.0001, "much")), "must be numbers"),
+        (
+            sentinel(raster(0.0001, -0.00006)),
+            r"= -0.6 is no whole digital number.*imagery.offsets: \{sentinel-2-l2a: -1\}",
+        ),
+        (sentinel(raster(0.0001, "much")), "must be finite numbers"),
+        (sentinel(raster(0.0001, "inf")), "must be finite numbers"),
         (sentinel(**{"s2:processing_baseline": "new"}), "'new'; it must be like '04.00'"),
         (sentinel(), r"imagery.offsets: \{sentinel-2-l2a: 0\}"),
     ],
