@@ -71,7 +71,7 @@ def clear_mask(
 
 
 def _looked_up(scl: NDArray[np.uint8], table: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    from geo_assets.core.kernels.nearest import keep_classes
+    from geo_assets.core.kernels.clouds import keep_classes
 
     clear = np.ones(scl.shape, bool)
     keep_classes(np.ascontiguousarray(scl).reshape(-1), table, clear.reshape(-1))

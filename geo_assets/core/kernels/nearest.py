@@ -1,4 +1,4 @@
-"""Pixels of a coarse image laid on a finer grid, and classes looked up in a table."""
+"""Pixels of a coarse image laid on a finer grid."""
 
 from __future__ import annotations
 
@@ -30,18 +30,3 @@ def lay_coarse(
         given, line = coarse[rows[row]], fine[row]
         for col in range(len(cols)):
             line[col] = given[cols[col]]
-
-
-@kernel
-def keep_classes(
-    classes: NDArray[np.uint8], kept: NDArray[np.bool_], valid: NDArray[np.bool_]
-) -> None:
-    """Clear ``valid`` where a class is not kept.
-
-    Args:
-        classes: (pixel,).
-        kept: (256,), by class.
-        valid: (pixel,), changed.
-    """
-    for pixel in range(len(classes)):
-        valid[pixel] &= kept[classes[pixel]]
