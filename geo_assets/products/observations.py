@@ -158,8 +158,9 @@ def footprint_of(item: Item) -> BaseGeometry:
 
 @functools.lru_cache(maxsize=4096)  # asked for every block of an area
 def _with_slack(geometry: str) -> BaseGeometry:
-    footprint = shape(json.loads(geometry))
-    return footprint.buffer(_bulge(footprint), join_style="mitre")
+    # Part by part: one that is cut at 180° spans the world, and none of its edges does.
+    parts = shapely.get_parts(shape(json.loads(geometry)))
+    return shapely.union_all([p.buffer(_bulge(p), join_style="mitre") for p in parts])
 
 
 @functools.lru_cache(maxsize=4096)  # asked for every day of a block

@@ -257,3 +257,12 @@ def test_a_polar_grid_across_the_antimeridian_meets_the_scenes_on_both_sides():
         "geometry": shapely.box(west, south, east, north).__geo_interface__,
     }
     assert items_meeting([item], geobox) == [item]
+
+
+def test_a_footprint_cut_at_180_degrees_has_the_slack_of_its_parts():
+    item = random_scene(1, "A", "2021-05-01", grid(50, 50)).item
+    west, east = shapely.box(179.3, -18, 180, -17), shapely.box(-180, -18, -179.7, -17)
+    item["geometry"] = shapely.geometry.mapping(shapely.MultiPolygon([west, east]))
+    assert footprint_of(item).bounds[3] < -16.9
+    half_a_world_away = GeoBox((50, 50), Affine(10, 0, 500_000, 0, -10, 8_000_000), "EPSG:32733")
+    assert not items_meeting([item], half_a_world_away)
