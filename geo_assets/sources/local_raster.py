@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import shapely
+import shapely.affinity
 
 from geo_assets.core.grids import crs_of
 from geo_assets.errors import SourceError
@@ -22,8 +27,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from odc.geo.geobox import GeoBox
-    from odc.geo.geom import Geometry
     from rasterio import DatasetReader
+    from shapely.geometry.base import BaseGeometry
 
     from geo_assets.sources.protocol import (
         Item,
@@ -36,6 +41,7 @@ if TYPE_CHECKING:
 ASSET = "image"
 _FOOTPRINT_POINTS = 64
 """Points along each edge of the footprint: an edge that is straight here is a curve there."""
+_WORLD = shapely.box(-180, -90, 180, 90)
 
 
 @dataclass(frozen=True)
@@ -111,7 +117,7 @@ class LocalRasterSource:
     def _record(self, dataset: DatasetReader) -> Item:
         grid = native_grid(dataset)
         outline = _outline(grid)
-        west, south, east, north = outline.boundingbox.bbox
+        west, south, east, north = outline.bounds
         # Noon by the sun, so that the solar day is the campaign's day at any longitude.
         noon = dt.datetime.combine(self.rules.date, dt.time(12), dt.UTC)
         noon -= solar_shift((west + east) / 2)
@@ -125,7 +131,7 @@ class LocalRasterSource:
             "stac_version": "1.1.0",
             "stac_extensions": [],
             "id": self.rules.file.stem,
-            "geometry": outline.json,
+            "geometry": shapely.geometry.mapping(outline),
             "bbox": [west, south, east, north],
             "properties": {
                 "datetime": f"{noon:%Y-%m-%dT%H:%M:%SZ}",
@@ -164,10 +170,21 @@ class LocalRasterSource:
         return names
 
 
-def _outline(grid: GeoBox) -> Geometry:
-    """The footprint in longitude and latitude, edges densified."""
+def _outline(grid: GeoBox) -> BaseGeometry:
+    """The footprint in longitude and latitude, edges densified; cut where it crosses 180°."""
     longest = max(abs(grid.boundingbox.span_x), abs(grid.boundingbox.span_y))
-    return grid.extent.segmented(longest / _FOOTPRINT_POINTS).to_crs("EPSG:4326")
+    edge = grid.extent.segmented(longest / _FOOTPRINT_POINTS).to_crs("EPSG:4326").exterior.coords
+    longitudes, latitudes = np.array(edge).T
+    longitudes = np.unwrap(longitudes, period=360)
+    *points, last = zip(longitudes, latitudes, strict=True)
+    if abs(longitudes[-1] - longitudes[0]) > 180:  # once around the world, and so around a pole
+        pole = math.copysign(90, latitudes.mean())
+        points += [last, (longitudes[-1], pole), (longitudes[0], pole)]
+    whole = shapely.Polygon(points)
+    # Degrees of a geographic raster are not wrapped: pixels at 181° are not read as those at -179°.
+    turns = (0,) if crs_of(grid).geographic else (-360, 0, 360)
+    copies = [shapely.affinity.translate(whole, turn) for turn in turns]
+    return shapely.union_all(shapely.intersection(copies, _WORLD))
 
 
 def _json(value: float) -> float | str:

@@ -6,12 +6,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import rasterio
+import shapely
 from affine import Affine
 from odc.geo.geobox import GeoBox
+from pyproj import Transformer
 from rasterio.windows import Window
+from shapely.geometry import shape
 
 from geo_assets.core.areas import ClusterBox
 from geo_assets.errors import GeoAssetsError, ReadError, SourceError
+from geo_assets.products.observations import items_meeting
 from geo_assets.sources.local_raster import LocalRasterSource, RasterRules
 from geo_assets.sources.scenes.order import solar_day
 from geo_assets_tests.sources.scene_testing import GRID, noise, query, write_raster
@@ -138,3 +142,52 @@ def test_the_description_follows_the_pixels_and_not_the_place(raster: Path, tmp_
     with rasterio.open(copy, "r+") as file:
         file.write(noise(GRID, 9)[0], 1)
     assert source(copy).describe() != source(raster).describe()
+
+
+@pytest.mark.parametrize(
+    "grid",
+    [
+        GeoBox((110, 110), Affine(1000, 0, 99_960, 0, -1000, 8_200_000), "EPSG:32701"),
+        GeoBox((110, 120), Affine(1000, 0, 699_960, 0, -1000, 8_200_000), "EPSG:32760"),  # a sliver
+        GeoBox((80, 80), Affine(50_000, 0, -2_000_000, 0, -50_000, 2_000_000), "EPSG:3413"),
+        GeoBox((40, 60), Affine(5000, 0, -10_000, 0, -5000, 150_000), "EPSG:3031"),
+        GeoBox((80, 80), Affine(5000, 0, 1_000_000, 0, -5000, 6_500_000), "EPSG:2193"),
+        GeoBox((60, 90), Affine(1, 0, 10, 0, -1, 50), "EPSG:4326"),
+    ],
+    ids=lambda grid: str(grid.crs),
+)
+def test_a_footprint_holds_what_the_raster_holds_across_180_degrees_and_a_pole(
+    tmp_path: Path, grid: GeoBox
+) -> None:
+    write_raster(tmp_path / "far.tif", noise(grid, 1), grid)
+    footprint = shape(source(tmp_path / "far.tif", band_names=("a",)).item["geometry"])
+    west, south, east, north = grid.boundingbox.bbox
+    x, y = (
+        np.random.default_rng(0)
+        .uniform(
+            (2 * west - east, 2 * south - north), (2 * east - west, 2 * north - south), (2000, 2)
+        )
+        .T
+    )
+    lon, lat = Transformer.from_crs(str(grid.crs), "EPSG:4326", always_xy=True).transform(x, y)
+    inside = (west < x) & (x < east) & (south < y) & (y < north)
+    assert 100 < inside.sum() < 1900
+    known = np.abs(lat) <= 90
+    wrong = shapely.contains_xy(footprint, lon, lat) != inside
+    assert wrong[known].mean() < 0.005  # its edges are straight between their points
+
+
+def test_a_raster_across_180_degrees_is_read_on_both_sides(tmp_path: Path) -> None:
+    grid = GeoBox((110, 110), Affine(1000, 0, 99_960, 0, -1000, 8_200_000), "EPSG:32701")
+    pixels = write_raster(tmp_path / "fiji.tif", noise(grid, 1), grid)
+    fiji = source(tmp_path / "fiji.tif", band_names=("a",))
+    for left in (120_000, 195_000):  # west and east of 180°, which lies at 178 km
+        box = ClusterBox(0, "EPSG:32701", (left, 8_150_000, left + 5000, 8_155_000), 1)
+        selection = fiji.select(query(("a",), box=box))
+        (item,) = selection.items
+        assert str(solar_day(item)) == str(DAY)
+        here = GeoBox((5, 5), Affine(1000, 0, left - 40, 0, -1000, 8_155_000), "EPSG:32701")
+        assert items_meeting([item], here) == [item]
+        row, col = 45, (left - 40 - 99_960) // 1000
+        read = fiji.read(item, ["a"], here)
+        assert np.array_equal(read.data, pixels[:, row : row + 5, col : col + 5])
