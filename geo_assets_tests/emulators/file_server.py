@@ -1,6 +1,7 @@
 """A loopback HTTP server of files with byte ranges, which can be told to fail first.
 
-Simplified: one process, no TLS, no caching headers; a fault is the same for HEAD and GET.
+Simplified: one process, no TLS, no caching headers; a fault is the same for HEAD and GET; POST
+is answered as GET.
 """
 
 from __future__ import annotations
@@ -75,6 +76,10 @@ def serve_files(folder: Path) -> Iterator[FileServer]:
             self._send(with_body=False)
 
         def do_GET(self) -> None:
+            self._send(with_body=True)
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
             self._send(with_body=True)
 
         def _send(self, *, with_body: bool) -> None:

@@ -100,11 +100,9 @@ class StacSearch:
             local = _on_this_machine(self.location)
             found = [_item_record(item, paths=local) for item in search.items()]
             # A search of a collection that is not there finds nothing and says nothing.
-            missing = [
-                name
-                for name in (() if found else self.collections)
-                if client.get_collection(name) is None
-            ]
+            named = {item.get("collection") for item in found}
+            silent = [name for name in self.collections if name not in named]
+            missing = [name for name in silent if client.get_collection(name) is None]
         except _DAMAGED as error:
             raise SourceError(
                 f"{self.location}: the search of {', '.join(self.collections) or 'everything'} "

@@ -21,7 +21,7 @@ from geo_assets.sources.protocol import SceneQuery
 from geo_assets.sources.scenes.asset_files import HttpRules
 from geo_assets.sources.stac.signing import PlanetaryComputerSigning
 from geo_assets.sources.stac.source import StacRules, StacSource
-from geo_assets_tests.emulators.file_server import Answer, serve_files
+from geo_assets_tests.emulators.file_server import Answer, FileServer, serve_files
 from geo_assets_tests.emulators.stac_api import serve_stac_api
 from geo_assets_tests.sources.scene_testing import (
     GRID,
@@ -291,6 +291,44 @@ def test_what_is_no_catalog_is_refused_by_name(tmp_path: Path, place: str, words
 def test_a_collection_that_a_static_catalog_lacks_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"no collection \['other'\]; it has \['tests'\]"):
         source(write_catalog(tmp_path, ["a"]), collections=("other",)).select(query())
+
+
+@contextmanager
+def small_api(folder: Path) -> Iterator[FileServer]:
+    """An API of files, with one collection ``tests`` that has one item."""
+    with serve_files(folder) as server:
+        search = {"href": f"{server.url}/search", "method": "POST", "type": "application/geo+json"}
+        links = [
+            {"rel": "search", **search},
+            {"rel": "data", "href": f"{server.url}/collections"},
+        ]
+        landing = {
+            "type": "Catalog",
+            "stac_version": "1.0.0",
+            "id": "small",
+            "description": "tests",
+            "conformsTo": [
+                f"https://api.stacspec.org/v1.0.0/{name}"
+                for name in ("core", "collections", "item-search")
+            ],
+            "links": links,
+        }
+        write_catalog(folder, [])
+        (folder / "collections").mkdir()
+        (folder / "collection.json").rename(folder / "collections/tests")
+        (folder / "landing.json").write_text(json.dumps(landing))
+        item = item_of({"B04": {"href": f"{server.url}/B04.tif", "type": "image/tiff"}})
+        found = {"type": "FeatureCollection", "features": [item], "links": []}
+        (folder / "search").write_text(json.dumps(found))
+        yield server
+
+
+def test_a_misspelt_collection_is_refused_although_another_has_scenes(tmp_path: Path) -> None:
+    with small_api(tmp_path) as server:
+        landing = f"{server.url}/landing.json"
+        assert len(source(landing, collections=("tests",)).select(query()).items) == 1
+        with pytest.raises(SourceError, match=r"has no collection \['test'\]"):
+            source(landing, collections=("tests", "test")).select(query())
 
 
 def test_a_range_of_time_counts_from_its_beginning(tmp_path: Path) -> None:
