@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
-_RETRYABLE_STATUS = frozenset({408, 425, 429, *range(500, 600)})
+RETRYABLE_STATUS = frozenset({408, 425, 429, *range(500, 600)})
+"""Answers of a server that may be others next time."""
 _EXPIRED = frozenset({401, 403})
 # Names in a damaged CRS need not even be text.
 _FAILURES = (RasterioError, CRSError, OSError, UnicodeDecodeError)
@@ -211,7 +212,7 @@ class AssetFiles:
         response.close()
         raise RemoteReadError(
             f"{name}: the server answers {status} {response.reason}".rstrip(),
-            kind="transient" if status in _RETRYABLE_STATUS else "permanent",
+            kind="transient" if status in RETRYABLE_STATUS else "permanent",
             status=status,
             retry_after_s=_seconds(response.headers.get("Retry-After")),
         )

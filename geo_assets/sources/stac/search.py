@@ -18,10 +18,11 @@ from pystac_client.exceptions import APIError
 from pystac_client.stac_api_io import StacApiIO
 from requests import RequestException
 from shapely.errors import ShapelyError
+from urllib3 import Retry
 
 from geo_assets.errors import SourceError
 from geo_assets.sources.protocol import LeftOut
-from geo_assets.sources.scenes.asset_files import is_remote, local_path
+from geo_assets.sources.scenes.asset_files import RETRYABLE_STATUS, is_remote, local_path
 from geo_assets.sources.scenes.order import solar_day
 
 if TYPE_CHECKING:
@@ -71,7 +72,17 @@ class StacSearch:
         return [item for item in items if _of_the_dates(item, query)], damaged
 
     def _io(self) -> StacApiIO:
-        return StacApiIO(timeout=self.http.timeout_s, max_retries=self.http.attempts)
+        patience = Retry(
+            self.http.attempts - 1,
+            status_forcelist=RETRYABLE_STATUS,
+            allowed_methods=None,  # any: a search is a POST, and changes nothing
+            backoff_factor=self.http.wait_initial_s,
+            backoff_jitter=self.http.wait_initial_s,
+            backoff_max=self.http.wait_max_s,
+            retry_after_max=int(self.http.wait_max_s),
+            raise_on_status=False,  # what the server says last is told
+        )
+        return StacApiIO(timeout=self.http.timeout_s, max_retries=patience)
 
     def _is_api(self) -> bool:
         if self.kind == "auto":

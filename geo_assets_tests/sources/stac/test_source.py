@@ -331,6 +331,20 @@ def test_a_misspelt_collection_is_refused_although_another_has_scenes(tmp_path: 
             source(landing, collections=("tests", "test")).select(query())
 
 
+@pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504])
+def test_a_search_is_repeated_when_the_server_is_busy(tmp_path: Path, status: int) -> None:
+    busy = Answer(status, b"busy", (("Retry-After", "3600"),))
+    with small_api(tmp_path) as server:
+        landing = Answer(200, (tmp_path / "landing.json").read_bytes())
+        server.faults.extend([busy, landing, busy])
+        api = source(f"{server.url}/landing.json", kind="api")
+        assert len(api.select(query()).items) == 1
+        assert server.requests == ["/landing.json"] * 2 + ["/search"] * 2
+        server.faults.extend([landing, busy, busy])
+        with pytest.raises(SourceError, match="search of everything failed: busy"):
+            api.select(query())
+
+
 def test_a_range_of_time_counts_from_its_beginning(tmp_path: Path) -> None:
     catalog = write_catalog(tmp_path, ["a"])
     record = json.loads((tmp_path / "a/a.json").read_text())
