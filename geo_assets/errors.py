@@ -46,12 +46,22 @@ class ReadError(SourceError):
     Attributes:
         kind: Whether asking again can help, see ``ErrorKind``.
         scene_id: The scene that could not be read, where known.
+        whole: Whether this holds of the whole file, and not of the pixels alone that were asked
+            for: none of its windows needs to be tried now.
     """
 
-    def __init__(self, message: str, *, kind: ErrorKind, scene_id: str | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        kind: ErrorKind,
+        scene_id: str | None = None,
+        whole: bool = False,
+    ) -> None:
         super().__init__(message)
         self.kind: ErrorKind = kind
         self.scene_id = scene_id
+        self.whole = whole
 
 
 class ClusteringError(GeoAssetsError):

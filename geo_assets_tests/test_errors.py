@@ -11,7 +11,7 @@ import pytest
 
 import geo_assets
 from geo_assets.errors import GeoAssetsError, ReadError
-from geo_assets.sources.scenes.asset_files import RemoteReadError
+from geo_assets.sources.scenes.failures import RemoteReadError
 
 
 def sent(error):

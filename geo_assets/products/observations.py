@@ -217,7 +217,7 @@ def read_what_can_be(
         for leaf in tiles_of(geobox.shape.yx, LEAF, lattice_position(geobox))
         if footprint.intersects(geobox[leaf.slices].footprint("EPSG:4326", npoints=2).geom)
     ]
-    if whole.kind == "permanent":  # a file that is not there is not there for any leaf
+    if whole.whole or whole.kind == "permanent":  # a file that is not there is there for no leaf
         return None, [failed_window(leaf, item, whole) for leaf in leaves]
     parts: dict[Window, SceneRead] = {}
     failed: list[FailedWindow] = []

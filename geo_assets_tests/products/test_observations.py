@@ -197,6 +197,15 @@ def test_a_server_that_is_away_is_not_asked_for_every_leaf():
     assert len(source.reads) == 1 + observations.PATIENCE
 
 
+@pytest.mark.parametrize("kind", ["invalid_payload", "transient"])
+def test_a_file_none_of_which_can_be_read_is_not_asked_for_leaves(kind):
+    scene = random_scene(1, "A", "2021-05-01", grid(600, 600)).with_faults(Fault(kind, whole=True))
+    source = MemorySource.of(scene)
+    seen = observe(source, source.items, BANDS, grid(600, 600), CloudRules())
+    assert [(w.height, w.width, w.kind) for w in seen.failed] == [(600, 600, kind)]
+    assert len(source.reads) == 1
+
+
 def test_a_window_that_fails_in_passing_costs_itself_alone():
     fault = Fault("transient", rows=slice(0, 64), cols=slice(64, 128))
     source = MemorySource.of(random_scene(1, "A", "2021-05-01", grid(220, 220)).with_faults(fault))

@@ -39,6 +39,7 @@ class Fault:
     rows: slice = field(default_factory=lambda: slice(None))
     cols: slice = field(default_factory=lambda: slice(None))
     error: str = "a block cannot be decoded"
+    whole: bool = False
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,10 @@ class MemorySource:
             hit[fault.rows, fault.cols] = True
             if fault.kind == "permanent" or hit[there].any():
                 raise ReadError(
-                    f"scene {scene.id}: {fault.error}", kind=fault.kind, scene_id=scene.id
+                    f"scene {scene.id}: {fault.error}",
+                    kind=fault.kind,
+                    scene_id=scene.id,
+                    whole=fault.whole,
                 )
         numbers = [scene.bands.index(band) for band in bands]
         data = np.zeros((len(bands), *geobox.shape), scene.data.dtype)

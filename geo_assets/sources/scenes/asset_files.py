@@ -10,22 +10,21 @@ Retries are in this one layer (GDAL's are off). What pixels are read is the call
 
 from __future__ import annotations
 
-import datetime as dt
-from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import rasterio
-import requests
 import stamina
 from rasterio.errors import CRSError, RasterioError
 
 from geo_assets.errors import RETRYABLE, ErrorKind, ReadError
 from geo_assets.sources.scenes.cache import MAGIC
+from geo_assets.sources.scenes.failures import RecentFailures, RemoteReadError
 from geo_assets.sources.scenes.open_files import opened
+from geo_assets.sources.scenes.servers import ask_for, diagnosis_of
 from geo_assets.storage.rasters.gdal_errors import reason_of
 
 if TYPE_CHECKING:
@@ -38,8 +37,6 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
-RETRYABLE_STATUS = frozenset({408, 425, 429, *range(500, 600)})
-"""Answers of a server that may be others next time."""
 _EXPIRED = frozenset({401, 403})
 # Names in a damaged CRS need not even be text.
 _FAILURES = (RasterioError, CRSError, OSError, UnicodeDecodeError)
@@ -61,23 +58,6 @@ class HttpRules:
     """Longest wait, also where the server's Retry-After asks for more."""
 
 
-class RemoteReadError(ReadError):
-    """A ReadError of a remote file, with what the server said."""
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        kind: ErrorKind,
-        scene_id: str | None = None,
-        status: int | None = None,
-        retry_after_s: float | None = None,
-    ) -> None:
-        super().__init__(message, kind=kind, scene_id=scene_id)
-        self.status = status
-        self.retry_after_s = retry_after_s
-
-
 @dataclass(frozen=True)
 class AssetFiles:
     """Opens assets by href.
@@ -91,6 +71,10 @@ class AssetFiles:
     http: HttpRules = HttpRules()
     signing: Signing | None = None
     cache: SceneCache | None = None
+    _failures: RecentFailures = field(
+        default_factory=RecentFailures, init=False, repr=False, compare=False
+    )
+    _loaded_again: set[Path] = field(default_factory=set, init=False, repr=False, compare=False)
 
     def read(self, href: str, work: Callable[[DatasetReader], Result], what: str) -> Result:
         """Open an asset and return what ``work`` makes of it.
@@ -114,6 +98,28 @@ class AssetFiles:
                 "file:, http: and https:",
                 kind="permanent",
             )
+        if self.cache is not None:
+            return self._read_kept(self.cache, href, work, name)
+        return self._patiently(
+            href, name, lambda signed, fresh: self._read_remote(href, signed, work, name, fresh)
+        )
+
+    def _patiently(self, href: str, name: str, ask: Callable[[str, bool], Result]) -> Result:
+        """Ask for a signed href until it answers or patience ends.
+
+        Args:
+            href: What is asked for, unsigned.
+            name: Names the asset in messages.
+            ask: Gets the signed href, and whether it is not the first to ask.
+        """
+        self._failures.check(href, name)
+        try:
+            return self._asked(href, ask)
+        except ReadError as error:
+            self._failures.note(href, name, error)
+            raise
+
+    def _asked(self, href: str, ask: Callable[[str, bool], Result]) -> Result:
         renewed = False
         for attempt in stamina.retry_context(
             on=self._worth_another_try,
@@ -125,15 +131,18 @@ class AssetFiles:
         ):
             with attempt:
                 try:
-                    return self._read_remote(href, work, name, fresh=attempt.num > 1 or renewed)
+                    return ask(self._signed(href), attempt.num > 1 or renewed)
                 except RemoteReadError as failure:
                     if self.signing is None or renewed or failure.status not in _EXPIRED:
                         raise
                 # Outside of the handler, so that a second failure is not chained to the first.
                 renewed = True
                 self.signing.renew(href)
-                return self._read_remote(href, work, name, fresh=True)
+                return ask(self._signed(href), True)
         raise AssertionError  # the loop above returns or raises
+
+    def _signed(self, href: str) -> str:
+        return href if self.signing is None else self.signing.sign(href)
 
     def _worth_another_try(self, error: Exception) -> bool | float:
         if not isinstance(error, ReadError) or error.kind not in RETRYABLE:
@@ -142,22 +151,26 @@ class AssetFiles:
         return True if wait is None else min(wait, self.http.wait_max_s)
 
     def _read_local(self, path: Path, work: Callable[[DatasetReader], Result], name: str) -> Result:
+        begun = _Begun(work)
         try:
             with opened(path, lambda: _open(str(path), {})) as dataset:
-                return work(dataset)
+                return begun(dataset)
         except ReadError as error:
             raise ReadError(f"{name}: {error}", kind=error.kind) from error
         except _FAILURES as error:
             kind, why = _diagnose_local(path)
             detail = reason_of(error).replace(str(path), path.name)
-            raise ReadError(f"{name}: {why or detail}", kind=kind) from error
+            whole = why is not None or not begun.has
+            raise ReadError(f"{name}: {why or detail}", kind=kind, whole=whole) from error
 
     def _read_remote(
-        self, href: str, work: Callable[[DatasetReader], Result], name: str, *, fresh: bool
+        self,
+        href: str,
+        signed: str,
+        work: Callable[[DatasetReader], Result],
+        name: str,
+        fresh: bool,
     ) -> Result:
-        signed = href if self.signing is None else self.signing.sign(href)
-        if self.cache is not None:
-            return self._read_cached(self.cache, href, signed, work, name)
         options: dict[str, str | int | float] = {
             "GDAL_HTTP_MAX_RETRY": 0,
             "GDAL_HTTP_TIMEOUT": self.http.timeout_s,
@@ -166,75 +179,41 @@ class AssetFiles:
         if fresh:
             # GDAL remembers for the whole process that a URL has failed.
             options["CPL_VSIL_CURL_NON_CACHED"] = "/vsicurl/"
+        begun = _Begun(work)
         try:
             with rasterio.Env(**options), _open(signed, options) as dataset:
-                return work(dataset)
+                return begun(dataset)
         except ReadError as error:
             raise ReadError(f"{name}: {error}", kind=error.kind) from error
         except _FAILURES as error:
             detail = reason_of(error).replace(signed, _name(href))
-            raise self._diagnose_remote(signed, name, detail) from None
+            timeout_s = self.http.timeout_s
+            raise diagnosis_of(signed, name, detail, timeout_s, whole=not begun.has) from None
 
-    def _read_cached(
-        self,
-        cache: SceneCache,
-        href: str,
-        signed: str,
-        work: Callable[[DatasetReader], Result],
-        name: str,
+    def _read_kept(
+        self, cache: SceneCache, href: str, work: Callable[[DatasetReader], Result], name: str
     ) -> Result:
         path = cache.path_of(href)
+
+        def load(signed: str, _again: bool) -> None:
+            with ask_for(signed, name, self.http.timeout_s) as response:
+                cache.keep(path, response, name)
+
         if not path.is_file():
-            with self.get(signed, name) as response:
-                cache.keep(href, response, name)
+            with cache.locked(path):
+                if not path.is_file():  # or another thread or run has loaded it by now
+                    self._patiently(href, name, load)
         try:
             return self._read_local(path, work, name)
         except ReadError as error:
-            if error.kind == "invalid_payload":
-                cache.discard(href)
-            raise
-
-    def get(self, url: str, name: str, headers: dict[str, str] | None = None) -> requests.Response:
-        """Ask a server for a raster file, body unread.
-
-        Raises:
-            RemoteReadError: If there is no answer, or not a good one.
-        """
-        try:
-            response = requests.get(
-                url, headers=headers, stream=True, timeout=(self.http.timeout_s,) * 2
-            )
-        except requests.RequestException as error:
-            raise RemoteReadError(f"{name}: {type(error).__name__}", kind="transient") from None
-        status = response.status_code
-        if status in (200, 206):
-            return response
-        response.close()
-        raise RemoteReadError(
-            f"{name}: the server answers {status} {response.reason}".rstrip(),
-            kind="transient" if status in RETRYABLE_STATUS else "permanent",
-            status=status,
-            retry_after_s=_seconds(response.headers.get("Retry-After")),
-        )
-
-    def _diagnose_remote(self, signed: str, name: str, detail: str) -> RemoteReadError:
-        """Ask for the first bytes of a file that could not be read, and say what that tells."""
-        try:
-            with self.get(signed, name, {"Range": "bytes=0-11"}) as response:
-                begins = next(response.iter_content(12), b"")
-        except RemoteReadError as failure:
-            return failure
-        except requests.RequestException as error:
-            return RemoteReadError(f"{name}: {type(error).__name__}", kind="transient")
-        if not begins.startswith(MAGIC):
-            return RemoteReadError(
-                f"{name}: the server sends no raster, it begins with {begins!r}",
-                kind="invalid_payload",
-            )
-        network = "HTTP response code" in detail or "CURL" in detail or "timed out" in detail
-        return RemoteReadError(
-            f"{name}: {detail}", kind="transient" if network else "invalid_payload"
-        )
+            if error.kind != "invalid_payload":
+                raise
+        with cache.locked(path):
+            # Once: what is damaged still is damaged where it comes from.
+            if path not in self._loaded_again:
+                self._patiently(href, name, load)
+                self._loaded_again.add(path)
+        return self._read_local(path, work, name)
 
 
 @lru_cache(maxsize=4096)  # asked for every window
@@ -276,20 +255,17 @@ def _diagnose_local(path: Path) -> tuple[ErrorKind, str | None]:
     return "invalid_payload", None
 
 
+class _Begun(Generic[Result]):
+    """Work on an open file, and whether it came to that."""
+
+    def __init__(self, work: Callable[[DatasetReader], Result]) -> None:
+        self.has = False
+        self._work = work
+
+    def __call__(self, dataset: DatasetReader) -> Result:
+        self.has = True
+        return self._work(dataset)
+
+
 def _name(href: str) -> str:
     return unquote(urlsplit(href).path).rsplit("/", 1)[-1]
-
-
-def _seconds(retry_after: str | None) -> float | None:
-    """Read a Retry-After header: seconds, or a date."""
-    if not retry_after:
-        return None
-    try:
-        return max(float(retry_after), 0.0)
-    except ValueError:
-        pass
-    try:
-        then = parsedate_to_datetime(retry_after)
-    except ValueError:
-        return None
-    return max((then - dt.datetime.now(then.tzinfo)).total_seconds(), 0.0)

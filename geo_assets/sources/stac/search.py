@@ -22,8 +22,9 @@ from urllib3 import Retry
 
 from geo_assets.errors import SourceError
 from geo_assets.sources.protocol import LeftOut
-from geo_assets.sources.scenes.asset_files import RETRYABLE_STATUS, is_remote, local_path
+from geo_assets.sources.scenes.asset_files import is_remote, local_path
 from geo_assets.sources.scenes.order import solar_day
+from geo_assets.sources.scenes.servers import RETRYABLE_STATUS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import datetime as dt
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from email.utils import format_datetime
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,8 +12,10 @@ import pytest
 import rasterio
 
 from geo_assets.errors import ReadError
+from geo_assets.sources.scenes import failures
 from geo_assets.sources.scenes.asset_files import AssetFiles, HttpRules
 from geo_assets.sources.scenes.cache import SceneCache
+from geo_assets.storage.atomic import temporary_name
 from geo_assets_tests.emulators.file_server import Answer, FileServer, serve_files
 from geo_assets_tests.sources.scene_testing import GRID, noise, write_raster
 
@@ -44,9 +48,33 @@ def server(tmp_path: Path) -> Iterator[FileServer]:
         yield running
 
 
+def kept(cache: SceneCache) -> list[Path]:
+    """The files of a cache but its locks."""
+    paths = cache.folder.rglob("*")
+    return [path for path in paths if path.is_file() and path.suffix != ".lock"]
+
+
+def damage_last_block(path: Path) -> None:
+    with rasterio.open(path) as file:
+        (row, col), _ = list(file.block_windows(1))[-1]
+        start = int(file.get_tag_item(f"BLOCK_OFFSET_{col}_{row}", "TIFF", bidx=1))
+    content = bytearray(path.read_bytes())
+    content[start : start + 20] = bytes(20)
+    path.write_bytes(content)
+
+
+def first_block(dataset: DatasetReader) -> Any:
+    return dataset.read(window=((0, 64), (0, 64)))
+
+
 def pixels(server: FileServer) -> Any:
     with rasterio.open(server.folder / "x.tif") as file:
         return file.read()
+
+
+def pixels_of_first_block(server: FileServer) -> Any:
+    with rasterio.open(server.folder / "x.tif") as file:
+        return first_block(file)
 
 
 def test_a_missing_file_is_a_permanent_failure(tmp_path: Path) -> None:
@@ -278,8 +306,9 @@ def test_a_bad_download_leaves_nothing_behind(
     files = AssetFiles(QUICK, cache=cache)
     server.always = fault
     assert fails(files, f"{server.url}/x.tif").kind == kind
-    assert [path for path in cache.folder.rglob("*") if path.is_file()] == []
+    assert kept(cache) == []
     server.always = None
+    files = AssetFiles(QUICK, cache=cache)  # of the next run
     assert np.array_equal(files.read(f"{server.url}/x.tif", everything, "x"), pixels(server))
 
 
@@ -292,3 +321,99 @@ def test_a_kept_scene_that_is_damaged_is_downloaded_again(
     files.read(href, everything, "x")
     cache.path_of(href).write_bytes(cache.path_of(href).read_bytes()[:600])
     assert np.array_equal(files.read(href, everything, "x"), pixels(server))
+
+
+def test_a_kept_scene_that_is_damaged_at_its_source_is_downloaded_twice_and_kept(
+    server: FileServer, tmp_path: Path
+) -> None:
+    damage_last_block(server.folder / "x.tif")
+    cache = SceneCache(tmp_path / "kept")
+    href = f"{server.url}/x.tif"
+    files = AssetFiles(QUICK, cache=cache)
+    errors = [fails(files, href) for _ in range(3)]
+    assert [(error.kind, error.whole) for error in errors] == [("invalid_payload", False)] * 3
+    assert np.array_equal(files.read(href, first_block, "x"), pixels_of_first_block(server))
+    assert server.requests == ["/x.tif"] * 2
+    write_raster(server.folder / "x.tif", noise(GRID, 1), GRID)
+    healed = AssetFiles(QUICK, cache=cache).read(href, everything, "x")  # in the next run
+    assert np.array_equal(healed, pixels(server))
+
+
+def test_what_is_sound_in_a_kept_scene_stays_there_when_it_cannot_be_downloaded_again(
+    server: FileServer, tmp_path: Path
+) -> None:
+    damage_last_block(server.folder / "x.tif")
+    cache = SceneCache(tmp_path / "kept")
+    href = f"{server.url}/x.tif"
+    files = AssetFiles(QUICK, cache=cache)
+    files.read(href, first_block, "x")
+    server.always = ALWAYS_500
+    assert fails(files, href).kind == "transient"
+    assert np.array_equal(files.read(href, first_block, "x"), pixels_of_first_block(server))
+
+
+def test_threads_that_want_one_scene_download_it_once(server: FileServer, tmp_path: Path) -> None:
+    files = AssetFiles(QUICK, cache=SceneCache(tmp_path / "kept"))
+    with ThreadPoolExecutor(8) as pool:
+        reads = pool.map(lambda _: files.read(f"{server.url}/x.tif", everything, "x"), range(16))
+        assert all(np.array_equal(read, pixels(server)) for read in reads)
+    assert server.requests == ["/x.tif"]
+
+
+def test_what_a_killed_download_left_is_removed_by_the_next(
+    server: FileServer, tmp_path: Path
+) -> None:
+    cache = SceneCache(tmp_path / "kept")
+    path = cache.path_of(f"{server.url}/x.tif")
+    path.parent.mkdir(parents=True)
+    temporary_name(path).write_bytes(b"II*\0")
+    AssetFiles(QUICK, cache=cache).read(f"{server.url}/x.tif", everything, "x")
+    assert kept(cache) == [path]
+
+
+@pytest.mark.parametrize(
+    ("answer", "lasts"), [(HTML, 600), (Answer(404), 600), (ALWAYS_500, 60)], ids=str
+)
+def test_a_file_that_cannot_be_had_is_asked_for_again_after_a_while(
+    server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: Answer, lasts: int
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(failures, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    (server.folder / "other.tif").write_bytes((server.folder / "x.tif").read_bytes())
+    href, other = (f"{server.url}/{name}.tif" for name in ("x", "other"))
+    for cache in (None, SceneCache(tmp_path / "kept")):
+        files = AssetFiles(QUICK, cache=cache)
+        server.always = answer
+        first = fails(files, href)
+        assert first.whole
+        asked = len(server.requests)
+        server.always = None
+        again = fails(files, href)
+        assert (str(again), again.kind, again.whole) == (str(first), first.kind, True)
+        assert len(server.requests) == asked
+        assert np.array_equal(files.read(other, everything, "x"), pixels(server))
+        now[0] += lasts + 1
+        assert np.array_equal(files.read(href, everything, "x"), pixels(server))
+
+
+def test_a_server_that_nobody_reaches_is_not_waited_for_by_each_file(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr("time.sleep", waits.append)
+    files = AssetFiles(QUICK)
+    first = fails(files, "http://127.0.0.1:9/x.tif")
+    assert (first.kind, first.whole, len(waits)) == ("transient", True, QUICK.attempts - 1)
+    assert fails(files, "http://127.0.0.1:9/other.tif").whole
+    assert len(waits) == QUICK.attempts - 1
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>not found</html>", b"II*\0" + bytes(40)])
+def test_a_file_that_cannot_be_opened_has_no_window_that_can_be_read(
+    tmp_path: Path, content: bytes
+) -> None:
+    (tmp_path / "x.tif").write_bytes(content)
+    assert fails(AssetFiles(), str(tmp_path / "x.tif")).whole
+    write_raster(tmp_path / "y.tif", noise(GRID, 1), GRID)
+    damage_last_block(tmp_path / "y.tif")
+    assert not fails(AssetFiles(), str(tmp_path / "y.tif")).whole
