@@ -76,13 +76,17 @@ class AssetFiles:
     )
     _loaded_again: set[Path] = field(default_factory=set, init=False, repr=False, compare=False)
 
-    def read(self, href: str, work: Callable[[DatasetReader], Result], what: str) -> Result:
+    def read(
+        self, href: str, work: Callable[[DatasetReader], Result], what: str, version: str = ""
+    ) -> Result:
         """Open an asset and return what ``work`` makes of it.
 
         Args:
             href: Absolute path, ``file:`` or ``http(s):`` URL.
             work: Reads from the open dataset; may be called again after a failure.
             what: Names the asset in messages, such as ``scene X, asset B04``.
+            version: What else tells the asset from others that lie at this href at other times: a
+                kept one serves its version alone.
 
         Raises:
             ReadError: permanent: missing, forbidden or refused; invalid_payload: bytes that are no
@@ -99,7 +103,7 @@ class AssetFiles:
                 kind="permanent",
             )
         if self.cache is not None:
-            return self._read_kept(self.cache, href, work, name)
+            return self._read_kept(self.cache, (href, version), work, name)
         return self._patiently(
             href, name, lambda signed, fresh: self._read_remote(href, signed, work, name, fresh)
         )
@@ -191,13 +195,20 @@ class AssetFiles:
             raise diagnosis_of(signed, name, detail, timeout_s, whole=not begun.has) from None
 
     def _read_kept(
-        self, cache: SceneCache, href: str, work: Callable[[DatasetReader], Result], name: str
+        self,
+        cache: SceneCache,
+        asset: tuple[str, str],
+        work: Callable[[DatasetReader], Result],
+        name: str,
     ) -> Result:
-        path = cache.path_of(href)
+        href, version = asset
+        path = cache.path_of(href, version)
 
         def load(signed: str, _again: bool) -> None:
             with ask_for(signed, name, self.http.timeout_s) as response:
                 cache.keep(path, response, name)
+            if version:  # what was kept without one is of nobody knows which
+                cache.path_of(href).unlink(missing_ok=True)
 
         if not path.is_file():
             with cache.locked(path):

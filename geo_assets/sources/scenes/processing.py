@@ -24,3 +24,10 @@ def baseline_property(item: Item) -> str | None:
     """Return the name of the property that states an item's processing baseline, if any."""
     names = (BASELINE, LEGACY_BASELINE)
     return next((name for name in names if item["properties"].get(name) is not None), None)
+
+
+def stated_version(item: Item) -> str:
+    """Return what an item states of how its pixels were made; empty if it states nothing."""
+    said = item["properties"]
+    names = (BASELINE, OFFSET_APPLIED, VERSION, LEGACY_BASELINE, LEGACY_OFFSET_APPLIED)
+    return " ".join(f"{name}={said[name]}" for name in names if said.get(name) is not None)

@@ -26,6 +26,7 @@ from geo_assets.sources.scenes.band_keys import (
     find_offered_band,
     is_sentinel_2,
 )
+from geo_assets.sources.scenes.processing import stated_version
 from geo_assets.sources.scenes.reflectance import add_offset, digital_number_offset, raster_band
 from geo_assets.sources.scenes.resampling import on_grid
 from geo_assets.sources.scenes.window import NativeWindow, NoData, Room, native_grid, read_native
@@ -137,8 +138,9 @@ class SceneReader:
 
     def _read(self, item: Item, asset_key: str, work: Callable[[DatasetReader], Result]) -> Result:
         href = item["assets"][asset_key]["href"]
+        what = f"scene {item['id']}, asset {asset_key}"
         try:
-            return self.files.read(href, work, f"scene {item['id']}, asset {asset_key}")
+            return self.files.read(href, work, what, stated_version(item))
         except ReadError as error:
             error.scene_id = item["id"]
             raise

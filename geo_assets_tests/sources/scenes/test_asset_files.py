@@ -417,3 +417,19 @@ def test_a_file_that_cannot_be_opened_has_no_window_that_can_be_read(
     write_raster(tmp_path / "y.tif", noise(GRID, 1), GRID)
     damage_last_block(tmp_path / "y.tif")
     assert not fails(AssetFiles(), str(tmp_path / "y.tif")).whole
+
+
+def test_a_kept_scene_of_another_version_is_not_taken_for_this_one(
+    server: FileServer, tmp_path: Path
+) -> None:
+    cache = SceneCache(tmp_path / "kept")
+    href = f"{server.url}/x.tif"
+    files = AssetFiles(QUICK, cache=cache)
+    nameless = files.read(href, everything, "x")
+    assert kept(cache) == [cache.path_of(href)]
+    old = files.read(href, everything, "x", "baseline=03.00")
+    assert np.array_equal(old, nameless)
+    assert kept(cache) == [cache.path_of(href, "baseline=03.00")]
+    new = write_raster(server.folder / "x.tif", noise(GRID, 2), GRID)
+    assert np.array_equal(files.read(href, everything, "x", "baseline=05.00"), new)
+    assert np.array_equal(files.read(href, everything, "x", "baseline=03.00"), old)

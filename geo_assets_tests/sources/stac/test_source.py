@@ -271,6 +271,22 @@ def test_kept_scenes_serve_the_next_run_without_the_server(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
+    "name", ["s2:processing_baseline", "sentinel:processing_baseline", "ee:version"]
+)
+def test_kept_pixels_of_another_baseline_are_not_those_of_a_new_recipe(
+    tmp_path: Path, name: str
+) -> None:
+    write_catalog(tmp_path / "archive", ["a"])
+    with serve_files(tmp_path / "archive") as server:
+        keeping = source(f"{server.url}/catalog.json", keep_scenes=tmp_path / "kept")
+        (item,) = keeping.select(query()).items
+        for baseline, seed in (("03.00", 1), ("05.00", 2)):
+            write_raster(tmp_path / "archive/a/B04.tif", noise(GRID, seed), GRID, nodata=0)
+            item["properties"][name] = baseline
+            assert np.array_equal(keeping.read(item, ["B04"], GRID).data, noise(GRID, seed))
+
+
+@pytest.mark.parametrize(
     ("place", "words"),
     [
         ("nowhere", "there is no STAC catalog"),
