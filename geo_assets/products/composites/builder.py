@@ -225,7 +225,7 @@ class CompositeBuilder:
             return known
         failed: list[FailedWindow] = []
         patches: dict[Window, list[Part]] = {}
-        for block in tiles_of(known.shape, BLOCK):
+        for block in self._blocks():
             lost = [part for window in known.failed_windows if (part := window.within(block))]
             absent = [window for window in lost if window.kind == "permanent"]
             passing = [window for window in lost if window.kind != "permanent"]
@@ -250,7 +250,7 @@ class CompositeBuilder:
         self, raster: OpenRaster, patches: Mapping[Window, Sequence[Part]]
     ) -> Iterator[Part]:
         """Yield all blocks of a published image with patches, by block, laid over."""
-        for block in tiles_of(self.geobox.shape.yx, BLOCK):
+        for block in self._blocks():
             before = raster.window(self.geobox[block.slices])
             pixels, valid = before.data[:-1], before.valid
             for cell, patch, mask in patches.get(block, ()):

@@ -4,7 +4,8 @@ GDAL warps; here is only how it is asked. A window of an area must give the pixe
 gives, for failed windows are read again alone. GDAL's defaults do not: an approximate transformer
 (0.125 pixels) and kernels scaled to the window made 0.4 to 0.7 % of nearest and 95 % of bilinear
 pixels of another UTM zone depend on the window (odc-stac's reader inherits both). Hence the exact
-transformer, the scale of the whole raster and no overviews.
+transformer, the scale of the whole raster and no overviews. What is left: where a sum of integers
+lies at a half, its float noise depends on the window, and the pixel by 1 (not with ``nearest``).
 """
 
 from __future__ import annotations

@@ -15,10 +15,7 @@ from geo_assets_tests.products.composites.composite_testing import (
     read,
     scenes,
 )
-from geo_assets_tests.sources.memory_source import (
-    Fault,
-    MemorySource,
-)
+from geo_assets_tests.sources.memory_source import Fault, MemorySource, grid, random_scene
 
 
 @pytest.fixture
@@ -101,6 +98,26 @@ def test_overlapping_failed_windows_of_several_scenes_are_read_once(paths, tmp_p
     builder.heal(*paths)
     assert source.pixels_read("A1") == 64 * 64
     assert paths[0].read_bytes() == sound(tmp_path)[0]
+
+
+def test_a_half_healed_composite_is_the_one_built_from_what_can_be_read_now(paths, tmp_path):
+    """Also where blocks, which follow the first scene's file, cut the leaves that failed."""
+    corner = random_scene(6, "E1", "2021-05-21", grid(120, 120, row=40, col=60))
+    first, second, *others = (corner, *scenes())
+    fault_above = Fault("transient", slice(30, 35), slice(70, 75))
+    fault_below = Fault("transient", slice(50, 55), slice(70, 75))
+    torn = others[2].with_faults(fault_above)
+    source = MemorySource.of(first, second.with_faults(fault_below), *others[:2], torn, *others[3:])
+    builder = builder_of(source)
+    builder.build(*paths)
+    source.change(second)
+    half, how = builder.build(*paths)
+    fresh = tmp_path / "fresh.tif"
+    now, _ = builder_of(source).build(fresh, tmp_path / "fresh.json")
+    assert how == "healed"
+    assert half == now
+    assert {(w.row, w.height) for w in half.failed_windows} == {(0, 30)}, "the block ends at 30"
+    assert paths[0].read_bytes() == fresh.read_bytes()
 
 
 def test_what_fails_still_is_kept_and_the_rest_is_healed(paths, tmp_path):
