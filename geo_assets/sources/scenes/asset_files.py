@@ -47,7 +47,7 @@ class HttpRules:
     """How patient reads over HTTP are."""
 
     attempts: int = 4
-    """Attempts in all for one asset."""
+    """Attempts in all for one asset, or one question to a catalog."""
     timeout_s: float = 30.0
     """Seconds for one request, also for its connection."""
     total_s: float = 180.0
