@@ -28,8 +28,8 @@ class DtypesDifferError(GeoAssetsError):
         other: That of a scene after them.
     """
 
-    def __init__(self, day: np.datetime64, one: np.dtype[Any], other: np.dtype[Any]) -> None:
-        super().__init__(f"scene of {day}: data are {other}; those of the scenes before it {one}")
+    def __init__(self, message: str, *, one: np.dtype[Any], other: np.dtype[Any]) -> None:
+        super().__init__(message)
         self.one = one
         self.other = other
 
@@ -89,7 +89,12 @@ class DayFusion:
             raise GeoAssetsError(msg)
         if data.dtype != stack.dtype:
             if self._dtype is None:
-                raise DtypesDifferError(day, stack.dtype, data.dtype)
+                raise DtypesDifferError(
+                    f"scene of {day}: data are {data.dtype}; those of the scenes before it "
+                    f"{stack.dtype}",
+                    one=stack.dtype,
+                    other=data.dtype,
+                )
             data, stack = data.astype(self._dtype), self._converted(stack, known, self._dtype)
             self._stack = stack, known
         number = self._days.index(key)
