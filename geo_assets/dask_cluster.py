@@ -5,8 +5,10 @@ Sending tasks is in ``dask_workers``.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -95,6 +97,8 @@ def connect(address: str) -> Iterator[Client]:
         ComputeError: If nothing answers there, or no worker is there.
     """
     try:
+        with ThreadPoolExecutor(1) as apart:  # where an event loop may run already
+            apart.submit(asyncio.run, _shake_hands(address)).result()
         client = Client(address, timeout=CONNECT_S, set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
         raise ComputeError(
@@ -110,6 +114,15 @@ def connect(address: str) -> Iterator[Client]:
                 f"dask worker {address}"
             ) from None
         yield client
+
+
+async def _shake_hands(address: str) -> None:
+    """See that Dask listens there: its client would wait for ever for a greeting of others."""
+    try:
+        comm = await asyncio.wait_for(distributed.comm.connect(address), CONNECT_S)
+    except Exception as error:  # others say what they like: a web server's is read as 3 EiB
+        raise OSError(f"{address} is not Dask's") from error
+    await comm.close()
 
 
 def look_over(client: Client, agreement: Agreement) -> None:

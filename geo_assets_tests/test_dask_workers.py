@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socketserver
 import threading
 import time
 
@@ -259,6 +260,36 @@ def test_a_scheduler_that_is_not_there_is_told_within_seconds(monkeypatch):
         connect("tcp://127.0.0.1:9"),
     ):
         pass
+
+
+class Greeting(socketserver.BaseRequestHandler):
+    """What listens but is not Dask: a web server answers, others say nothing."""
+
+    answer = b""
+
+    def handle(self):
+        self.request.sendall(self.answer)
+        while self.request.recv(1024):
+            pass
+
+
+@pytest.mark.parametrize(
+    "answer", [b"", b"HTTP/1.0 400 Bad request\r\n\r\n" * 9], ids=["silent", "web"]
+)
+def test_another_service_at_the_address_is_told_within_seconds(monkeypatch, answer):
+    """As where the port of the dashboard is taken for that of the scheduler."""
+    monkeypatch.setattr("geo_assets.dask_cluster.CONNECT_S", 1.0)
+    handler = type("Handler", (Greeting,), {"answer": answer})
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), handler) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"tcp://127.0.0.1:{server.server_address[1]}"
+        with (
+            pytest.raises(ComputeError, match=rf"{address}: no Dask scheduler answers there"),
+            connect(address),
+        ):
+            pass
+        server.shutdown()
 
 
 def test_a_scheduler_without_workers_is_told(tmp_path, monkeypatch):
