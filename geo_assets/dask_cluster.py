@@ -164,7 +164,7 @@ def examine_cluster(address: str) -> str:
     """
     with connect(address) as client:
         require_same_software(client)
-        workers = client.scheduler_info()["workers"].values()
+        workers = client.scheduler_info(n_workers=-1)["workers"].values()
         threads = sum(worker["nthreads"] for worker in workers)
         limits = [worker["memory_limit"] for worker in workers]
         least = f"{min(limits) / 1024**3:.1f} GiB" if all(limits) else "no limit"

@@ -39,7 +39,7 @@ LOOK_S = 10.0
 """Seconds between two looks at whether any worker is left."""
 
 PATIENCE_S = 120.0
-"""Seconds without a worker after which nobody is waited for any more."""
+"""Seconds without a worker at work after which nobody is waited for any more."""
 
 
 def _digest_of_code() -> str:
@@ -149,7 +149,7 @@ class DaskWorkers:
         Args:
             client: Connected to a scheduler.
             agreement: What every worker must keep to.
-            patience_s: Seconds to wait for a worker where there is none.
+            patience_s: Seconds to wait for a worker where none is, or none works.
         """
         self._client = client
         self._agreement = agreement
@@ -161,8 +161,8 @@ class DaskWorkers:
         In flight are two tasks for each thread of the cluster, so that none waits for this process.
 
         Raises:
-            ComputeError: If the function or a task cannot be sent, the cluster is gone, or a task
-                takes every worker with it.
+            ComputeError: If the function or a task cannot be sent, the cluster is gone, all workers
+                lack memory, or a task takes every worker with it.
         """
         packed = _packed(function, "function")
         name = getattr(getattr(function, "func", function), "__name__", type(function).__name__)
@@ -197,23 +197,45 @@ class DaskWorkers:
         )
 
     def _result(self, future: Future) -> Any:
-        lonely_since: float | None = None
+        idle_since: float | None = None
         while True:
             try:
                 with self._lost_is_told():
                     result = future.result(timeout=LOOK_S)
                 break
             except TimeoutError:
-                now = time.monotonic()
-                lonely_since = None if self._threads() else (lonely_since or now)
-                if lonely_since is not None and now - lonely_since > self._patience_s:
-                    raise ComputeError(
-                        f"no worker has been at {address_of(self._client)} for "
-                        f"{self._patience_s:.0f} s; start workers there and run again"
-                    ) from None
+                now, idle = time.monotonic(), self._why_idle(future)
+                idle_since = None if idle is None else (idle_since or now)
+                if idle_since is not None and now - idle_since > self._patience_s:
+                    raise ComputeError(idle) from None
         if isinstance(result, _Raised):
             raise _unpacked(result)
         return result
+
+    def _why_idle(self, future: Future) -> str | None:
+        """Why nobody works on a task: no worker is there, or those it waits for are paused.
+
+        Above 80 % of its memory Dask pauses a worker: it ends what it does and begins nothing. A
+        task that it holds already may never be given to another.
+        """
+        where, waited = address_of(self._client), f"for {self._patience_s:.0f} s"
+        with self._lost_is_told():
+            known = self._client.scheduler_info(n_workers=-1)["workers"]
+            held = self._client.processing()
+        if not known:
+            return f"no worker has been at {where} {waited}; start workers there and run again"
+        holders = [known[each] for each, keys in held.items() if future.key in keys]
+        waited_for = holders or [*known.values()]
+        if not all(each["status"] == "paused" for each in waited_for) or any(
+            each["metrics"].get("task_counts", {}).get("executing") for each in waited_for
+        ):
+            return None
+        least = min(each["memory_limit"] or 0 for each in waited_for) / 1024**3
+        return (
+            f"{len(waited_for)} of {len(known)} workers at {where} have been paused {waited} while "
+            f"a task waits for them: their memory ({least:.1f} GiB) is used up; give workers more, "
+            "or fewer threads, and run again"
+        )
 
     @contextmanager
     def _lost_is_told(self) -> Iterator[None]:

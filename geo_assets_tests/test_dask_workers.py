@@ -10,6 +10,7 @@ import time
 
 import numpy as np
 import pytest
+from distributed import get_worker
 
 from geo_assets.compute import ComputeChoice
 from geo_assets.core.workers import Threads
@@ -205,6 +206,28 @@ def test_without_any_worker_left_the_run_ends(tmp_path, monkeypatch):
         cluster.kill(0)
         with pytest.raises(ComputeError, match=r"no worker has been at tcp://.* for 0 s"):
             list(results)
+
+
+def test_a_task_that_waits_for_a_paused_worker_ends_the_run(tmp_path, monkeypatch):
+    """What a paused worker does it ends, however long that takes; then it begins nothing."""
+
+    def work(_):
+        get_worker().memory_manager.memory_pause_fraction = 1e-6
+        time.sleep(4)
+        return os.getpid()
+
+    monkeypatch.setattr("geo_assets.dask_workers.LOOK_S", 0.2)
+    with dask_processes(tmp_path / "dask", workers=1) as cluster, cluster.client() as client:
+        (tmp_path / "token").touch()
+        agreement = Agreement(CODE, str(tmp_path / "token"))
+        results = DaskWorkers(client, agreement, patience_s=2).map(work, range(9))
+        assert next(results) == cluster.workers[0].pid
+        with pytest.raises(
+            ComputeError,
+            match=r"^1 of 1 workers at tcp://.* have been paused for 2 s while a task waits for "
+            r"them: their memory \(2.0 GiB\) is used up; give workers more",
+        ):
+            next(results)
 
 
 def test_a_scheduler_that_goes_away_is_told(tmp_path):
