@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from geo_assets.errors import ClusteringError, StorageError
 from geo_assets.partitions import partition_key
+from geo_assets.storage.json_files import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 MODEL_TAG = "MODEL_SHA256"
 """Tag of a label raster: the digest of the model that labelled it. Raster and model are two files,
 and a kill between them leaves the raster of before beside a new model."""
+
+LABELS_TAG = "LABELS_SHA256"
+"""Tag of a change map: the digest of the labels that it follows, which its tables hold too."""
 
 _MODEL = re.compile(r"cluster-(?P<cluster>[0-9]+)(-[0-9A-Z]+)?\.json")
 
@@ -86,14 +90,15 @@ def read_model(path: Path) -> dict[str, Any]:
     Raises:
         StorageError: If the file is not there, or damaged.
     """
-    try:
-        model: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if "centers" in model:
-            return model
-        problem: object = "no 'centers'"
-    except (OSError, ValueError, TypeError) as error:
-        problem = error
-    raise StorageError(f"{path}: is no model ({problem}); materialize its labels again")
+    model = read_json(path, _model, "model", "materialize its labels again")
+    if model is None:
+        raise StorageError(f"{path}: does not exist; materialize its labels again")
+    return model
+
+
+def _model(value: dict[str, Any]) -> dict[str, Any]:
+    list(value["centers"])
+    return value
 
 
 def model_digest(model: Mapping[str, Any]) -> str:
@@ -107,11 +112,20 @@ def labelled_by(raster: Path, model: Mapping[str, Any]) -> bool:
     Raises:
         StorageError: If the raster is not there, or damaged.
     """
+    return tag_of(raster, MODEL_TAG) == model_digest(model)
+
+
+def tag_of(raster: Path, name: str) -> str | None:
+    """Return what a raster says of its origin in a tag; None: nothing.
+
+    Raises:
+        StorageError: If the raster is not there, or damaged.
+    """
     from geo_assets.storage.rasters.cog import open_raster
 
     with open_raster(raster) as opened:
         tags = opened.window(opened.geobox[:1, :1]).tags
-    return tags.get(MODEL_TAG) == model_digest(model)
+    return tags.get(name)
 
 
 def model_of_labels(raster: Path) -> dict[str, Any]:

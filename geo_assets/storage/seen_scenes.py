@@ -6,12 +6,12 @@ used; the sensor reads both.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from geo_assets.errors import StorageError
 from geo_assets.storage.atomic import publish_json
+from geo_assets.storage.json_files import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -42,15 +42,13 @@ def read_seen_scenes(path: Path) -> SeenScenes:
     Raises:
         StorageError: If the file is damaged.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        return SeenScenes(_scenes_of(content), str(content["problem"]))
-    except FileNotFoundError:
-        return SeenScenes()
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StorageError(
-            f"{path}: is no note of seen scenes ({error!r}); the next look writes it anew"
-        ) from error
+    seen = read_json(
+        path,
+        lambda note: SeenScenes(_scenes_of(note), str(note["problem"])),
+        "note of seen scenes",
+        "the next look writes it anew",
+    )
+    return SeenScenes() if seen is None else seen
 
 
 def write_used_scenes(path: Path, scenes: Iterable[SceneKey]) -> None:
@@ -68,15 +66,10 @@ def used_scenes(layout: Layout, fold: str, split: str) -> frozenset[SceneKey] | 
         StorageError: If a file is damaged.
     """
     path = layout.used_scenes(fold, split)
-    try:
-        return _scenes_of(json.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        return scenes_of_table(layout.scenes(fold, split))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StorageError(
-            f"{path}: is no note of used scenes ({error!r}); materialize ndvi_cube, which writes "
-            "it anew"
-        ) from error
+    used = read_json(
+        path, _scenes_of, "note of used scenes", "materialize ndvi_cube, which writes it anew"
+    )
+    return scenes_of_table(layout.scenes(fold, split)) if used is None else used
 
 
 def scenes_of_table(path: Path) -> frozenset[SceneKey] | None:
