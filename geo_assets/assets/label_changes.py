@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from geo_assets.assets.label_models import model_of_labels, read_model
+from geo_assets.assets.label_models import LABELS_TAG, model_of_labels, read_model
 from geo_assets.assets.label_publication import (
     SHOWN_ROWS,
     file_tags,
@@ -71,6 +71,7 @@ def ndvi_label_changes(partition: Partition) -> Facts:
             reasons[name] = f"labels of {len(days)} date; two are needed to follow them"
             partition.log.warning(f"{partition} {name}: no changes: {reasons[name]}")
             continue
+        labels = dates.digest()
         geobox = read_geobox(dates.paths[0], asset="ndvi_spatial_labels")
         area = FollowedArea(dates, geobox, shown_step(geobox))
         path = layout.ndvi_label_changes(partition.fold, partition.split, name)
@@ -81,12 +82,13 @@ def ndvi_label_changes(partition: Partition) -> Facts:
             band_names=list(BANDS),
             band_descriptions=list(BANDS.values()),
             overviews="mode",
-            tags=file_tags(partition),
+            tags=file_tags(partition) | {LABELS_TAG: labels},
         )
         counts = area.counts
         assert counts is not None  # noqa: S101  # a grid has at least one block
         tables = _tables(counts, days, centers, _square_metres(geobox))
-        publish_json(model_of(path), {"kind": "ndvi_label_changes", "area": name, **tables})
+        named = {"kind": "ndvi_label_changes", "area": name, "labels_sha256": labels}
+        publish_json(model_of(path), named | tables)
         published += [path, model_of(path)]
         dropped += area.dropped
         followed += area.followed

@@ -5,10 +5,11 @@ Each function answers for one partition with a row for each problem; nothing is 
 
 from __future__ import annotations
 
-import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from geo_assets.assets.label_models import labelled_by, read_model
+from geo_assets.assets.label_models import LABELS_TAG, labelled_by, read_model, tag_of
+from geo_assets.storage.json_files import read_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -89,27 +90,47 @@ def _labels_of_another_model(folder: Path) -> Problems:
 
 
 def label_changes(layout: Layout, fold: str, split: str) -> Problems:
-    """Return the change maps that hold more than their tables say."""
+    """Return the change maps that are not of the labels of their tables, or hold more."""
     from geo_assets.storage.layout import model_of
     from geo_assets.storage.rasters.cog import highest_values
 
     folder = layout.ndvi_label_changes_folder(fold, split)
     problems: Problems = []
     for path in sorted(folder.glob("*.tif")):
-        tables = model_of(path)
-        if tables.is_file():
-            told = json.loads(tables.read_text(encoding="utf-8"))
-            clusters, dates = len(told["centers"]), len(told["dates"])
-        else:
-            clusters = dates = 0
+        tables = read_json(
+            model_of(path), _Tables.of, "tables of changes", "materialize ndvi_label_changes again"
+        )
         changes, drop, before, after = highest_values(path)
-        if max(before, after) > clusters or max(changes, drop) > dates:
-            problems.append(
-                {
-                    "raster": path.relative_to(folder).as_posix(),
-                    "highest_label": max(before, after),
-                    "highest_date": drop,
-                    "told": f"{clusters} clusters, {dates} dates" if clusters else "no tables",
-                }
-            )
+        followed = tag_of(path, LABELS_TAG)
+        if tables is None:
+            told = "no tables"
+        elif not followed:
+            told = "a map of before maps named their labels"
+        elif followed != tables.labels:
+            told = "tables of other labels"
+        elif max(before, after) > tables.clusters or max(changes, drop) > tables.dates:
+            told = f"{tables.clusters} clusters, {tables.dates} dates"
+        else:
+            continue
+        problems.append(
+            {
+                "raster": path.relative_to(folder).as_posix(),
+                "highest_label": max(before, after),
+                "highest_date": drop,
+                "told": told,
+            }
+        )
     return problems
+
+
+@dataclass(frozen=True)
+class _Tables:
+    """What the tables beside a change map say of it."""
+
+    clusters: int
+    dates: int
+    labels: str | None
+
+    @classmethod
+    def of(cls, value: dict[str, Any]) -> _Tables:
+        return cls(len(value["centers"]), len(value["dates"]), value.get("labels_sha256"))

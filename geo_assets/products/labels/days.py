@@ -6,6 +6,7 @@ model are followed from day to day. Series of days are in ``areas``.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from geo_assets.core.histogram_kmeans import histogram_of, labels_of
 from geo_assets.core.k_report import spatial_folds
 from geo_assets.core.label_changes import BANDS, add_counts, change_map, count_changes
 from geo_assets.products.windows import tiles_of
+from geo_assets.storage.atomic import sha256_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -82,6 +84,12 @@ class LabelDates:
     series: Path | None
     n_clusters: int
     n_series: int
+
+    def digest(self) -> str:
+        """Return the digest of their files, which name the models that labelled them."""
+        files = [*self.paths, *([] if self.series is None else [self.series])]
+        lines = "".join(f"{path.stem} {sha256_of(path)}\n" for path in files)
+        return hashlib.sha256(lines.encode()).hexdigest()
 
 
 class FollowedArea:
