@@ -115,6 +115,8 @@ def _check(campaign: Campaign, question: Question) -> dg.AssetChecksDefinition:
                 found = question.problems(layout, *fold_and_split(key))
             except StorageError as error:
                 unreadable.append({"partition": key, "error": str(error)})
+            except Exception as error:  # whatever lies there: a check never ends a run
+                unreadable.append({"partition": key, "error": repr(error)})
             else:
                 problems += [{"partition": key, **problem} for problem in found]
         metadata: dict[str, Any] = {"count": len(problems), "unreadable": len(unreadable)}
@@ -176,10 +178,15 @@ def _composite_windows(layout: Layout, fold: str, split: str) -> Problems:
     from geo_assets.products.composites.sidecar import Sidecar
 
     problems: Problems = []
-    for path in sorted(layout.composite_images(fold, split).glob("cluster-*.json")):
-        sidecar = Sidecar.read(path)
-        windows = () if sidecar is None else sidecar.failed_windows
-        problems += [_window_row(path.stem, window) for window in windows]
+    folder = layout.composite_images(fold, split)
+    for name in sorted({path.stem for end in ("json", "tif") for path in folder.glob(f"*.{end}")}):
+        sidecar = Sidecar.read(folder / f"{name}.json")
+        if sidecar is not None:
+            problems += [_window_row(name, window) for window in sidecar.failed_windows]
+        else:  # nothing else tells which windows failed
+            missing = dict.fromkeys(("scene", "rows", "cols"), "")
+            told = {"error_kind": "corrupt", "error": "its sidecar is missing or damaged"}
+            problems.append({"cluster": name} | missing | told)
     return problems
 
 
@@ -288,7 +295,7 @@ QUESTIONS = (
     Question(
         "ndvi_label_changes",
         "changes_are_of_their_tables",
-        "Each change map holds nothing but the clusters and dates of its tables.",
+        "Each change map is of the labels of its tables and holds their clusters and dates alone.",
         label_changes,
         LABEL_RECOVERY,
     ),

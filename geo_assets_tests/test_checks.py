@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from dataclasses import asdict, replace
 
 import dagster as dg
@@ -8,8 +9,10 @@ import pytest
 import rasterio
 
 from geo_assets.build import build_defs
-from geo_assets.checks import SAMPLE
+from geo_assets.checks import QUESTIONS, SAMPLE
+from geo_assets.errors import StorageError
 from geo_assets.resources import Results
+from geo_assets.storage.layout import Layout, model_of
 from geo_assets_tests.assets.label_cases import GRID
 from geo_assets_tests.campaign_testing import a_campaign
 from geo_assets_tests.chip_catalogs import store_of, write_chips
@@ -174,6 +177,26 @@ def test_checks_in_a_partitioned_run_look_at_every_partition_but_find_the_failed
     assert found["chip_catalog.nothing_is_left_failed"].metadata["count"].value == 2
 
 
+def test_a_composite_without_a_sound_sidecar_is_reported(evening, tmp_path):
+    """Only the sidecar says which windows could not be read."""
+    world, _, _ = evening
+    layout = Results(data=str(tmp_path)).layout("demo")
+    shutil.copytree(
+        world.layout.composite_images("north", "train"), layout.composite_images("north", "train")
+    )
+    sidecar = layout.composite_sidecar("north", "train", 0)
+    whole = sidecar.read_bytes()
+    [question] = [each for each in QUESTIONS if each.name == "every_window_was_read"]
+    assert question.problems(layout, "north", "train") == []
+    sidecar.write_bytes(whole[:-40])
+    (row,) = question.problems(layout, "north", "train")
+    assert (row["cluster"], row["error"]) == ("cluster-0", "its sidecar is missing or damaged")
+    (failed, *_) = question.problems(world.layout, "south", "train")
+    assert row.keys() == failed.keys()
+    sidecar.unlink()
+    assert question.problems(layout, "north", "train") == [row]
+
+
 @pytest.mark.parametrize(
     "name", ["composite_image.every_window_was_read", "ndvi_cube.every_date_was_read"]
 )
@@ -215,8 +238,6 @@ def test_labels_beyond_their_model_are_reported(evening):
 
 
 def _problems(asset, partition):
-    from geo_assets.checks import QUESTIONS
-
     return [
         problem
         for question in QUESTIONS
@@ -303,16 +324,21 @@ def test_land_cover_beyond_its_model_is_reported(tmp_path):
     assert (row["highest_label"], row["clusters"]) == (9, "3")
 
 
-def test_changes_beyond_their_tables_are_reported(tmp_path):
+def _followed(folder, seed=1):
+    """A partition with change maps."""
     from geo_assets.assets.label_changes import ndvi_label_changes
     from geo_assets.assets.spatial_labels import ndvi_spatial_labels
-    from geo_assets.storage.layout import model_of
     from geo_assets_tests.assets.label_cases import a_partition, two_kinds, write_ndvi
 
-    partition = a_partition(tmp_path, spatial_labels={"fit": "cluster"})
-    write_ndvi(partition, two_kinds()[0])
+    partition = a_partition(folder, spatial_labels={"fit": "cluster"})
+    write_ndvi(partition, two_kinds(seed)[0])
     ndvi_spatial_labels.make(partition)
     ndvi_label_changes.make(partition)
+    return partition
+
+
+def test_changes_beyond_their_tables_are_reported(tmp_path):
+    partition = _followed(tmp_path)
     path = partition.layout.ndvi_label_changes("north", "train", 0)
     assert _problems("ndvi_label_changes", partition) == []
     with rasterio.open(path, "r+", IGNORE_COG_LAYOUT_BREAK="YES") as changes:
@@ -325,8 +351,51 @@ def test_changes_beyond_their_tables_are_reported(tmp_path):
     assert row["told"] == "no tables"
 
 
+def test_changes_beside_tables_of_other_labels_are_reported(tmp_path):
+    """A run was killed between the two files: neither holds more than the other tells."""
+    path, other = (
+        _followed(tmp_path / str(seed), seed).layout.ndvi_label_changes("north", "train", 0)
+        for seed in (1, 2)
+    )
+    layout = Layout(tmp_path / "1", "demo")
+    [question] = [each for each in QUESTIONS if each.name == "changes_are_of_their_tables"]
+    assert question.problems(layout, "north", "train") == []
+    model_of(path).write_bytes(model_of(other).read_bytes())
+    (row,) = question.problems(layout, "north", "train")
+    assert row["told"] == "tables of other labels"
+    with rasterio.open(path, "r+", IGNORE_COG_LAYOUT_BREAK="YES") as changes:
+        changes.update_tags(LABELS_SHA256="")
+    (row,) = question.problems(layout, "north", "train")
+    assert row["told"] == "a map of before maps named their labels"
+
+
+@pytest.mark.parametrize("damage", ["", "[]", '{"centers": 5}', '["centers"]'])
+def test_damaged_tables_and_models_are_errors_by_name(tmp_path, damage):
+    layout = Layout(tmp_path, "demo")
+    for raster, what in (
+        (layout.ndvi_label_changes("north", "train", 0), "tables of changes"),
+        (layout.ndvi_temporal_labels("north", "train", 0), "model"),
+    ):
+        raster.parent.mkdir(parents=True)
+        raster.touch()
+        model_of(raster).write_text(damage)
+        [question] = [each for each in QUESTIONS if each.asset == raster.parts[-4]]
+        with pytest.raises(StorageError, match=rf"cluster-0\.json: is no {what} .*materialize"):
+            question.problems(layout, "north", "train")
+
+
+def test_a_check_that_meets_what_nobody_foresaw_turns_no_run_red(checks, monkeypatch):
+    def unforeseen(*_):
+        raise RuntimeError("of a library")
+
+    monkeypatch.setattr("geo_assets.storage.chips.catalog.read_rows", unforeseen)
+    write_chips(checks.layout, NORTH, ok=1)
+    found = checks.run()["nothing_is_left_failed"]
+    (row,) = _table(found, "unreadable_sample")
+    assert row == {"partition": NORTH, "error": "RuntimeError('of a library')"}
+
+
 def test_a_damaged_expression_and_a_lost_preview_are_named(tmp_path):
-    from geo_assets.checks import QUESTIONS
     from geo_assets.products.composites.expression_sidecar import ExpressionSidecar
     from geo_assets.sources.protocol import ServerComposite
     from geo_assets_tests.sources.memory_source import grid
