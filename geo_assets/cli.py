@@ -137,7 +137,8 @@ def status(campaign: str | None) -> None:
     from geo_assets.commands.status import campaign_status, print_status
 
     loaded, layout = _loaded(campaign)
-    print_status(_console(), loaded, campaign_status(loaded, layout))
+    if not print_status(_console(), loaded, campaign_status(loaded, layout)):
+        sys.exit(1)
 
 
 @main.command()

@@ -7,22 +7,29 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from geo_assets.errors import StorageError
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
     from rich.console import Console
 
     from geo_assets.campaign import Campaign
     from geo_assets.storage.layout import Layout
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True)
 class PartitionStatus:
-    """What one partition holds; None where the asset is not materialized."""
+    """What one partition holds; None where the asset is not materialized, or damaged."""
 
     fold: str
     split: str
@@ -33,6 +40,8 @@ class PartitionStatus:
     failed: int | None
     cube_dates: int | None
     label_rasters: int
+    damaged: tuple[str, ...] = ()
+    """Why each of what is damaged cannot be read."""
 
 
 def campaign_status(campaign: Campaign, layout: Layout) -> list[PartitionStatus]:
@@ -45,27 +54,29 @@ def campaign_status(campaign: Campaign, layout: Layout) -> list[PartitionStatus]
 
 
 def partition_status(layout: Layout, fold: str, split: str) -> PartitionStatus:
-    """Read what one partition holds."""
+    """Read what one partition holds; what is damaged keeps nothing else from being read."""
     from geo_assets.storage.chips.catalog import read_rows
-    from geo_assets.storage.cubes.opening import open_cube, published_cubes
+    from geo_assets.storage.cubes.opening import published_cubes
     from geo_assets.storage.geoparquet import read_metadata
     from geo_assets.storage.scenes import read_scenes
 
-    clusters = scenes = cube_dates = None
-    chips: Counter[str] | None = None
-    if (path := layout.aoi_clusters(fold, split)).is_file():
-        clusters = len(read_metadata(path)["boxes"])
-    if (path := layout.scenes(fold, split)).is_file():
-        scenes = len({item["id"] for item in read_scenes(path).items})
-    if (path := layout.chip_catalog(fold, split)).is_file():
-        chips = Counter(row.outcome.status for row in read_rows(path))
-    cubes = published_cubes(layout, fold, split)
-    if cubes:
-        dates: set[str] = set()
-        for path in cubes.values():
-            with open_cube(path) as cube:
-                dates |= {str(day) for day in cube["time"].values.astype("datetime64[D]")}
-        cube_dates = len(dates)
+    damaged: list[str] = []
+
+    def read(path: Path, what: Callable[[Path], T]) -> T | None:
+        try:
+            return what(path) if path.exists() else None
+        except StorageError as error:
+            damaged.append(str(error))
+            return None
+
+    clusters = read(layout.aoi_clusters(fold, split), lambda p: len(read_metadata(p)["boxes"]))
+    scenes = read(
+        layout.scenes(fold, split), lambda p: len({item["id"] for item in read_scenes(p).items})
+    )
+    chips = read(
+        layout.chip_catalog(fold, split), lambda p: Counter(r.outcome.status for r in read_rows(p))
+    )
+    days = [read(path, _days) for path in published_cubes(layout, fold, split).values()]
     rasters = sum(
         len(list(folder.rglob("*.tif")))
         for folder in (
@@ -82,9 +93,17 @@ def partition_status(layout: Layout, fold: str, split: str) -> PartitionStatus:
         None if chips is None else chips["ok"],
         None if chips is None else chips["no_imagery"],
         None if chips is None else chips["failed"],
-        cube_dates,
+        None if None in days or not days else len(set().union(*days)),
         rasters,
+        tuple(damaged),
     )
+
+
+def _days(path: Path) -> set[str]:
+    from geo_assets.storage.cubes.opening import open_cube
+
+    with open_cube(path) as cube:
+        return {str(day) for day in cube["time"].values.astype("datetime64[D]")}
 
 
 def print_status(
@@ -92,8 +111,11 @@ def print_status(
     campaign: Campaign,
     statuses: list[PartitionStatus],
     before: list[PartitionStatus] | None = None,
-) -> None:
-    """Print the table; with ``before``, a changed number shows what it was."""
+) -> bool:
+    """Print the table and what is damaged, if anything; return whether nothing is.
+
+    With ``before``, a changed number shows what it was.
+    """
     table = Table(
         title=Text(f"{campaign.name}: {campaign.title}"), title_justify="left", box=box.SIMPLE
     )
@@ -112,6 +134,10 @@ def print_status(
     ]
     table.add_row("all", "", "", "", *sums, "", "")
     console.print(table)
+    damaged = [f"damaged: {error}" for status in statuses for error in status.damaged]
+    for line in damaged:
+        console.print(Text(line, style="red"), soft_wrap=True)
+    return not damaged
 
 
 def _total(statuses: list[PartitionStatus], name: str) -> int:

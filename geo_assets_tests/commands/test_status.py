@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from dataclasses import astuple, replace
 
 from rich.console import Console
@@ -8,6 +9,7 @@ from geo_assets.build import STEPS
 from geo_assets.commands.status import campaign_status, print_status
 from geo_assets.partitions import partition_keys
 from geo_assets.resources import Results
+from geo_assets.storage.cubes.opening import published_cubes
 from geo_assets_tests.small_world import EMPTY
 
 
@@ -46,13 +48,13 @@ def test_what_lies_on_disk_is_counted(finished):
         assert row.ok == len(files) > 0
         assert (row.no_imagery, row.failed) == (0, 0)
         assert row.label_rasters == 3
-    assert astuple(empty) == ("south", "test", 0, 0, 0, 0, 0, None, 0)
+    assert astuple(empty) == ("south", "test", 0, 0, 0, 0, 0, None, 0, ())
 
 
 def test_before_any_run_there_is_nothing(finished, tmp_path):
     layout = Results(data=str(tmp_path)).layout("tiny")
     for row in campaign_status(finished.campaign, layout):
-        assert astuple(row)[2:] == (None, None, None, None, None, None, 0)
+        assert astuple(row)[2:] == (None, None, None, None, None, None, 0, ())
     assert list(tmp_path.iterdir()) == []
 
 
@@ -81,3 +83,28 @@ def test_the_command_shows_the_table(finished, command, monkeypatch):
     assert done.exit_code == 0
     assert "tiny: Two folds and two splits of nearly nothing" in done.output
     assert "label rasters" in done.output
+
+
+def test_what_is_damaged_is_named_beside_all_the_rest(finished, command, monkeypatch, tmp_path):
+    whole = campaign_status(finished.campaign, finished.layout)
+    shutil.copytree(finished.layout.folder, tmp_path / "tiny")
+    layout = Results(data=str(tmp_path)).layout("tiny")
+    catalog, scenes = layout.chip_catalog("north", "train"), layout.scenes("north", "test")
+    for table in (catalog, scenes):
+        table.write_bytes(table.read_bytes()[:100])
+    metadata = next(iter(published_cubes(layout, "south", "train").values())) / "zarr.json"
+    metadata.write_text("{")
+    rows = campaign_status(finished.campaign, layout)
+    nothing = {"ok": None, "no_imagery": None, "failed": None}
+    assert [replace(row, damaged=()) for row in rows] == [
+        replace(whole[0], **nothing),
+        replace(whole[1], scenes=None),
+        replace(whole[2], cube_dates=None),
+        whole[3],
+    ]
+    monkeypatch.setenv("GEO_ASSETS_DATA", str(tmp_path))
+    done = command("status", "-c", finished.campaign.areas.file.with_name("tiny.yaml"))
+    assert done.exit_code == 1
+    assert "label rasters" in done.output
+    for path in (catalog, scenes, metadata.parent):
+        assert f"damaged: {path}" in done.output
