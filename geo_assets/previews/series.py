@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 _WIDTH: Final = 620
 _HEIGHT: Final = 270
 _MAX_LEGEND: Final = 32
+_FEW_DATES: Final = 24
+"""Up to so many, markers are large: a value between two gaps is nothing but its marker."""
 
 
 def ndvi_series(
@@ -40,7 +42,8 @@ def ndvi_series(
     """Return the mean NDVI of each class over time, a line in its colour.
 
     Args:
-        series: (class, time), NaN = no value; row 0 belongs to the table's first class.
+        series: (class, time), NaN = no value, a gap in the line; row 0 belongs to the table's
+            first class.
         dates: One date per time step.
         classes: Names and colours of the classes, as many as there are rows.
         title: Heading.
@@ -73,10 +76,11 @@ def ndvi_series(
 
 def _plot_series(axes: Any, series: Array, days: NDArray[np.datetime64], table: ClassTable) -> None:
     at = days.astype(np.int64).astype(np.float64)
+    size = 5 if len(days) > _FEW_DATES else 8
     for row, (_, colour) in enumerate(table.values()):
-        known = np.isfinite(series[row])
+        known = np.where(np.isfinite(series[row]), series[row], np.nan)  # no line over a gap
         axes.plot(
-            at[known], series[row][known], color=colour, linewidth=2, marker="o", markersize=3.5,
+            at, known, color=colour, linewidth=2, marker="o", markersize=size,
             markeredgecolor=PAPER, markeredgewidth=0.6,
         )  # fmt: skip
     low, high = float(np.nanmin(series)), float(np.nanmax(series))
@@ -86,4 +90,3 @@ def _plot_series(axes: Any, series: Array, days: NDArray[np.datetime64], table: 
     whole = days.astype(np.int64)
     ticks = np.unique(np.linspace(whole.min(), whole.max(), 6).round().astype(np.int64))
     axes.set_xticks(ticks, [str(day) for day in ticks.astype("datetime64[D]")])
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:.1f}")

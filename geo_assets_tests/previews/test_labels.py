@@ -146,6 +146,26 @@ def test_each_series_is_a_line_in_its_colour(opened, classes):
         assert line.any(axis=0).sum() > 150
 
 
+def test_a_date_without_a_value_is_a_gap_in_its_line(opened, classes):
+    dates = ["2024-01-01", "2024-02-01", "2024-03-01", "2024-04-01", "2024-05-01"]
+    series = np.array([[0.2, 0.3, np.nan, 0.3, 0.2], [0.6, 0.7, 0.8, 0.7, 0.6]])
+    pixels = opened(ndvi_series(series, dates, classes))[:, :600]
+    gaps = []
+    for colour in class_colours(2):
+        at = np.flatnonzero((pixels == rgb_of(colour)).all(axis=2).any(axis=0))
+        gaps.append(np.diff(at).max())
+    assert gaps[0] > 250  # two of four steps on 620 pixels
+    assert gaps[1] < 20
+
+
+def test_a_single_value_is_a_mark_that_can_be_seen(opened, classes):
+    pixels = opened(ndvi_series(np.array([[0.2], [0.6]]), ["2024-01-01"], classes))[:, :600]
+    for colour in class_colours(2):
+        mark = (pixels == rgb_of(colour)).all(axis=2)
+        assert mark.any(axis=0).sum() >= 5
+        assert mark.any(axis=1).sum() >= 5
+
+
 @pytest.mark.parametrize("count", [1, 2])
 def test_a_series_of_hardly_any_dates_is_drawn(count, opened, classes):
     opened(ndvi_series(np.full((2, count), 0.5), ["2024-01-01", "2024-05-01"][:count], classes))
