@@ -36,6 +36,6 @@ def read_env_file(folder: Path = HERE) -> None:
         raise CampaignError(f"{path}: a value holds a null byte") from None
 
 
-def names_in_env_file(folder: Path = HERE) -> list[str]:
+def names_in_env_file(folder: Path) -> list[str]:
     """Return the names that a folder's ``.env`` sets, without their values; none without a file."""
     return sorted(dotenv_values(folder / ENV_FILE))

@@ -111,10 +111,12 @@ def init(  # noqa: PLR0917  # one parameter for each option
 @_readable_errors
 def doctor(campaign: str | None) -> None:
     """Check a campaign before a run: files, columns, credentials, disk, Dagster home."""
+    from geo_assets.campaign_file import find_campaign
     from geo_assets.commands.doctor import examine, print_findings
 
     loaded, layout = _loaded(campaign)
-    if not print_findings(Console(soft_wrap=True), examine(loaded, layout)):
+    findings = examine(loaded, layout, find_campaign(campaign).parent)
+    if not print_findings(Console(soft_wrap=True), findings):
         sys.exit(1)
 
 

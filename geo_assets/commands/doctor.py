@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from rich.text import Text
 
-from geo_assets.campaign_environment import ENV_FILE, names_in_env_file
+from geo_assets.campaign_environment import ENV_FILE, HERE, names_in_env_file
 from geo_assets.campaign_imagery import (
     EarthEngineImagery,
     RasterImagery,
@@ -46,11 +46,17 @@ class Finding:
     detail: str
 
 
-def examine(campaign: Campaign, layout: Layout) -> list[Finding]:
-    """Look at everything that a run needs, without writing or downloading."""
+def examine(campaign: Campaign, layout: Layout, folder: Path) -> list[Finding]:
+    """Look at everything that a run needs, without writing or downloading.
+
+    Args:
+        campaign: The campaign.
+        layout: Where its results go.
+        folder: Where its file lies.
+    """
     return [
         Finding("ok", "campaign", f"{campaign.name}: {campaign.title or 'no title'}"),
-        *_environment(),
+        *_environment(folder),
         *_areas(campaign, layout),
         *_grid(campaign),
         *_imagery(campaign),
@@ -71,11 +77,14 @@ def print_findings(console: Console, findings: list[Finding]) -> bool:
     return errors == 0
 
 
-def _environment() -> Iterator[Finding]:
-    """Which names ``.env`` of the working directory sets; values may be secrets."""
-    names = names_in_env_file()
-    if names:
-        yield Finding("ok", "environment", f"{ENV_FILE} sets {', '.join(names)}")
+def _environment(folder: Path) -> Iterator[Finding]:
+    """Which names the ``.env`` files that are read set; values may be secrets."""
+    here, there = HERE / ENV_FILE, folder / ENV_FILE
+    one = here.is_file() and there.is_file() and here.samefile(there)
+    for path in (here,) if one else (here, there):
+        names = names_in_env_file(path.parent)
+        if names:
+            yield Finding("ok", "environment", f"{path} sets {', '.join(names)}")
 
 
 def _areas(campaign: Campaign, layout: Layout) -> Iterator[Finding]:

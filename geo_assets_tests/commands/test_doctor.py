@@ -364,7 +364,13 @@ def test_what_env_sets_is_told_by_name_alone(tmp_path, examined, monkeypatch):
 
     _, lines, _ = examined(before=write_env)
     assert "ok environment: .env sets AWS_SECRET_ACCESS_KEY, STAC_API_URL" in lines
+    assert "".join(lines).count("environment") == 1
     assert "hunter2" not in "".join(lines)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    _, lines, _ = examined()
+    path = tmp_path / ".env"
+    assert f"ok environment: {path} sets AWS_SECRET_ACCESS_KEY, STAC_API_URL" in lines
 
 
 @pytest.mark.parametrize(("name", "polygons"), [("timberlea", 1), ("doeberitz", 2)])
