@@ -63,7 +63,12 @@ def export_cube(
         locked(locks, layout, "ndvi_cube", key, "export-cube")
         cubes = published_cubes(layout, fold, split)
         if cube not in cubes:
-            there = ", ".join(cubes) or "none; materialize ndvi_cube first"
+            if cubes:
+                there = ", ".join(cubes)
+            elif layout.used_scenes(fold, split).is_file():
+                there = "none: ndvi_cube found no area or no scene to make one of"
+            else:
+                there = "none; materialize ndvi_cube first"
             raise StorageError(f"{key}: has no cube {cube!r}; there are {there}")
         export_store(cubes[cube], to, names | {"cluster": cluster_of(cube)}, force=force)
     return to

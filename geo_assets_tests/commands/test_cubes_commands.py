@@ -10,6 +10,7 @@ import xarray as xr
 from geo_assets.storage.cubes.opening import open_cube, published_cubes
 from geo_assets.storage.layout import Layout
 from geo_assets.storage.partition_lock import partition_lock
+from geo_assets.storage.seen_scenes import write_used_scenes
 from geo_assets_tests.acceptance.cube_writing import DAYS, builder
 from geo_assets_tests.campaign_testing import write_campaign
 
@@ -30,6 +31,17 @@ def build(layout, name, split="train"):
     path = layout.ndvi_cubes("north", split) / name
     builder().build(path)
     return path
+
+
+def test_an_empty_partition_is_told_from_one_that_is_not_materialized(
+    command, campaign, layout, tmp_path
+):
+    words = ("-c", campaign, "--fold", "north", "--split", "train", "--to", tmp_path / "copy")
+    assert "there are none; materialize ndvi_cube first" in command("export-cube", *words).output
+    write_used_scenes(layout.used_scenes("north", "train"), [])
+    done = command("export-cube", *words)
+    assert done.exit_code == 1
+    assert "there are none: ndvi_cube found no area or no scene" in done.output
 
 
 def test_compact_makes_the_copies_that_are_not_there_yet(command, campaign, layout):
