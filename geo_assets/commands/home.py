@@ -7,6 +7,7 @@ here, by one process, under a lock.
 from __future__ import annotations
 
 import os
+import textwrap
 from pathlib import Path
 
 from geo_assets.errors import GeoAssetsError
@@ -14,6 +15,9 @@ from geo_assets.storage.atomic import publish_bytes, sha256_of
 
 HOME_VARIABLE = "DAGSTER_HOME"
 SETTINGS = "dagster.yaml"
+
+_TOLD = 400
+"""Letters of an error of Dagster that are shown: it may list every setting there is."""
 
 _STAMP = ".dagster.yaml.sha256"
 """Says which settings were put there, so that a user's own are told apart and left alone."""
@@ -31,7 +35,8 @@ def prepare_home(home: Path | None = None, settings: Path = Path(SETTINGS)) -> P
         The absolute path of the home.
 
     Raises:
-        GeoAssetsError: If no home is named, it is not absolute, or no folder can be made there.
+        GeoAssetsError: If no home is named, it is not absolute, no folder can be made there, or
+            Dagster cannot open it.
     """
     from filelock import FileLock
 
@@ -46,7 +51,7 @@ def prepare_home(home: Path | None = None, settings: Path = Path(SETTINGS)) -> P
                 _put_settings(settings, home)
             _open_instance(home)
     except OSError as error:
-        raise GeoAssetsError(f"{HOME_VARIABLE}={str(home)!r}: {error.strerror}") from error
+        raise GeoAssetsError(f"{HOME_VARIABLE}={str(home)!r}: {error.strerror or error}") from error
     return home
 
 
@@ -80,8 +85,17 @@ def _open_instance(home: Path) -> None:
     """Open the instance and each of its storages once: that creates and migrates their schemas."""
     from dagster import DagsterInstance
 
-    with DagsterInstance.from_config(str(home)) as instance:
-        instance.get_runs_count()
-        instance.all_asset_keys()
-        if instance.schedule_storage is not None:
-            instance.schedule_storage.all_instigator_state()
+    try:
+        with DagsterInstance.from_config(str(home)) as instance:
+            instance.get_runs_count()
+            instance.all_asset_keys()
+            if instance.schedule_storage is not None:
+                instance.schedule_storage.all_instigator_state()
+    except OSError:
+        raise
+    except Exception as error:  # of YAML, of Dagster's configuration, of databases
+        told = textwrap.shorten(str(error), _TOLD)
+        raise GeoAssetsError(
+            f"{HOME_VARIABLE}={str(home)!r}: Dagster cannot open it; look at {home / SETTINGS}: "
+            f"{told}"
+        ) from error

@@ -117,6 +117,23 @@ def test_a_home_where_no_folder_can_be_is_refused(tmp_path, command, monkeypatch
     assert done.stderr == f"Error: DAGSTER_HOME='{tmp_path / 'file/home'}': Not a directory\n"
 
 
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [("a: [", "while parsing"), ("- 1", "dictionary"), ("nonsense: 3", '"nonsense" at the root')],
+)
+def test_settings_that_dagster_refuses_are_told_in_a_line(
+    tmp_path, command, monkeypatch, settings, told
+):
+    (tmp_path / "dagster.yaml").write_text(settings)
+    monkeypatch.setenv(HOME_VARIABLE, str(tmp_path))
+    done = command("home")
+    assert done.exit_code == 1
+    where = f"Error: DAGSTER_HOME='{tmp_path}': Dagster cannot open it; look at "
+    assert done.stderr.startswith(where + str(tmp_path / "dagster.yaml"))
+    assert told in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
 def test_the_command_says_where_the_home_is(tmp_path, command, monkeypatch):
     monkeypatch.setenv(HOME_VARIABLE, str(tmp_path / "home"))
     assert command("home").output == f"Dagster home: {tmp_path / 'home'}\n"
