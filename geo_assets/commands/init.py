@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from geo_assets.campaign_file import load_campaign
-from geo_assets.errors import AreaError, GeoAssetsError
+from geo_assets.errors import AreaError, CampaignError, GeoAssetsError
 from geo_assets.storage.atomic import publish
 
 if TYPE_CHECKING:
@@ -132,7 +132,10 @@ def write_campaign(
     )
     with publish(target) as temporary:
         temporary.write_text(text, encoding="utf-8")
-        load_campaign(str(temporary))
+        try:
+            load_campaign(str(temporary))
+        except CampaignError as error:
+            raise CampaignError(str(error).replace(temporary.name, target.name)) from None
     return target
 
 

@@ -197,6 +197,13 @@ def test_earth_engine_names_its_own_bands(tmp_path, command):
     assert not (tmp_path / "aoi.yaml").exists()
 
 
+def test_what_makes_no_campaign_is_told_of_the_file_that_was_asked_for(tmp_path, command):
+    done = command("init", _areas(tmp_path / "aoi.geojson"), *DAYS, "--bands", "red,red")
+    assert done.exit_code == 1
+    assert done.stderr.startswith("Error: aoi.yaml: composite.bands")
+    assert list(tmp_path.glob("*.yaml")) == list(tmp_path.glob(".*")) == []
+
+
 def test_imagery_comes_from_one_place(tmp_path, command):
     area = _areas(tmp_path / "aoi.geojson")
     done = command("init", area, *DAYS, "--earth-engine", "a", "--catalog", "b", "--bands", "c")
