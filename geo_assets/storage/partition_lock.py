@@ -38,14 +38,15 @@ def partition_lock(path: Path, *, run_id: str) -> Iterator[None]:
 
     Raises:
         LockedError: Another run holds it; the message names the run and since when.
-        StorageError: The owner cannot be written, on a full disk for instance.
+        StorageError: Lock or owner cannot be written, on a full disk for instance.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path)
-    try:
-        lock.acquire(timeout=_PATIENCE_SECONDS)
-    except Timeout:
-        raise LockedError(f"partition {path.stem!r} is locked: {_describe(path)}") from None
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=_PATIENCE_SECONDS)
+        except Timeout:
+            raise LockedError(f"partition {path.stem!r} is locked: {_describe(path)}") from None
     owner_path = path.with_suffix(".json")
     stopped = threading.Event()
     try:

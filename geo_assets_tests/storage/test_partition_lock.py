@@ -166,3 +166,13 @@ def test_an_owner_that_cannot_be_read_is_nobody(path):
     path.parent.mkdir(parents=True)
     path.with_suffix(".json").write_text("{")
     assert dead_owners(path.parents[1]) == set()
+
+
+def test_a_lock_for_which_there_is_no_folder_is_an_error_by_name(tmp_path):
+    (tmp_path / "file").touch()
+    path = tmp_path / "file" / "north" / "train.lock"
+    with (
+        pytest.raises(StorageError, match=rf"^{path}: cannot be written: Not a directory"),
+        partition_lock(path, run_id="mine"),
+    ):
+        pass
