@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import tempfile
+import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import distributed
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
 
 CONNECT_S = 10.0
 """Seconds to wait for a scheduler, and then for its first worker."""
+
+_PREFIX = ".cluster-"
+_RUN_S = 7 * 24 * 3600
+"""Seconds after which the run that a token was put down for has ended."""
 
 DECISIVE = (
     "geo-assets",
@@ -60,14 +65,23 @@ def open_cluster(choice: ComputeChoice, folder: Path) -> Iterator[DaskWorkers]:
         ComputeError: If there is no scheduler, no worker, or one that would do other work.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    _sweep_tokens(folder)
     with ExitStack() as stack:
         client = stack.enter_context(_client(choice))
         token = stack.enter_context(
-            tempfile.NamedTemporaryFile(dir=folder, prefix=".cluster-", suffix=".tmp")
+            tempfile.NamedTemporaryFile(dir=folder, prefix=_PREFIX, suffix=".tmp")
         )
         agreement = Agreement(CODE, token.name)
         look_over(client, agreement)
         yield DaskWorkers(client, agreement)
+
+
+def _sweep_tokens(folder: Path) -> None:
+    """Remove what killed runs left; whether a young one's run lives, nobody can tell from here."""
+    for token in folder.glob(f"{_PREFIX}*.tmp"):
+        with suppress(FileNotFoundError):  # two runs may begin at once
+            if time.time() - token.stat().st_mtime > _RUN_S:
+                token.unlink()
 
 
 @contextmanager

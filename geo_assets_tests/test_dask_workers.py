@@ -331,6 +331,18 @@ def test_nothing_is_left_in_the_folder_of_results(choice, tmp_path):
     assert list((tmp_path / "results").iterdir()) == []
 
 
+def test_what_a_killed_run_left_is_swept_a_week_later(choice, tmp_path):
+    """A younger one may be of a run that goes on, on another machine perhaps."""
+    old, young = tmp_path / ".cluster-old.tmp", tmp_path / ".cluster-young.tmp"
+    for token in (old, young):
+        token.touch()
+    a_week_ago = time.time() - 8 * 24 * 3600
+    os.utime(old, (a_week_ago, a_week_ago))
+    with open_cluster(choice, tmp_path):
+        pass
+    assert list(tmp_path.iterdir()) == [young]
+
+
 def test_a_local_cluster_lasts_as_long_as_it_is_open(tmp_path):
     with open_cluster(ComputeChoice("local", workers=2, memory="1GiB"), tmp_path) as workers:
         pids = set(workers.map(lambda _: (time.sleep(0.05), os.getpid())[1], range(8)))
