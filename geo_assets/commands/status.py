@@ -76,7 +76,8 @@ def partition_status(layout: Layout, fold: str, split: str) -> PartitionStatus:
     chips = read(
         layout.chip_catalog(fold, split), lambda p: Counter(r.outcome.status for r in read_rows(p))
     )
-    days = [read(path, _days) for path in published_cubes(layout, fold, split).values()]
+    cubes = published_cubes(layout, fold, split).values()
+    days = [found for path in cubes if (found := read(path, _days)) is not None]
     rasters = sum(
         len(list(folder.rglob("*.tif")))
         for folder in (
@@ -93,7 +94,7 @@ def partition_status(layout: Layout, fold: str, split: str) -> PartitionStatus:
         None if chips is None else chips["ok"],
         None if chips is None else chips["no_imagery"],
         None if chips is None else chips["failed"],
-        None if None in days or not days else len(set().union(*days)),
+        len(set[str]().union(*days)) if cubes and len(days) == len(cubes) else None,
         rasters,
         tuple(damaged),
     )
