@@ -130,7 +130,7 @@ class CubeBuilder:
         except damage():
             # However a store is damaged, another can be made.
             known, afresh = None, True
-        asked = [day for day in self._by_day if known is None or self._is_due(day, known)]
+        asked = [day for day in self._by_day if known is None or self._must_be_read(day, known)]
         gone = set(known.days) - set(self._by_day) if known else set()
         changed = known is None or bool(gone)
         if asked or changed:
@@ -272,7 +272,7 @@ class CubeBuilder:
         values = of_a_day * (asked + copied) + smoothed * len(self._by_day)
         return values * math.prod(self.geobox.shape)
 
-    def _is_due(self, day: str, known: KnownCube) -> bool:
+    def _must_be_read(self, day: str, known: KnownCube) -> bool:
         """Whether a day has to be read."""
         said = known.days.get(day)
         return (
