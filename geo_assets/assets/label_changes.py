@@ -50,8 +50,7 @@ def ndvi_label_changes(partition: Partition) -> Facts:
     from geo_assets.core.label_changes import BANDS
     from geo_assets.products.labels.days import FollowedArea
     from geo_assets.storage.atomic import publish_json
-    from geo_assets.storage.cubes.opening import cluster_of
-    from geo_assets.storage.layout import model_of
+    from geo_assets.storage.layout import cluster_of, model_of
     from geo_assets.storage.leftovers import remove_all_but
     from geo_assets.storage.rasters.cog import read_geobox, write_cog_of_blocks
     from geo_assets.storage.rasters.overviews import Plain

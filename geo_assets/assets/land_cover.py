@@ -45,7 +45,7 @@ def land_cover_labels(partition: Partition) -> Facts:
     from geo_assets.core.band_names import common_name
     from geo_assets.products.labels.composite_bands import CompositeBands
     from geo_assets.products.labels.features import Placed
-    from geo_assets.storage.cubes.opening import cluster_of
+    from geo_assets.storage.layout import cluster_of
 
     campaign, layout = partition.campaign, partition.layout
     rules = _rules(campaign)
@@ -81,7 +81,7 @@ def _rules(campaign: Campaign) -> LandCoverLabels:
 
 def _composites(partition: Partition) -> list[Path]:
     """Return the composites of a partition, by rising cluster."""
-    from geo_assets.storage.cubes.opening import cluster_of
+    from geo_assets.storage.layout import cluster_of
 
     folder = partition.layout.composite_images(partition.fold, partition.split)
     return sorted(folder.glob("cluster-*.tif"), key=lambda path: cluster_of(path.stem))

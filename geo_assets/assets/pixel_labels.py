@@ -272,7 +272,7 @@ def _borrowed(
 
 def _document(rules: PixelLabels, features: AreaFeatures, labelled: Labelled) -> dict[str, Any]:
     """Return what every model says of itself, to be published as JSON."""
-    from geo_assets.storage.cubes.opening import cluster_of
+    from geo_assets.storage.layout import cluster_of
 
     return {
         "fit": rules.fit,

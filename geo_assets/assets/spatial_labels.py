@@ -195,7 +195,7 @@ def _borrowed(partition: Partition) -> DayModel:
 def _document(partition: Partition, name: str, made: DayModel) -> dict[str, Any]:
     """Return a model as it is published."""
     from geo_assets.core.indices import NDVI_SCALE
-    from geo_assets.storage.cubes.opening import cluster_of
+    from geo_assets.storage.layout import cluster_of
 
     assert made.model is not None  # noqa: S101  # asked of days that have one
     rules = partition.campaign.spatial_labels

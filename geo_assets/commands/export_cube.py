@@ -47,7 +47,8 @@ def export_cube(
         LockedError: If a run works on the cubes of the partition.
     """
     from geo_assets.storage.cubes.export import export_store
-    from geo_assets.storage.cubes.opening import cluster_of, published_cubes
+    from geo_assets.storage.cubes.opening import published_cubes
+    from geo_assets.storage.layout import cluster_of
 
     chosen("fold", fold, campaign.folds)
     chosen("split", split, campaign.splits)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-_AREA = re.compile(r"cluster-[0-9]+(-[0-9A-Z]{1,16})?")
+_AREA = re.compile(r"cluster-(?P<cluster>[0-9]+)(-[0-9A-Z]{1,16})?")
 
 
 @dataclass(frozen=True)
@@ -175,6 +175,15 @@ class Layout:
         return path
 
 
+def cluster_of(name: str) -> int:
+    """Return the AOI cluster that a cube's name says: 0 for ``cluster-0`` and ``cluster-0-33UUU``.
+
+    Raises:
+        StorageError: If it is no cube's name.
+    """
+    return int(_named(name)["cluster"])
+
+
 def model_of(labels: Path) -> Path:
     """JSON of the model (centres, scaling, K report) beside its label raster."""
     return labels.with_suffix(".json")
@@ -204,6 +213,11 @@ def _area(area: int | str) -> str:
     """A cluster by its number, or a cube by its name: ``cluster-0`` or ``cluster-0-33UUU``."""
     if isinstance(area, int):
         return _cluster(area)
-    if not _AREA.fullmatch(area):
+    return _named(area)[0]
+
+
+def _named(area: str) -> re.Match[str]:
+    match = _AREA.fullmatch(area)
+    if match is None:
         raise StorageError(f"{area!r} names no cube; cluster-0 or cluster-0-33UUU would")
-    return area
+    return match

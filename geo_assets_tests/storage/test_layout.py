@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geo_assets.errors import StorageError
-from geo_assets.storage.layout import Layout, k_report_of, model_of
+from geo_assets.storage.layout import Layout, cluster_of, k_report_of, model_of
 
 DATA = Path("/data")
 LAYOUT = Layout(DATA, "demo")
@@ -118,3 +118,8 @@ def test_importing_the_layout_loads_no_heavy_library() -> None:
 def test_a_name_of_no_cube_names_no_label_raster(name: str) -> None:
     with pytest.raises(StorageError, match="names no cube; cluster-0 or cluster-0-33UUU would"):
         LAYOUT.ndvi_temporal_labels("north", "train", name)
+
+
+@pytest.mark.parametrize(("name", "cluster"), [("cluster-0", 0), ("cluster-12-33UUU", 12)])
+def test_the_name_of_a_cube_tells_its_cluster(name: str, cluster: int) -> None:
+    assert cluster_of(name) == cluster

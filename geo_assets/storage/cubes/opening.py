@@ -52,18 +52,6 @@ def published_cubes(layout: Layout, fold: str, split: str) -> dict[str, Path]:
     return {name: path for _, name, path in sorted(found)}
 
 
-def cluster_of(name: str) -> int:
-    """Return the AOI cluster that a cube's name says: 0 for ``cluster-0`` and ``cluster-0-33UUU``.
-
-    Raises:
-        StorageError: If it is no cube's name.
-    """
-    match = _CUBE.fullmatch(f"{name}.zarr")
-    if match is None:
-        raise StorageError(f"{name!r} names no cube; cluster-0 or cluster-0-33UUU would")
-    return int(match["cluster"])
-
-
 def results_of_other_clusters(folder: Path, clusters: Collection[int]) -> list[Path]:
     """Return what lies in a folder of cubes but is of none of some clusters.
 
