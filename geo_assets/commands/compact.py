@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from geo_assets.commands.export import chosen, locked
+from geo_assets.commands.partitions import chosen, locked
 from geo_assets.errors import StorageError
 from geo_assets.partitions import partition_key
 from geo_assets.storage.disk import occupied_bytes

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from geo_assets.commands.export import chosen, locked
+from geo_assets.commands.partitions import chosen, locked
 from geo_assets.errors import StorageError
 from geo_assets.partitions import partition_key
 
