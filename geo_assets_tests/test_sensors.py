@@ -196,6 +196,21 @@ def test_a_range_run_keeps_its_own_partitions_waiting(sensor, instance):
     assert sensor.requested() == [SOUTH]
 
 
+def test_a_range_of_folds_that_are_gone_keeps_nothing_waiting(sensor, instance, tmp_path):
+    write_chips(sensor.layout, NORTH, failed=["transient"])
+    before = build_defs(a_campaign(tmp_path, {"folds": ["east", "west"]}))
+    instance.create_run_for_job(
+        before.resolve_job_def("everything"),
+        status=dg.DagsterRunStatus.STARTED,
+        tags={
+            "dagster/asset_partition_range_start": "east|train",
+            "dagster/asset_partition_range_end": "west|train",
+            "geo_assets/campaign": "tiny",
+        },
+    )
+    assert sensor.requested() == [NORTH]
+
+
 def _run_of_the_command_line(defs, instance, assets, key):
     """A run as ``dagster asset materialize`` records it: of the implicit job, without our tags."""
     instance.create_run_for_job(

@@ -23,6 +23,7 @@ ACTIVE = [
 
 def partitions_in_flight(instance: dg.DagsterInstance, campaign: Campaign) -> set[str]:
     """Partitions that an unfinished run of the campaign works on or will."""
+    partitions = fold_split_partitions(campaign)
     busy: set[str] = set()
     for run in instance.get_runs(dg.RunsFilter(statuses=ACTIVE)):
         selected = run.asset_selection or set()
@@ -34,6 +35,9 @@ def partitions_in_flight(instance: dg.DagsterInstance, campaign: Campaign) -> se
         if PARTITION_TAG in run.tags:
             busy.add(run.tags[PARTITION_TAG])
         elif all(tag in run.tags for tag in RANGE_TAGS):
-            keys = dg.PartitionKeyRange(*(run.tags[tag] for tag in RANGE_TAGS))
-            busy.update(fold_split_partitions(campaign).get_partition_keys_in_range(keys))
+            ends = [run.tags[tag] for tag in RANGE_TAGS]
+            # A range of another time may name folds that the campaign no longer has.
+            if all(partitions.has_partition_key(end) for end in ends):
+                keys = dg.PartitionKeyRange(*ends)
+                busy.update(partitions.get_partition_keys_in_range(keys))
     return busy
