@@ -61,7 +61,7 @@ def build_defs(campaign: Campaign, resources: Mapping[str, object] | None = None
         asset_checks=build_checks(campaign, names),
         jobs=list(jobs.values()),
         schedules=build_schedules(campaign, jobs),
-        sensors=build_sensors(campaign, jobs),
+        sensors=build_sensors(campaign, jobs, names),
         resources={
             "results": Results(),
             "imagery": ImagerySource(),

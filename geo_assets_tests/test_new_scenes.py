@@ -20,6 +20,7 @@ from geo_assets.build import build_defs
 from geo_assets.core.new_scenes import digest_of
 from geo_assets.resources import Results
 from geo_assets.sensors.new_scenes import NEW_SCENES_TAG
+from geo_assets.storage.chips.catalog import read_rows
 from geo_assets.storage.seen_scenes import read_seen_scenes
 from geo_assets_tests.campaign_testing import a_campaign
 from geo_assets_tests.emulators.stac_api import free_port, serve_stac_api
@@ -82,10 +83,20 @@ class Watched:
             assert url == self.url
             yield
 
-    def run(self, job, key=None, tags=None):
+    def run(self, job, key=None, tags=None, assets=None):
         return self.defs.resolve_job_def(job).execute_in_process(
-            instance=self.instance, partition_key=key, tags=tags, raise_on_error=False
+            instance=self.instance,
+            partition_key=key,
+            tags=tags,
+            asset_selection=assets,
+            raise_on_error=False,
         )
+
+    def run_requested(self, request):
+        """Run what the sensor requested, as the daemon does."""
+        job = self.defs.get_repository_def().get_sensor_def("new_scenes_sensor").job_name
+        key = request.partition_key
+        return self.run(job, key, dict(request.tags), request.asset_selection)
 
     def look(self):
         return self.run(LOOK)
@@ -171,16 +182,31 @@ def test_only_the_partition_with_a_new_scene_is_run_and_its_cube_gains_just_that
         digest = digest_of({(0, "north-2021-06-21")})
         assert request.run_key == f"{NORTH}#{digest}#1"
         assert running.requested() == []
-        job = running.defs.get_repository_def().get_sensor_def("new_scenes_sensor").job_name
-        assert running.run(job, NORTH, dict(request.tags)).success
+        assert running.run_requested(request).success
     assert running.days("north") == [*FIRST_DAYS, "2021-06-21"]
     assert running.days("south") == FIRST_DAYS
+    assert not running.layout.composite_images("north", "all").exists()
     changed = {path for path, time in running.files("south").items() if south.get(path) != time}
     assert {path.relative_to(running.layout.folder).parts[:2] for path in changed} <= {
         (".state", "seen_scenes")
     }
     assert running.requested() == []
     assert json.loads(running.cursor) == {}
+
+
+def test_chips_heal_after_new_scenes_were_taken_up(running):
+    with running.api():
+        assert running.run("areas_and_chips", NORTH).success
+    running.add("north", "2021-06-21")
+    with running.api():
+        running.look()
+        (request,) = running.tick().run_requests
+        assert running.run_requested(request).success
+        assert running.run("redownload_failed_chips", NORTH).success
+    rows = read_rows(running.layout.chip_catalog("north", "all"))
+    scenes = {f"north-{day}" for day in (*FIRST_DAYS, "2021-06-21")}
+    assert {row.outcome.status for row in rows} == {"ok"}
+    assert all(set(row.spec.scene_ids) == scenes for row in rows)
 
 
 def test_a_scene_that_another_run_put_in_the_table_is_new_until_the_cube_has_it(running):
@@ -191,7 +217,7 @@ def test_a_scene_that_another_run_put_in_the_table_is_new_until_the_cube_has_it(
         assert running.look().success
         (request,) = running.tick().run_requests
         assert request.partition_key == NORTH
-        assert running.run("cubes_and_labels", NORTH, dict(request.tags)).success
+        assert running.run_requested(request).success
         assert running.look().success
     assert running.days("north") == [*FIRST_DAYS, "2021-06-21"]
     assert running.requested() == []
@@ -284,7 +310,7 @@ def test_a_run_that_failed_is_requested_again_when_its_time_has_come(running, st
         running.look()
     (request,) = running.tick().run_requests
     running.instance.create_run_for_job(
-        running.defs.resolve_job_def("cubes_and_labels"),
+        running.defs.resolve_job_def("everything"),
         status=status,
         tags=dict(request.tags) | {"geo_assets/campaign": "tiny"},
     )

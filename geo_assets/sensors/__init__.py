@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from geo_assets.jobs import CUBES, REDOWNLOAD
+from geo_assets.jobs import EVERYTHING, REDOWNLOAD
 from geo_assets.sensors.failed_chips import failed_chips
 from geo_assets.sensors.new_scenes import new_scenes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from collections.abc import Set as AbstractSet
 
     import dagster as dg
 
@@ -22,9 +23,17 @@ if TYPE_CHECKING:
     from geo_assets.jobs import Job
 
 
-def build_sensors(campaign: Campaign, jobs: Mapping[str, Job]) -> list[dg.SensorDefinition]:
-    """Return the sensors of a campaign."""
+def build_sensors(
+    campaign: Campaign, jobs: Mapping[str, Job], names: AbstractSet[str]
+) -> list[dg.SensorDefinition]:
+    """Return the sensors of a campaign.
+
+    Args:
+        campaign: The campaign.
+        jobs: Its jobs by name.
+        names: The assets that its source supports.
+    """
     sensors = [failed_chips(campaign, jobs[REDOWNLOAD])]
-    if CUBES in jobs:
-        sensors.append(new_scenes(campaign, jobs[CUBES]))
+    if "ndvi_cube" in names:
+        sensors.append(new_scenes(campaign, jobs[EVERYTHING], names))
     return sensors

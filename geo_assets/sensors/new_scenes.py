@@ -2,7 +2,8 @@
 
 The job ``look_for_scenes`` asks the source, once a day by its schedule, and notes what it saw; here
 the notes are compared with those of ``ndvi_cube``, which scenes the cubes were made of. The
-decision is ``core/new_scenes.py``.
+decision is ``core/new_scenes.py``. A run writes the table of scenes anew; a composite of other
+scenes cannot heal its chips, so that it makes these anew too, where there are any.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from geo_assets.core.new_scenes import (
 )
 from geo_assets.core.redownload import RequestPolicy
 from geo_assets.errors import StorageError
+from geo_assets.jobs import CUBES_AND_LABELS
 from geo_assets.partitions import fold_and_split, partition_keys
 
 # Dagster reads the annotations of a function when it is defined.
@@ -29,10 +31,12 @@ from geo_assets.sensors.runs import partitions_in_flight
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from collections.abc import Set as AbstractSet
 
     from geo_assets.campaign import Campaign
     from geo_assets.core.new_scenes import Ended
     from geo_assets.jobs import Job
+    from geo_assets.storage.layout import Layout
     from geo_assets.storage.seen_scenes import SeenScenes
 
 NEW_SCENES_TAG = "geo_assets/new_scenes"
@@ -45,9 +49,16 @@ ENDED: dict[dg.DagsterRunStatus, Ended] = {
 }
 
 
-def new_scenes(campaign: Campaign, job: Job) -> dg.SensorDefinition:
-    """Return the sensor that has new scenes taken up by a job."""
+def new_scenes(campaign: Campaign, job: Job, names: AbstractSet[str]) -> dg.SensorDefinition:
+    """Return the sensor that has new scenes taken up by a job.
+
+    Args:
+        campaign: The campaign.
+        job: The job of all its assets.
+        names: Their names.
+    """
     policy = RequestPolicy()
+    cubes = [dg.AssetKey([campaign.name, name]) for name in CUBES_AND_LABELS if name in names]
 
     @dg.sensor(
         job=job,
@@ -55,8 +66,8 @@ def new_scenes(campaign: Campaign, job: Job) -> dg.SensorDefinition:
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=(
             "Requests just the partitions with scenes that look_for_scenes saw and that are not "
-            "used yet; each set of new scenes once, and again if its run failed, "
-            f"{policy.max_attempts} times at most."
+            "used yet: cubes and labels, and composites and chips where there are any; each set of "
+            f"new scenes once, and again if its run failed, {policy.max_attempts} times at most."
         ),
     )
     def new_scenes_sensor(context: dg.SensorEvaluationContext, results: Results) -> dg.SensorResult:
@@ -91,6 +102,7 @@ def new_scenes(campaign: Campaign, job: Job) -> dg.SensorDefinition:
                 dg.RunRequest(
                     run_key=request.run_key,
                     partition_key=request.key,
+                    asset_selection=None if _has_composites(layout, request.key) else cubes,
                     tags={
                         NEW_SCENES_TAG: request.run_key,
                         "geo_assets/attempt": str(request.attempt),
@@ -103,6 +115,12 @@ def new_scenes(campaign: Campaign, job: Job) -> dg.SensorDefinition:
         )
 
     return new_scenes_sensor
+
+
+def _has_composites(layout: Layout, key: str) -> bool:
+    """Whether composites or chips were made of a partition's scenes; a grid may be empty."""
+    place = fold_and_split(key)
+    return layout.composite_images(*place).is_dir() or layout.chip_grid(*place).is_file()
 
 
 def _end_of_run(instance: dg.DagsterInstance, key: str, entry: SceneCursor) -> Ended:
