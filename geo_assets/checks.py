@@ -8,13 +8,16 @@ https://docs.dagster.io/guides/test/asset-checks
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from geo_assets.assets.label_models import borrowing_rules
 from geo_assets.assets.label_problems import (
     Problems,
     label_changes,
+    labels_of_another_lender,
     land_cover_labels,
     land_cover_of_another_composite,
     spatial_labels,
@@ -73,6 +76,11 @@ COMPOSITE_RECOVERY = """\
 Materialize `land_cover_labels` for the partition: its composite was healed (runs of chips do that)
 or made again after its labels.
 """
+LENDER_RECOVERY = """\
+**What to do**
+
+Materialize the asset for the partition: the model of `model_from` was made again after its labels.
+"""
 
 
 @dataclass(frozen=True)
@@ -93,8 +101,23 @@ def build_checks(campaign: Campaign, names: AbstractSet[str]) -> list[dg.AssetCh
     on_server = campaign.imagery.kind in SERVER_KINDS
     return [
         _check(campaign, question)
-        for question in QUESTIONS
+        for question in (*QUESTIONS, *_questions_of_lenders(campaign))
         if question.asset in names and question.on_server in {None, on_server}
+    ]
+
+
+def _questions_of_lenders(campaign: Campaign) -> list[Question]:
+    """Return what is asked of labels whose model is that of one partition."""
+    return [
+        Question(
+            asset,
+            "labels_are_of_the_lending_model",
+            "Each area was labelled by the model that the partition of model_from has now.",
+            partial(labels_of_another_lender, asset=asset, lender=rules.model_from),
+            LENDER_RECOVERY,
+        )
+        for asset, rules in borrowing_rules(campaign).items()
+        if rules.model_from is not None
     ]
 
 
@@ -300,4 +323,4 @@ QUESTIONS = (
         LABEL_RECOVERY,
     ),
 )
-"""Every check there is, asset by asset."""
+"""What is asked of every campaign, asset by asset; see ``_questions_of_lenders`` too."""

@@ -8,12 +8,15 @@ import numpy as np
 import pytest
 import rasterio
 
+from geo_assets.assets.spatial_labels import ndvi_spatial_labels
+from geo_assets.assets.temporal_labels import ndvi_temporal_labels
 from geo_assets.build import build_defs
+from geo_assets.campaign_labels import ModelFrom
 from geo_assets.checks import QUESTIONS, SAMPLE
 from geo_assets.errors import StorageError
 from geo_assets.resources import Results
 from geo_assets.storage.layout import Layout, model_of
-from geo_assets_tests.assets.label_cases import GRID
+from geo_assets_tests.assets.label_cases import GRID, a_partition, two_kinds, write_ndvi
 from geo_assets_tests.campaign_testing import a_campaign
 from geo_assets_tests.chip_catalogs import store_of, write_chips
 from geo_assets_tests.small_world import World
@@ -235,6 +238,53 @@ def test_labels_beyond_their_model_are_reported(evening):
         "clusters": "2",
     }
     assert [row["clusters"] for row in _table(found["ndvi_spatial_labels"])] == ["no model"]
+
+
+@pytest.mark.parametrize(
+    ("step", "section", "rules"),
+    [
+        (ndvi_spatial_labels, "spatial_labels", {"fit": "cluster"}),
+        (ndvi_temporal_labels, "temporal_labels", {"every": "date", "max_gap_days": 200}),
+    ],
+    ids=["spatial", "temporal"],
+)
+def test_labels_of_a_model_that_the_lender_no_longer_has_are_reported(
+    tmp_path, step, section, rules
+):
+    rules |= {"n_clusters": 2, "model_from": ModelFrom(fold="south", split="train")}
+    lender, borrower = (a_partition(tmp_path, key, **{section: rules}) for key in (SOUTH, NORTH))
+    check = dg.AssetCheckKey(dg.AssetKey(["demo", step.name]), "labels_are_of_the_lending_model")
+    defs = dg.Definitions.merge(
+        build_defs(lender.campaign, resources={"results": Results(data=str(tmp_path))}),
+        dg.Definitions(jobs=[dg.define_asset_job("ask", dg.AssetSelection.checks(check))]),
+    )
+
+    def found():
+        (evaluation,) = (
+            defs.resolve_job_def("ask").execute_in_process().get_asset_check_evaluations()
+        )
+        return evaluation
+
+    for number, partition in enumerate((lender, borrower)):
+        write_ndvi(partition, two_kinds(number)[0])
+        step.make(partition)
+    assert found().passed
+
+    write_ndvi(lender, two_kinds(7, noise=900)[0])
+    step.make(lender)
+    assert _table(found()) == [
+        {"partition": NORTH, "area": "cluster-0", "lender": f"{SOUTH} has another model now"}
+    ]
+    step.make(borrower)
+    assert found().passed
+    for path in lender.layout.folder.glob(f"{step.name}/south/train/*.json"):
+        path.unlink()
+    assert [row["lender"] for row in _table(found())] == [f"{SOUTH} has no model"]
+
+
+def test_without_model_from_nobody_asks_for_the_lending_model(checks):
+    names = {each.check_key.name for each in checks.defs.asset_checks}
+    assert "labels_are_of_the_lending_model" not in names
 
 
 def _problems(asset, partition):

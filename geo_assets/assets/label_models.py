@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from geo_assets.assets.step import Partition
+    from geo_assets.campaign import Campaign
     from geo_assets.campaign_labels import LabelRules, PixelLabels, SpatialLabels
 
 MODEL_TAG = "MODEL_SHA256"
@@ -36,6 +37,20 @@ def lending_key(rules: LabelRules | None) -> str | None:
     """Return the key of the partition whose model labels all others; None if each has its own."""
     lender = None if rules is None else rules.model_from
     return None if lender is None else partition_key(lender.fold, lender.split)
+
+
+def borrowing_rules(campaign: Campaign) -> dict[str, LabelRules]:
+    """Return the rules of the label assets whose model is that of one partition, by asset."""
+    rules: dict[str, LabelRules | None] = {"land_cover_labels": campaign.land_cover}
+    if campaign.cube is not None:
+        rules["ndvi_spatial_labels"] = campaign.spatial_labels
+        rules["ndvi_temporal_labels"] = campaign.temporal_labels
+    return {asset: each for asset, each in rules.items() if each and each.model_from is not None}
+
+
+def lending_keys(campaign: Campaign) -> set[str | None]:
+    """Return the keys of the partitions whose models label others: these come first."""
+    return {lending_key(rules) for rules in borrowing_rules(campaign).values()}
 
 
 def borrows(partition: Partition, rules: LabelRules) -> bool:
@@ -56,22 +71,19 @@ def borrowed_model(
 
     Raises:
         StorageError: If it is not there, or damaged.
-        ClusteringError: If there are several and none is named.
+        ClusteringError: If there are several and none is named, or none of the named cluster.
     """
     lender = rules.model_from
     assert lender is not None  # noqa: S101  # asked of partitions that borrow alone
-    found = {
-        path.name.removesuffix(".json"): path
-        for path in sorted(folder.glob("cluster-*.json"))
-        if (match := _MODEL.fullmatch(path.name))
-        and lender.cluster in {None, int(match["cluster"])}
-    }
     key = lending_key(rules)
+    found = published_models(folder, lender.cluster)
     if not found:
-        of_cluster = "" if lender.cluster is None else f" of cluster {lender.cluster}"
+        if others := published_models(folder):
+            raise ClusteringError(
+                f"model_from.cluster: {lender.cluster}; {key} has models of {', '.join(others)}"
+            )
         raise StorageError(
-            f"{folder}: no model{of_cluster}; materialize "
-            f"{partition.campaign.name}/{asset} of {key} first"
+            f"{folder}: no model; materialize {partition.campaign.name}/{asset} of {key} first"
         )
     if len(found) > 1 and rules.fit != "partition":
         several = f"{key} has a model for each of {', '.join(found)}"
@@ -82,6 +94,15 @@ def borrowed_model(
             "one model of all"
         )
     return read_model(next(iter(found.values())))
+
+
+def published_models(folder: Path, cluster: int | None = None) -> dict[str, Path]:
+    """Return the models in a folder of label rasters by name: all of them, or a cluster's."""
+    return {
+        path.name.removesuffix(".json"): path
+        for path in sorted(folder.glob("cluster-*.json"))
+        if (match := _MODEL.fullmatch(path.name)) and cluster in {None, int(match["cluster"])}
+    }
 
 
 def read_model(path: Path) -> dict[str, Any]:

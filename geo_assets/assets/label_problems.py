@@ -8,12 +8,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from geo_assets.assets.label_models import LABELS_TAG, labelled_by, read_model, tag_of
+from geo_assets.assets.label_models import (
+    LABELS_TAG,
+    labelled_by,
+    model_digest,
+    published_models,
+    read_model,
+    tag_of,
+)
 from geo_assets.storage.json_files import read_json
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from geo_assets.campaign_labels import ModelFrom
     from geo_assets.storage.layout import Layout
 
 Problems = list[dict[str, Any]]
@@ -33,6 +41,29 @@ def temporal_labels(layout: Layout, fold: str, split: str) -> Problems:
 def land_cover_labels(layout: Layout, fold: str, split: str) -> Problems:
     """Return the land-cover labels that are not of their model."""
     return _labels_of_another_model(layout.land_cover_labels_folder(fold, split))
+
+
+def labels_of_another_lender(
+    layout: Layout, fold: str, split: str, *, asset: str, lender: ModelFrom
+) -> Problems:
+    """Return the labels whose model is no longer that of the partition it was borrowed of."""
+    if (fold, split) == (lender.fold, lender.split):
+        return []
+    folder_of = {
+        "ndvi_spatial_labels": layout.ndvi_spatial_labels_folder,
+        "ndvi_temporal_labels": layout.ndvi_temporal_labels_folder,
+        "land_cover_labels": layout.land_cover_labels_folder,
+    }[asset]
+    lent = {
+        model_digest(read_model(path))
+        for path in published_models(folder_of(lender.fold, lender.split), lender.cluster).values()
+    }
+    told = "has another model now" if lent else "has no model"
+    return [
+        {"area": name, "lender": f"{lender.fold}|{lender.split} {told}"}
+        for name, path in published_models(folder_of(fold, split)).items()
+        if model_digest(read_model(path)) not in lent
+    ]
 
 
 def land_cover_of_another_composite(layout: Layout, fold: str, split: str) -> Problems:
