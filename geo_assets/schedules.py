@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from geo_assets.assets.label_models import lending_keys
 from geo_assets.assets.scene_watch import LOOK
 from geo_assets.jobs import EVERYTHING, LEFT_OVER
-from geo_assets.partitions import partition_keys
+from geo_assets.partitions import partition_keys, tags_of_everything
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,6 +35,10 @@ def build_schedules(campaign: Campaign, jobs: Mapping[str, Job]) -> list[dg.Sche
     )
     def weekly(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest]:
         tick = context.scheduled_execution_time.isoformat()
+        if lending_keys(campaign):
+            # Only within one run does the partition whose model the others borrow come first.
+            yield dg.RunRequest(run_key=tick, tags=tags_of_everything(campaign))
+            return
         for key in partition_keys(campaign):
             yield dg.RunRequest(run_key=f"{tick} {key}", partition_key=key)
 

@@ -18,9 +18,11 @@ from shapely.geometry import box
 from geo_assets.assets.scene_watch import LOOK
 from geo_assets.build import build_defs
 from geo_assets.core.new_scenes import digest_of
+from geo_assets.partitions import tags_of_everything
 from geo_assets.resources import Results
 from geo_assets.sensors.new_scenes import NEW_SCENES_TAG
 from geo_assets.storage.chips.catalog import read_rows
+from geo_assets.storage.layout import model_of
 from geo_assets.storage.seen_scenes import read_seen_scenes
 from geo_assets_tests.campaign_testing import a_campaign
 from geo_assets_tests.emulators.stac_api import free_port, serve_stac_api
@@ -37,7 +39,7 @@ FIRST_DAYS = ["2021-06-01", "2021-06-11"]
 class Watched:
     """Two folds, a STAC API that can be stopped and come back with more, and Dagster's memory."""
 
-    def __init__(self, folder, instance, port):
+    def __init__(self, folder, instance, port, changes=None):
         self.folder, self.instance = folder, instance
         self.port, self.items, self.cursor = port, [], None
         self.url = f"http://127.0.0.1:{self.port}"
@@ -59,6 +61,7 @@ class Watched:
                 "spatial_labels.n_clusters": 2,
                 "temporal_labels": {"n_clusters": 2, "every": "date"},
                 "clouds": {"max_cover": 50},
+                **(changes or {}),
             },
         )
         results = Results(data=str(folder / "data"))
@@ -207,6 +210,48 @@ def test_chips_heal_after_new_scenes_were_taken_up(running):
     scenes = {f"north-{day}" for day in (*FIRST_DAYS, "2021-06-21")}
     assert {row.outcome.status for row in rows} == {"ok"}
     assert all(set(row.spec.scene_ids) == scenes for row in rows)
+
+
+def test_all_that_borrow_a_model_are_made_in_one_run_after_the_lender(first_run, tmp_path):
+    shutil.copytree(first_run.layout.root, tmp_path / "data")
+    with dg.DagsterInstance.ephemeral() as instance:
+        lender = {"temporal_labels.model_from": {"fold": "south", "split": "all"}}
+        running = Watched(tmp_path, instance, first_run.port, lender)
+        running.add("north", "2021-06-21")
+        running.add("south", "2021-06-21")
+        with running.api():
+            running.look()
+            (request,) = running.tick().run_requests
+            assert request.partition_key is None
+            assert request.tags.items() >= tags_of_everything(running.campaign).items()
+            assert running.run_requested(request).success
+        labels = running.layout.ndvi_temporal_labels
+        models = [json.loads(model_of(labels(fold, "all", 0)).read_text()) for fold in GRIDS]
+        assert models[0]["centers"] == models[1]["centers"]
+        assert {model["fitted_on"] for model in models} == {"south|all cluster-0"}
+        assert running.requested() == []
+        assert json.loads(running.cursor) == {}
+
+        running.add("north", "2021-07-01")
+        with running.api():
+            running.look()
+        assert running.requested() == [NORTH]
+
+
+def test_the_lender_waits_until_nobody_works_on_those_that_borrow(first_run, tmp_path):
+    shutil.copytree(first_run.layout.root, tmp_path / "data")
+    with dg.DagsterInstance.ephemeral() as instance:
+        lender = {"temporal_labels.model_from": {"fold": "south", "split": "all"}}
+        running = Watched(tmp_path, instance, first_run.port, lender)
+        running.add("south", "2021-06-21")
+        with running.api():
+            running.look()
+        instance.create_run_for_job(
+            running.defs.resolve_job_def("everything"),
+            status=dg.DagsterRunStatus.STARTED,
+            tags={"dagster/partition": NORTH, "geo_assets/campaign": "tiny"},
+        )
+        assert running.requested() == []
 
 
 def test_a_scene_that_another_run_put_in_the_table_is_new_until_the_cube_has_it(running):

@@ -7,7 +7,8 @@ import pytest
 
 from geo_assets.build import build_defs
 from geo_assets.campaign_file import load_campaign
-from geo_assets.partitions import partition_keys
+from geo_assets.partitions import partition_keys, tags_of_everything
+from geo_assets_tests.campaign_testing import a_campaign
 
 MONDAY = dt.datetime(2026, 11, 23, 3, tzinfo=dt.UTC)
 
@@ -37,6 +38,24 @@ def test_the_weekly_schedule_requests_every_partition_once(campaign, defs):
     requests = _tick(defs, "weekly")
     assert [request.partition_key for request in requests] == partition_keys(campaign)
     assert len({request.run_key for request in requests}) == len(requests)
+
+
+def test_where_partitions_borrow_a_model_the_week_is_one_run_that_begins_with_the_lender(tmp_path):
+    lender = {"fold": "south", "split": "train"}
+    borrowing = a_campaign(tmp_path, {"cube": {}, "temporal_labels": {"model_from": lender}})
+    defs = build_defs(borrowing)
+    (request,) = _tick(defs, "weekly")
+    assert request.partition_key is None
+    assert request.tags.items() >= tags_of_everything(borrowing).items()
+    (later,) = _tick(defs, "weekly", MONDAY + dt.timedelta(days=7))
+    assert later.run_key != request.run_key
+
+
+def test_models_of_labels_that_are_not_made_change_no_week(tmp_path):
+    lender = {"fold": "south", "split": "train"}
+    without_cube = a_campaign(tmp_path, {"temporal_labels": {"model_from": lender}})
+    requests = _tick(build_defs(without_cube), "weekly")
+    assert [request.partition_key for request in requests] == partition_keys(without_cube)
 
 
 def test_a_tick_that_is_evaluated_twice_requests_nothing_twice(defs):

@@ -3,7 +3,8 @@
 The job ``look_for_scenes`` asks the source, once a day by its schedule, and notes what it saw; here
 the notes are compared with those of ``ndvi_cube``, which scenes the cubes were made of. The
 decision is ``core/new_scenes.py``. A run writes the table of scenes anew; a composite of other
-scenes cannot heal its chips, so that it makes these anew too, where there are any.
+scenes cannot heal its chips, so that it makes these anew too, where there are any. Where others
+borrow a partition's model, all are made in one run, which begins with it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from geo_assets.assets.label_models import lending_keys
 from geo_assets.core.new_scenes import (
     SceneCursor,
     SceneState,
@@ -23,7 +25,7 @@ from geo_assets.core.new_scenes import (
 from geo_assets.core.redownload import RequestPolicy
 from geo_assets.errors import StorageError
 from geo_assets.jobs import CUBES_AND_LABELS
-from geo_assets.partitions import fold_and_split, partition_keys
+from geo_assets.partitions import fold_and_split, partition_keys, tags_of_everything
 
 # Dagster reads the annotations of a function when it is defined.
 from geo_assets.resources import Results  # noqa: TC001
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from geo_assets.campaign import Campaign
-    from geo_assets.core.new_scenes import Ended
+    from geo_assets.core.new_scenes import Ended, SceneRequest
     from geo_assets.jobs import Job
     from geo_assets.storage.layout import Layout
     from geo_assets.storage.seen_scenes import SeenScenes
@@ -58,7 +60,7 @@ def new_scenes(campaign: Campaign, job: Job, names: AbstractSet[str]) -> dg.Sens
         names: Their names.
     """
     policy = RequestPolicy()
-    cubes = [dg.AssetKey([campaign.name, name]) for name in CUBES_AND_LABELS if name in names]
+    lenders = lending_keys(campaign)
 
     @dg.sensor(
         job=job,
@@ -92,29 +94,42 @@ def new_scenes(campaign: Campaign, job: Job, names: AbstractSet[str]) -> dg.Sens
             entry = cursor.get(key)
             states[key] = SceneState(
                 frozenset() if used is None else seen[key].scenes - used,
-                key in busy,
+                bool(busy) if key in lenders else key in busy,
                 "unknown" if entry is None else _end_of_run(context.instance, key, entry),
             )
         now = dt.datetime.now(dt.UTC)
         requests, cursor = partitions_with_new_scenes(states, cursor, now, policy)
         return dg.SensorResult(
-            run_requests=[
-                dg.RunRequest(
-                    run_key=request.run_key,
-                    partition_key=request.key,
-                    asset_selection=None if _has_composites(layout, request.key) else cubes,
-                    tags={
-                        NEW_SCENES_TAG: request.run_key,
-                        "geo_assets/attempt": str(request.attempt),
-                    },
-                )
-                for request in requests
-            ],
+            run_requests=_run_requests(campaign, layout, requests, names),
             skip_reason=None if requests else _reason(states, seen),
             cursor=json.dumps(cursor, sort_keys=True),
         )
 
     return new_scenes_sensor
+
+
+def _run_requests(
+    campaign: Campaign, layout: Layout, requests: list[SceneRequest], names: AbstractSet[str]
+) -> list[dg.RunRequest]:
+    """Return a run for each request, or one of all partitions, which borrow the model of one."""
+    lenders = lending_keys(campaign)
+    of_all = [request for request in requests if request.key in lenders][:1]
+    cubes = [dg.AssetKey([campaign.name, name]) for name in CUBES_AND_LABELS if name in names]
+    runs = []
+    for request in of_all or requests:
+        keys = partition_keys(campaign) if of_all else [request.key]
+        tags = {NEW_SCENES_TAG: request.run_key, "geo_assets/attempt": str(request.attempt)}
+        runs.append(
+            dg.RunRequest(
+                run_key=request.run_key,
+                partition_key=None if of_all else request.key,
+                asset_selection=None
+                if any(_has_composites(layout, key) for key in keys)
+                else cubes,
+                tags=tags | tags_of_everything(campaign) if of_all else tags,
+            )
+        )
+    return runs
 
 
 def _has_composites(layout: Layout, key: str) -> bool:
