@@ -93,6 +93,14 @@ def test_labels_of_a_model_for_each_date_are_not_followed(tmp_path):
         assert ("ndvi_label_changes" in names) is there
 
 
+def test_labels_of_one_raster_which_has_one_date_are_not_followed(tmp_path):
+    raster = {"kind": "raster", "file": "image.tif", "date": "2021-06-01"}
+    changes = {"imagery": raster, "cube": {}, "spatial_labels.fit": "partition"}
+    names = _names(build_defs(a_campaign(tmp_path, changes)))
+    assert names >= CUBES - {"ndvi_label_changes"}
+    assert "ndvi_label_changes" not in names
+
+
 def _names(defs):
     return {key.path[-1] for key in defs.resolve_asset_graph().get_all_asset_keys()}
 

@@ -12,7 +12,6 @@ from geo_assets.assets.label_publication import (
     file_tags,
     ndvi_classes,
     picture,
-    refuse_if_nothing_was_made,
 )
 from geo_assets.assets.step import Facts, Partition, asset_step, shown_step, table_of
 from geo_assets.errors import StorageError
@@ -43,7 +42,8 @@ def ndvi_label_changes(partition: Partition) -> Facts:
 
     The spatial labels of all dates are of one model, so that they can be followed: transitions
     between dates, areas of clusters, agreement with the temporal labels, and for each pixel how
-    often its label changes and when it drops for good.
+    often its label changes and when it drops for good. Of fewer than two dates nothing can be
+    followed, which is an answer.
     """
     import numpy as np
 
@@ -105,11 +105,11 @@ def ndvi_label_changes(partition: Partition) -> Facts:
         if not previews:
             previews = _previews(counts, area.shown, days, centers, f"{partition}, {name}")
     remove_all_but(folder, published)
-    refuse_if_nothing_was_made(partition, "ndvi_label_changes", reasons, len(published))
     return {
         "empty": not published,
         "path": dg.MetadataValue.path(str(folder)),
         "rasters": len(published) // 2,
+        "not_followed": "; ".join(f"{name}: {reason}" for name, reason in reasons.items()),
         "dropped_share": round(dropped / max(followed, 1), 4),
         **previews,
         "table": table_of(rows[:SHOWN_ROWS]),

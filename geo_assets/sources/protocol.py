@@ -46,7 +46,8 @@ CUBES = frozenset(
 ASSETS_OF_KIND: dict[str, frozenset[str]] = {
     "stac": _AREAS | _IMAGES | _COMPOSED_HERE | CUBES,
     "simulated": _AREAS | _IMAGES | _COMPOSED_HERE | CUBES,
-    "raster": _AREAS | _IMAGES | _COMPOSED_HERE | CUBES,
+    # Of the labels of one date no change can be followed.
+    "raster": (_AREAS | _IMAGES | _COMPOSED_HERE | CUBES) - {"ndvi_label_changes"},
     "earth-engine": _AREAS | _IMAGES,
 }
 """Names of the assets that each kind of source can feed."""

@@ -16,7 +16,7 @@ from geo_assets.assets.label_models import MODEL_TAG
 from geo_assets.assets.spatial_labels import ndvi_spatial_labels
 from geo_assets.assets.temporal_labels import ndvi_temporal_labels
 from geo_assets.checks import QUESTIONS
-from geo_assets.errors import ClusteringError, StorageError
+from geo_assets.errors import StorageError
 from geo_assets.storage.cubes.opening import MISSING
 from geo_assets.storage.layout import model_of
 from geo_assets_tests.assets.label_cases import (
@@ -168,12 +168,10 @@ def test_labels_of_a_model_each_cannot_be_followed(tmp_path):
         ndvi_label_changes.make(partition)
 
 
-def test_one_date_cannot_be_followed(tmp_path):
-    partition = made(tmp_path, a_felled_wood()[:1], MONTHS[:1])
-    with pytest.raises(
-        ClusteringError, match=r"no raster could be made: cluster-0: labels of 1 date; two are"
-    ):
-        ndvi_label_changes.make(partition)
+def test_that_one_date_cannot_be_followed_is_an_answer(tmp_path):
+    facts = ndvi_label_changes.make(made(tmp_path, a_felled_wood()[:1], MONTHS[:1]))
+    assert facts["empty"]
+    assert facts["not_followed"] == ("cluster-0: labels of 1 date; two are needed to follow them")
 
 
 def test_a_partition_without_labels_is_an_empty_success(tmp_path):
