@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 Variable = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9]{0,31}$")]
 """Name of a spectral index of the catalogue (any case) or of a band."""
 
+RESERVED = ("time", "y", "x", "ndvi")
+"""What every cube has: its axes, and NDVI."""
+
 
 class Outliers(Section):
     """What happens to NDVI values far from their date's median."""
@@ -138,7 +141,12 @@ class Cube(Section):
             yield f"cube.variables: names must differ (got {twins})"
         known = {*bands, self.red, self.nir, *(offered or ())}
         for name in self.raw_bands(bands):
-            if name not in known and esa_name(name) is None:
+            if name in RESERVED:
+                yield (
+                    f"cube.variables: {name!r} cannot name a band of a cube, which has its own "
+                    f"{', '.join(RESERVED)}"
+                )
+            elif name not in known and esa_name(name) is None:
                 near = nearest(name, [*index_names(), *sorted(known), *SENTINEL_2_NAMES])
                 hint = f"; near are {', '.join(near)}" if near else ""
                 yield (
@@ -161,4 +169,8 @@ class Cube(Section):
 
 
 def _stored(name: str) -> str:
-    return find_index(name).variable if is_index(name) else name
+    """Name in a cube; that of an index that cannot be had is told by itself."""
+    try:
+        return find_index(name).variable if is_index(name) else name
+    except GeoAssetsError:
+        return name

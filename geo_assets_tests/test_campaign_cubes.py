@@ -48,6 +48,7 @@ def test_red_and_nir_are_the_bands_that_the_cube_names(tmp_path):
         (["NDVJ"], r"cube.variables: 'NDVJ' is neither an index .* near are (\w+, )*NDVI"),
         (["kNDVI"], r"cube.variables: index 'kNDVI': its formula .* needs 'kNN'"),
         (["bai"], r"could be BAI or BaI; write it exactly so"),
+        (["bai", "BAI"], r"tiny.yaml: cube.variables: index 'bai': could be BAI or BaI"),
         (["NDVI", "EVI", "EVI"], r"cube.variables: names must differ \(got \['EVI', 'EVI'\]\)"),
         (["B11", "B11"], r"cube.variables: names must differ \(got \['B11', 'B11'\]\)"),
         (["NDVI", "ndvi"], r"cube.variables: names must differ \(got \['NDVI', 'ndvi'\]\)"),
@@ -58,6 +59,14 @@ def test_red_and_nir_are_the_bands_that_the_cube_names(tmp_path):
 def test_variables_that_cannot_be_are_named(tmp_path, variables, message):
     with pytest.raises(CampaignError, match=message):
         cube_of(tmp_path, variables)
+
+
+@pytest.mark.parametrize("name", ["time", "x", "y", "ndvi"])
+def test_a_band_that_is_called_like_something_of_every_cube_is_refused(tmp_path, name):
+    bands = {"composite.bands": [*BANDS, name]}
+    assert a_campaign(tmp_path, bands | {"cube": {}}).composite.bands[-1] == name
+    with pytest.raises(CampaignError, match=f"cube.variables: '{name}' cannot name a band of a cu"):
+        a_campaign(tmp_path, bands | {"cube": {"variables": [name]}})
 
 
 def test_an_index_whose_band_a_raster_does_not_have_is_refused(tmp_path):
