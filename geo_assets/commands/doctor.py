@@ -212,6 +212,10 @@ def _earth_engine(campaign: Campaign, imagery: EarthEngineImagery) -> Iterator[F
     yield from _request_size(campaign)
     if campaign.cube is not None:
         yield Finding("warning", "cube", "has no effect: Earth Engine gives chips, no cubes")
+    if campaign.land_cover is not None:
+        yield Finding(
+            "warning", "land_cover", "has no effect: Earth Engine gives chips, no composites"
+        )
 
 
 def _request_size(campaign: Campaign) -> Iterator[Finding]:

@@ -236,9 +236,10 @@ def test_a_service_on_loopback_needs_no_credentials(examined, monkeypatch):
         ({"imagery.cadence": ABSENT}, "imagery: imagery.cadence is not set: monthly and biannual"),
         ({"imagery.concurrency": 39}, "requests: imagery.concurrency: 39 may exceed the service"),
         ({"cube": {}}, "cube: has no effect: Earth Engine gives chips, no cubes"),
+        ({"land_cover": {}}, "land_cover: has no effect: Earth Engine gives chips, no composites"),
         ({"chips.size": 2500}, "chips: chips.size: of pixels of 4 bytes, a request of 2500 x 2500"),
     ],
-    ids=["cadence", "concurrency", "cube", "size"],
+    ids=["cadence", "concurrency", "cube", "land cover", "size"],
 )
 @pytest.mark.usefixtures("no_account")
 def test_what_is_allowed_but_unwise_is_a_warning(examined, monkeypatch, changes, words):
