@@ -133,4 +133,12 @@ def read_boxes(partition: Partition) -> list[ClusterBox]:
         ClusterBox.from_dict(box) for box in read_metadata(path, asset="aoi_clusters")["boxes"]
     ]
     only = partition.campaign.clusters.only
-    return boxes if only is None else [box for box in boxes if box.cluster in only]
+    if only is None:
+        return boxes
+    named = [box for box in boxes if box.cluster in only]
+    if boxes and not named:
+        partition.log.warning(
+            f"{partition}: has none of clusters.only {list(only)}, its clusters are "
+            f"0 to {len(boxes) - 1}; nothing is made"
+        )
+    return named
