@@ -155,6 +155,14 @@ def test_of_several_models_the_cluster_must_be_named(tmp_path):
     with pytest.raises(ClusteringError, match=r"model_from.cluster: missing; north\|train has a"):
         ndvi_spatial_labels.make(test)
 
+    rules["model_from"] = ModelFrom(fold="north", split="train", cluster=9)
+    other = a_partition(tmp_path, "south|test", spatial_labels=rules)
+    with pytest.raises(
+        ClusteringError,
+        match=r"model_from.cluster: 9; north\|train has models of cluster-0, cluster-1",
+    ):
+        ndvi_spatial_labels.make(other)
+
     rules["model_from"] = ModelFrom(fold="north", split="train", cluster=1)
     test = a_partition(tmp_path, "south|test", spatial_labels=rules)
     ndvi_spatial_labels.make(test)
