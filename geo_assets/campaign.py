@@ -242,6 +242,7 @@ class Campaign(Section):
             *self._names(),
             *self._areas(),
             *self._dates(),
+            *self._clusters(),
             *self._bands(),
             *self._cube(),
             *self._land_cover(),
@@ -292,6 +293,25 @@ class Campaign(Section):
                 f"composite.start, composite.end: {first} to {last} must lie in order "
                 f"within {self.start} to {self.end}"
             )
+        elif isinstance(self.imagery, RasterImagery) and not first <= self.imagery.date <= last:
+            yield (
+                f"imagery.date: {self.imagery.date} lies outside the dates of the composite, "
+                f"{first} to {last}, which would have no imagery"
+            )
+
+    def _clusters(self) -> Iterator[str]:
+        clusters = {"clusters.only": self.clusters.only or ()}
+        for name, rules in self._label_rules():
+            if rules.model_from is not None and rules.model_from.cluster is not None:
+                clusters[f"{name}.model_from.cluster"] = (rules.model_from.cluster,)
+        count = self.clusters.count
+        # With max_box_km there may be more, which the polygons say.
+        for key, numbers in clusters.items() if self.clusters.max_box_km is None else ():
+            if max(numbers, default=0) >= count:
+                yield (
+                    f"{key}: {max(numbers)} does not exist; clusters are counted from 0 and "
+                    f"clusters.count is {count}"
+                )
 
     def _bands(self) -> Iterator[str]:
         bands = list(self.composite.bands)
@@ -347,9 +367,8 @@ class Campaign(Section):
             )
 
     def _models(self) -> Iterator[str]:
-        for name in ("spatial_labels", "temporal_labels", "land_cover"):
-            rules: LabelRules | None = getattr(self, name)
-            lender = None if rules is None else rules.model_from
+        for name, rules in self._label_rules():
+            lender = rules.model_from
             if lender is None:
                 continue
             for field, value, allowed in (
@@ -361,6 +380,12 @@ class Campaign(Section):
                         f"{name}.model_from.{field}: {value!r} is not among the campaign's "
                         f"{field}s {list(allowed)}"
                     )
+
+    def _label_rules(self) -> Iterator[tuple[str, LabelRules]]:
+        yield "spatial_labels", self.spatial_labels
+        yield "temporal_labels", self.temporal_labels
+        if self.land_cover is not None:
+            yield "land_cover", self.land_cover
 
     @property
     def bands(self) -> tuple[str, ...]:

@@ -208,12 +208,12 @@ def _imagery_models() -> dict[str, type[BaseModel]]:
 
 
 def _keys_of(location: Sequence[int | str]) -> tuple[int | str, ...]:
-    """A location without what pydantic adds for the members of the two unions of a campaign."""
+    """A location without what pydantic adds for the members of the unions of a campaign."""
     match tuple(location):
         case ("imagery", str(kind), *rest) if kind in _imagery_models():
             return ("imagery", *rest)
-        case ("grid", "resolution", *_):
-            return ("grid", "resolution")
+        case (section, "resolution" | "n_clusters" as key, *_):
+            return (section, key)
         case keys:
             return keys
 

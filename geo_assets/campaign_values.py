@@ -38,7 +38,7 @@ _SECRET_WORDS = re.compile(
     r"(^|_)(key|pwd|sig|auth|bearer)(_|$)"
 )
 _CRS_CODE = r"^(auto|EPSG:[0-9]{4,6})$"
-_OWNER = r"^(team:.+|[^@\s]+@[^@\s]+\.[^@\s]+)$"
+_OWNER = r"^(team:.+|[A-Za-z0-9_][A-Za-z0-9._%+-]*@[A-Za-z0-9.-]+\.[A-Za-z]{2,7})$"
 
 
 class Section(BaseModel):

@@ -6,6 +6,7 @@ import json
 import jsonschema
 import pytest
 import yaml
+from dagster._core.definitions.utils import is_valid_owner
 
 from geo_assets.campaign import LABEL_BAND
 from geo_assets.campaign_file import campaign_schema, find_campaign, packaged_campaigns
@@ -18,6 +19,8 @@ from geo_assets_tests.conftest import REPOSITORY
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
 EARTH_ENGINE = {"kind": "earth-engine", "collection": "projects/p/assets/c"}
 KINDS = "'stac', 'raster', 'simulated', 'earth-engine'"
+
+RASTER = {"kind": "raster", "file": "image.tif", "date": dt.date(2021, 6, 1)}
 
 WRONG = {
     # unknown keys
@@ -65,6 +68,26 @@ WRONG = {
         {"grid.resolution": 0},
         "grid.resolution: must be 'native', or must be greater than 0 (got 0)",
     ),
+    "a cluster that cannot be": (
+        {"clusters": {"count": 3, "only": [2, 7]}},
+        "clusters.only: 7 does not exist; clusters are counted from 0 and clusters.count is 3",
+    ),
+    "a model of a cluster that cannot be": (
+        {
+            "temporal_labels": {
+                "model_from": {"fold": "north", "split": "train", "cluster": 1},
+            },
+        },
+        "temporal_labels.model_from.cluster: 1 does not exist; clusters are counted from 0 and cl",
+    ),
+    "a K above the greatest": (
+        {"temporal_labels": {"n_clusters": 50}},
+        "temporal_labels.n_clusters: must be less than or equal to 32, or must be 'auto' (got 50)",
+    ),
+    "a K in words": (
+        {"land_cover": {"n_clusters": "many"}},
+        "land_cover.n_clusters: must be a valid integer, or must be 'auto' (got 'many')",
+    ),
     # wrong types
     "text for a number": ({"chips.size": "64"}, "chips.size: must be a valid integer (got '64')"),
     "part of a pixel": ({"chips.size": 64.5}, "chips.size: must be a valid integer (got 64.5)"),
@@ -87,6 +110,7 @@ WRONG = {
     "a path as name": ({"name": "../up"}, f"name: must match pattern '{NAME}' (got '../up')"),
     "a pair as fold": ({"folds": ["a|b"]}, f"folds.0: must match pattern '{NAME}' (got 'a|b')"),
     "no owner": ({"owners": ["me"]}, "owners.0: must match pattern '^(team:.+|"),
+    "an address that Dagster refuses": ({"owners": ["a@b.c"]}, "owners.0: must match pattern '^("),
     "unknown rule": (
         {"labels.overlap": "most"},
         "labels.overlap: must be 'max', 'min', 'first' or 'last' (got 'most')",
@@ -154,6 +178,14 @@ WRONG = {
     "composite outside": (
         {"composite.end": dt.date(2022, 1, 1)},
         "composite.start, composite.end: 2021-01-01 to 2022-01-01 must lie in order within 2021-",
+    ),
+    "a raster of another year": (
+        {"imagery": RASTER | {"date": dt.date(2019, 6, 1)}},
+        "imagery.date: 2019-06-01 lies outside the dates of the composite, 2021-01-01 to 2021-12-",
+    ),
+    "a raster outside the composite": (
+        {"imagery": RASTER, "composite.start": dt.date(2021, 7, 1)},
+        "imagery.date: 2021-06-01 lies outside the dates of the composite, 2021-07-01 to 2021-12-",
     ),
     "twice the same band": (
         {"composite.bands": ["B04", "B04"]},
@@ -378,3 +410,22 @@ def test_the_schema_refuses_what_loading_refuses(changes):
     content = _as_json(campaign_content(changes))
     assert not jsonschema.Draft202012Validator(campaign_schema()).is_valid(content)
     assert jsonschema.Draft202012Validator(campaign_schema()).is_valid(_as_json(campaign_content()))
+
+
+@pytest.mark.parametrize("owner", ["a.b+c@d-e.org", "team:geo", "team:a b!", "_@x.museum"])
+def test_owners_that_a_campaign_takes_are_taken_by_dagster(tmp_path, owner):
+    campaign = a_campaign(tmp_path, {"owners": [owner]})
+    assert campaign.owners == (owner,)
+    assert is_valid_owner(owner)
+
+
+@pytest.mark.parametrize("owner", ["a@b.c", "a b@c.de", "@c.de", "%a@c.de", "a@c.de.", "team:"])
+def test_owners_that_dagster_refuses_are_refused_by_name(tmp_path, owner):
+    assert not is_valid_owner(owner)
+    with pytest.raises(CampaignError, match=r"owners\.0: must match pattern"):
+        a_campaign(tmp_path, {"owners": [owner]})
+
+
+def test_with_a_longest_box_there_may_be_more_clusters_than_are_counted(tmp_path):
+    campaign = a_campaign(tmp_path, {"clusters": {"only": [7], "max_box_km": 5.0}})
+    assert campaign.clusters.only == (7,)
