@@ -1,22 +1,23 @@
 """The decision of the new-scenes sensor: which partitions to request, and when again.
 
 Pure, so that it can be tested as a table; the sensor gathers the states, calls
-``partitions_with_new_scenes`` and keeps the cursor. How patient it is, is ``RequestPolicy`` of
-``redownload``.
+``partitions_with_new_scenes`` and keeps the cursor.
 """
 
 from __future__ import annotations
 
-import datetime as dt
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypedDict
+from typing import TYPE_CHECKING, Literal
+
+from geo_assets.core.run_requests import CursorEntry, PartitionRequest
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Collection, Mapping
 
-    from geo_assets.core.redownload import RequestPolicy
+    from geo_assets.core.run_requests import RequestPolicy
 
 SceneKey = tuple[int, str]
 """An AOI cluster and the id of a scene that is used for it."""
@@ -36,25 +37,11 @@ class SceneState:
     """How the run ended that was requested last, if one was."""
 
 
-class SceneCursor(TypedDict):
+class SceneCursor(CursorEntry):
     """What the cursor remembers of one partition; plain JSON."""
 
     digest: str
     """Of the new scenes that were requested."""
-    attempts: int
-    requested: str
-    """Time of the latest request, ISO 8601 with its zone."""
-
-
-@dataclass(frozen=True)
-class SceneRequest:
-    """One partition to run."""
-
-    key: str
-    run_key: str
-    """Names partition, new scenes and attempt: Dagster never runs the same run key twice."""
-    attempt: int
-    """Counted from 1 for each set of new scenes."""
 
 
 def partitions_with_new_scenes(
@@ -62,7 +49,7 @@ def partitions_with_new_scenes(
     cursor: Mapping[str, SceneCursor],
     now: dt.datetime,
     policy: RequestPolicy,
-) -> tuple[list[SceneRequest], dict[str, SceneCursor]]:
+) -> tuple[list[PartitionRequest], dict[str, SceneCursor]]:
     """Return the partitions to request now, in order of their keys, and the cursor to keep.
 
     Each set of new scenes is requested once, at once. Where its run ended badly, or nothing is
@@ -75,7 +62,7 @@ def partitions_with_new_scenes(
         now: The present, with its time zone.
         policy: Delays and bounds.
     """
-    requests: list[SceneRequest] = []
+    requests: list[PartitionRequest] = []
     kept: dict[str, SceneCursor] = {}
     for key, state in sorted(states.items()):
         entry = cursor.get(key)
@@ -84,7 +71,7 @@ def partitions_with_new_scenes(
             attempt = 0
         elif digest is not None and (entry is None or entry["digest"] != digest):
             attempt, entry = 1, SceneCursor(digest=digest, attempts=0, requested="")
-        elif entry is not None and _is_lost(state) and _is_due(entry, now, policy):
+        elif entry is not None and _is_lost(state) and policy.is_due(entry, now):
             attempt = entry["attempts"] + 1
         else:
             attempt = 0
@@ -94,7 +81,7 @@ def partitions_with_new_scenes(
             continue
         if attempt:
             entry = SceneCursor(digest=entry["digest"], attempts=attempt, requested=now.isoformat())
-            requests.append(SceneRequest(key, run_key_of(key, entry), attempt))
+            requests.append(PartitionRequest(key, attempt, run_key_of(key, entry)))
         kept[key] = entry
     return requests, kept
 
@@ -113,9 +100,3 @@ def digest_of(scenes: Collection[SceneKey]) -> str:
 def _is_lost(state: SceneState) -> bool:
     """Whether what was requested did not come about: a run may fail after it noted the scenes."""
     return state.last_run == "badly" or (state.last_run == "unknown" and bool(state.new))
-
-
-def _is_due(entry: SceneCursor, now: dt.datetime, policy: RequestPolicy) -> bool:
-    attempts = entry["attempts"]
-    due = dt.datetime.fromisoformat(entry["requested"]) + policy.delay(attempts)
-    return attempts < policy.max_attempts and now >= due

@@ -6,13 +6,17 @@ calls ``partitions_to_request`` and keeps the cursor.
 
 from __future__ import annotations
 
-import datetime as dt
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING
+
+from geo_assets.core.run_requests import PartitionRequest
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Mapping
+
+    from geo_assets.core.run_requests import CursorEntry, RequestPolicy
 
 
 @dataclass(frozen=True)
@@ -29,41 +33,6 @@ class PartitionState:
     """The last run left a journal behind and nobody works on the partition."""
     in_flight: bool
     """A run of the partition is queued or holds its lock."""
-
-
-@dataclass(frozen=True)
-class RequestPolicy:
-    """How patient the sensor is."""
-
-    first_delay: dt.timedelta = dt.timedelta(minutes=5)
-    """Between the first request, which comes at once, and the second."""
-    growth: float = 3.0
-    """Factor from each delay to the next, at least 1."""
-    max_attempts: int = 5
-    """Requests for one partition until it recovers."""
-
-    def delay(self, attempts: int) -> dt.timedelta:
-        """Return how long to wait after the request number ``attempts``, counted from 1."""
-        return self.first_delay * self.growth ** (attempts - 1)
-
-
-class CursorEntry(TypedDict):
-    """What the cursor remembers of one partition; plain JSON."""
-
-    attempts: int
-    requested: str
-    """Time of the latest request, ISO 8601 with its zone."""
-
-
-@dataclass(frozen=True)
-class PartitionRequest:
-    """One partition to run again."""
-
-    key: str
-    attempt: int
-    """Counted from 1 since the partition last was without failures."""
-    run_key: str
-    """Names partition, attempt and content: Dagster never runs the same run key twice."""
 
 
 def partitions_to_request(
@@ -90,7 +59,7 @@ def partitions_to_request(
     for key, state in sorted(states.items()):
         entry = cursor.get(key)
         needs_a_run = state.retryable_failed > 0 or state.dead_run
-        if state.in_flight or (needs_a_run and not _is_due(entry, now, policy)):
+        if state.in_flight or (needs_a_run and not policy.is_due(entry, now)):
             if entry is not None:
                 kept[key] = entry
         elif needs_a_run:
@@ -98,14 +67,6 @@ def partitions_to_request(
             requests.append(PartitionRequest(key, attempt, _run_key(key, attempt, state.content)))
             kept[key] = {"attempts": attempt, "requested": now.isoformat()}
     return requests, kept
-
-
-def _is_due(entry: CursorEntry | None, now: dt.datetime, policy: RequestPolicy) -> bool:
-    if entry is None:
-        return policy.max_attempts > 0
-    attempts = entry["attempts"]
-    due = dt.datetime.fromisoformat(entry["requested"]) + policy.delay(attempts)
-    return attempts < policy.max_attempts and now >= due
 
 
 def _run_key(key: str, attempt: int, content: str) -> str:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from geo_assets.core.redownload import PartitionState, RequestPolicy, partitions_to_request
+from geo_assets.core.redownload import PartitionState, partitions_to_request
+from geo_assets.core.run_requests import RequestPolicy
 from geo_assets.errors import StorageError
 from geo_assets.partitions import fold_and_split, partition_keys
 

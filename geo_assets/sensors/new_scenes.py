@@ -22,7 +22,7 @@ from geo_assets.core.new_scenes import (
     partitions_with_new_scenes,
     run_key_of,
 )
-from geo_assets.core.redownload import RequestPolicy
+from geo_assets.core.run_requests import RequestPolicy
 from geo_assets.errors import StorageError
 from geo_assets.jobs import CUBES_AND_LABELS
 from geo_assets.partitions import fold_and_split, partition_keys, tags_of_everything
@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from geo_assets.campaign import Campaign
-    from geo_assets.core.new_scenes import Ended, SceneRequest
+    from geo_assets.core.new_scenes import Ended
+    from geo_assets.core.run_requests import PartitionRequest
     from geo_assets.jobs import Job
     from geo_assets.storage.layout import Layout
     from geo_assets.storage.seen_scenes import SeenScenes
@@ -109,7 +110,7 @@ def new_scenes(campaign: Campaign, job: Job, names: AbstractSet[str]) -> dg.Sens
 
 
 def _run_requests(
-    campaign: Campaign, layout: Layout, requests: list[SceneRequest], names: AbstractSet[str]
+    campaign: Campaign, layout: Layout, requests: list[PartitionRequest], names: AbstractSet[str]
 ) -> list[dg.RunRequest]:
     """Return a run for each request, or one of all partitions, which borrow the model of one."""
     lenders = lending_keys(campaign)

@@ -12,7 +12,7 @@ from geo_assets.core.new_scenes import (
     partitions_with_new_scenes,
     run_key_of,
 )
-from geo_assets.core.redownload import RequestPolicy
+from geo_assets.core.run_requests import RequestPolicy
 
 NOW = dt.datetime(2026, 11, 21, 6, tzinfo=dt.UTC)
 POLICY = RequestPolicy(max_attempts=3)

@@ -9,7 +9,8 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geo_assets.core.redownload import PartitionState, RequestPolicy, partitions_to_request
+from geo_assets.core.redownload import PartitionState, partitions_to_request
+from geo_assets.core.run_requests import RequestPolicy
 
 NOW = dt.datetime(2025, 1, 1, tzinfo=dt.UTC)
 MINUTE = dt.timedelta(minutes=1)
