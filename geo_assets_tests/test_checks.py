@@ -416,14 +416,14 @@ def test_changes_beside_tables_of_other_labels_are_reported(tmp_path):
     with rasterio.open(path, "r+", IGNORE_COG_LAYOUT_BREAK="YES") as changes:
         changes.update_tags(LABELS_SHA256="")
     (row,) = question.problems(layout, "north", "train")
-    assert row["told"] == "a map of before maps named their labels"
+    assert row["told"] == "an older map, which names no labels"
 
 
 @pytest.mark.parametrize("damage", ["", "[]", '{"centers": 5}', '["centers"]'])
 def test_damaged_tables_and_models_are_errors_by_name(tmp_path, damage):
     layout = Layout(tmp_path, "demo")
     for raster, what in (
-        (layout.ndvi_label_changes("north", "train", 0), "tables of changes"),
+        (layout.ndvi_label_changes("north", "train", 0), "table of changes"),
         (layout.ndvi_temporal_labels("north", "train", 0), "model"),
     ):
         raster.parent.mkdir(parents=True)

@@ -129,14 +129,14 @@ def label_changes(layout: Layout, fold: str, split: str) -> Problems:
     problems: Problems = []
     for path in sorted(folder.glob("*.tif")):
         tables = read_json(
-            model_of(path), _Tables.of, "tables of changes", "materialize ndvi_label_changes again"
+            model_of(path), _Tables.of, "table of changes", "materialize ndvi_label_changes again"
         )
         changes, drop, before, after = highest_values(path)
         followed = tag_of(path, LABELS_TAG)
         if tables is None:
             told = "no tables"
         elif not followed:
-            told = "a map of before maps named their labels"
+            told = "an older map, which names no labels"
         elif followed != tables.labels:
             told = "tables of other labels"
         elif max(before, after) > tables.clusters or max(changes, drop) > tables.dates:
