@@ -36,11 +36,13 @@ def test_an_area_smaller_than_a_chip_is_warned_of(caplog):
 def test_chips_of_clusters_that_are_not_worked_on_stay(tmp_path):
     """``clusters.only`` names a cluster that this partition does not have."""
     with dg.DagsterInstance.ephemeral() as instance:
-        world = World(tmp_path, instance)
+        # With it the polygons say how many clusters there are, and any may be named.
+        roomy = {"clusters.max_box_km": 100}
+        world = World(tmp_path, instance, roomy)
         world.run("areas_and_chips", "north|train")
         catalog = world.layout.chip_catalog("north", "train")
         before, chips = catalog.read_bytes(), len(list(tmp_path.rglob("*.tif")))
-        restricted = World(tmp_path, instance, {"clusters.only": [1]})
+        restricted = World(tmp_path, instance, roomy | {"clusters.only": [1]})
         restricted.run("areas_and_chips", "north|train")
     assert catalog.read_bytes() == before
     assert len(list(tmp_path.rglob("*.tif"))) == chips
