@@ -1,7 +1,8 @@
 """Asset checks: standing questions to what was published, answered in words an operator can use.
 
-A check reads results by path and changes nothing. What is left failed is a warning, never a red
-run: a partial download must not block what can be made of the rest.
+A check reads results by path and changes nothing; how problems are found is in ``assets.problems``.
+What is left failed is a warning, never a red run: a partial download must not block what can be
+made of the rest.
 https://docs.dagster.io/guides/test/asset-checks
 """
 
@@ -14,15 +15,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from geo_assets.assets.label_models import borrowing_rules
-from geo_assets.assets.label_problems import (
-    Problems,
-    label_changes,
-    labels_of_another_lender,
-    land_cover_labels,
-    land_cover_of_another_composite,
-    spatial_labels,
-    temporal_labels,
-)
+from geo_assets.assets.problems import chips, imagery, labels
 from geo_assets.assets.step import table_of
 from geo_assets.errors import StorageError
 from geo_assets.partitions import fold_and_split, partition_keys
@@ -35,8 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from collections.abc import Set as AbstractSet
 
+    from geo_assets.assets.problems import Problems
     from geo_assets.campaign import Campaign
-    from geo_assets.products.windows import FailedWindow
     from geo_assets.storage.layout import Layout
 
 SAMPLE = 20
@@ -113,7 +106,7 @@ def _questions_of_lenders(campaign: Campaign) -> list[Question]:
             asset,
             "labels_are_of_the_lending_model",
             "Each area was labelled by the model that the partition of model_from has now.",
-            partial(labels_of_another_lender, asset=asset, lender=rules.model_from),
+            partial(labels.labels_of_another_lender, asset=asset, lender=rules.model_from),
             LENDER_RECOVERY,
         )
         for asset, rules in borrowing_rules(campaign).items()
@@ -159,116 +152,26 @@ def _check(campaign: Campaign, question: Question) -> dg.AssetChecksDefinition:
     return check
 
 
-def _failed_chips(layout: Layout, fold: str, split: str) -> Problems:
-    from geo_assets.storage.chips.catalog import read_rows
-
-    path = layout.chip_catalog(fold, split)
-    return [
-        {
-            "chip_id": row.spec.chip_id,
-            "error_kind": str(row.outcome.error_kind),
-            "attempts": row.outcome.attempts,
-            "error": str(row.outcome.error),
-        }
-        for row in (read_rows(path) if path.is_file() else [])
-        if row.outcome.status == "failed"
-    ]
-
-
-def _chips_without_file(layout: Layout, fold: str, split: str) -> Problems:
-    from geo_assets.storage.chips.catalog import read_rows
-    from geo_assets.storage.chips.opening import Payloads
-
-    path = layout.chip_catalog(fold, split)
-    payloads = Payloads(path)
-    problems: Problems = []
-    for row in read_rows(path) if path.is_file() else []:
-        if row.href is None:
-            continue
-        found = payloads.size(row.href)
-        if found != row.outcome.size:
-            problems.append(
-                {
-                    "chip_id": row.spec.chip_id,
-                    "found": "no file" if found is None else f"{found} bytes",
-                    "recorded": f"{row.outcome.size} bytes",
-                }
-            )
-    return problems
-
-
-def _composite_windows(layout: Layout, fold: str, split: str) -> Problems:
-    from geo_assets.products.composites.sidecar import Sidecar
-
-    problems: Problems = []
-    folder = layout.composite_images(fold, split)
-    for name in sorted({path.stem for end in ("json", "tif") for path in folder.glob(f"*.{end}")}):
-        sidecar = Sidecar.read(folder / f"{name}.json")
-        if sidecar is not None:
-            problems += [_window_row(name, window) for window in sidecar.failed_windows]
-        else:  # nothing else tells which windows failed
-            missing = dict.fromkeys(("scene", "rows", "cols"), "")
-            told = {"error_kind": "corrupt", "error": "its sidecar is missing or damaged"}
-            problems.append({"cluster": name} | missing | told)
-    return problems
-
-
-def _damaged_expressions(layout: Layout, fold: str, split: str) -> Problems:
-    from geo_assets.products.composites.expression_sidecar import ExpressionSidecar
-
-    problems: Problems = []
-    for path in sorted(layout.composite_images(fold, split).glob("cluster-*.json")):
-        sidecar = ExpressionSidecar.read(path)
-        found = "it cannot be read" if sidecar is None else sidecar.damage()
-        if found is None and not path.with_suffix(".png").is_file():
-            found = "it has no preview"
-        if found is not None:
-            problems.append({"cluster": path.stem, "problem": found})
-    return problems
-
-
-def _cube_windows(layout: Layout, fold: str, split: str) -> Problems:
-    from geo_assets.products.cubes.facts import failed_windows_of
-    from geo_assets.storage.cubes.opening import open_cube, published_cubes
-
-    problems: Problems = []
-    for name, path in published_cubes(layout, fold, split).items():
-        with open_cube(path) as cube:
-            problems += [_window_row(name, window) for window in failed_windows_of(cube)]
-    return problems
-
-
-def _window_row(cluster: str, window: FailedWindow) -> dict[str, Any]:
-    return {
-        "cluster": cluster,
-        "scene": window.scene_id,
-        "rows": f"{window.row} to {window.row + window.height}",
-        "cols": f"{window.col} to {window.col + window.width}",
-        "error_kind": window.kind,
-        "error": window.error,
-    }
-
-
 QUESTIONS = (
     Question(
         "chip_catalog",
         "nothing_is_left_failed",
         "Every chip ended ok or as no imagery.",
-        _failed_chips,
+        chips.failed,
         CHIP_RECOVERY,
     ),
     Question(
         "chip_catalog",
         "every_ok_chip_has_its_file",
         "Each row that says ok has a file of the recorded size.",
-        _chips_without_file,
+        chips.without_file,
         CHIP_RECOVERY,
     ),
     Question(
         "composite_image",
         "every_window_was_read",
         "No window of a composite is missing because a scene could not be read.",
-        _composite_windows,
+        imagery.windows_of_composites,
         IMAGERY_RECOVERY,
         on_server=False,
     ),
@@ -276,7 +179,7 @@ QUESTIONS = (
         "composite_image",
         "every_expression_is_whole",
         "Each expression is the one its checksum was taken of, and has its preview.",
-        _damaged_expressions,
+        imagery.damaged_expressions,
         EXPRESSION_RECOVERY,
         on_server=True,
     ),
@@ -284,42 +187,42 @@ QUESTIONS = (
         "ndvi_cube",
         "every_date_was_read",
         "No window of a cube is missing because a scene could not be read.",
-        _cube_windows,
+        imagery.windows_of_cubes,
         IMAGERY_RECOVERY,
     ),
     Question(
         "ndvi_spatial_labels",
         "labels_are_of_their_model",
         "Each label raster was labelled by the model beside it and holds its clusters alone.",
-        spatial_labels,
+        labels.spatial_labels,
         LABEL_RECOVERY,
     ),
     Question(
         "ndvi_temporal_labels",
         "labels_are_of_their_model",
         "Each label raster was labelled by the model beside it and holds its clusters alone.",
-        temporal_labels,
+        labels.temporal_labels,
         LABEL_RECOVERY,
     ),
     Question(
         "land_cover_labels",
         "labels_are_of_their_model",
         "Each label raster was labelled by the model beside it and holds its clusters alone.",
-        land_cover_labels,
+        labels.land_cover_labels,
         LABEL_RECOVERY,
     ),
     Question(
         "land_cover_labels",
         "labels_are_of_their_composite",
         "Each label raster was made from the composite that is there now.",
-        land_cover_of_another_composite,
+        labels.land_cover_of_another_composite,
         COMPOSITE_RECOVERY,
     ),
     Question(
         "ndvi_label_changes",
         "changes_are_of_their_tables",
         "Each change map is of the labels of its tables and holds their clusters and dates alone.",
-        label_changes,
+        labels.label_changes,
         LABEL_RECOVERY,
     ),
 )

@@ -1,7 +1,4 @@
-"""What is wrong with published label rasters and change maps: what their checks ask.
-
-Each function answers for one partition with a row for each problem; nothing is changed.
-"""
+"""What is wrong with published label rasters and change maps."""
 
 from __future__ import annotations
 
@@ -21,11 +18,9 @@ from geo_assets.storage.json_files import read_json
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from geo_assets.assets.problems import Problems
     from geo_assets.campaign_labels import ModelFrom
     from geo_assets.storage.layout import Layout
-
-Problems = list[dict[str, Any]]
-"""One row for each problem, all with the same keys."""
 
 
 def spatial_labels(layout: Layout, fold: str, split: str) -> Problems:
