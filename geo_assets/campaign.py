@@ -7,20 +7,15 @@ Paths are relative to the campaign's file. Secrets never belong here but in the 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, StrictFloat, StrictInt, model_validator
 
+from geo_assets.campaign_consistency import problems_of
 from geo_assets.campaign_cubes import Cube
-from geo_assets.campaign_imagery import (
-    EarthEngineImagery,
-    Imagery,
-    RasterImagery,
-    SimulatedImagery,
-)
-from geo_assets.campaign_labels import LabelRules, LandCoverLabels, SpatialLabels, TemporalLabels
+from geo_assets.campaign_imagery import Imagery
+from geo_assets.campaign_labels import LandCoverLabels, SpatialLabels, TemporalLabels
 from geo_assets.campaign_values import (
-    ARCHIVE_PREFIX,
     Band,
     CampaignPath,
     ClassValue,
@@ -31,15 +26,6 @@ from geo_assets.campaign_values import (
     Section,
 )
 from geo_assets.core.band_names import bands_of_ndvi
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-LABEL_BAND = "label"
-"""Name of the band of labels that follows the image bands."""
-
-SERVER_REDUCERS = ("median", "mean", "min", "max")
-"""Reducers that are said to Earth Engine; the others are computed here."""
 
 
 class Areas(Section):
@@ -238,154 +224,9 @@ class Campaign(Section):
 
     @model_validator(mode="after")
     def _parts_fit_together(self) -> Self:
-        problems = [
-            *self._names(),
-            *self._areas(),
-            *self._dates(),
-            *self._clusters(),
-            *self._bands(),
-            *self._cube(),
-            *self._land_cover(),
-            *self._label_tables(),
-            *self._models(),
-            *self._resampling(),
-            *self._server_reducers(),
-        ]
-        if problems:
+        if problems := list(problems_of(self)):
             raise ValueError("\n".join(problems))
         return self
-
-    def _names(self) -> Iterator[str]:
-        for field, names in (("folds", self.folds), ("splits", self.splits)):
-            if len(set(names)) < len(names):
-                yield f"{field}: names must differ (got {list(names)})"
-        joined = [f"{fold}-{split}" for fold in set(self.folds) for split in set(self.splits)]
-        if twins := sorted({name for name in joined if joined.count(name) > 1}):
-            yield f"folds, splits: two pairs give the same chip ids: {', '.join(twins)}"
-
-    def _areas(self) -> Iterator[str]:
-        areas, folds = self.areas, list(self.folds)
-        if areas.files is not None and set(areas.files) != set(folds):
-            yield f"areas.files: needs exactly the folds {folds} (got {sorted(areas.files)})"
-        if areas.file is not None and areas.fold_column is None and len(folds) > 1:
-            yield f"areas.fold_column: missing; needed to tell the folds {folds} apart"
-        if areas.split_column is None and self.splits != ("all",):
-            yield (
-                f"areas.split_column: missing; needed for the splits {list(self.splits)}, "
-                "without it the one split is 'all'"
-            )
-        files = [areas.file] if areas.files is None else list(areas.files.values())
-        if not isinstance(self.imagery, SimulatedImagery):
-            for file in files:
-                if str(file).startswith(ARCHIVE_PREFIX):
-                    yield (
-                        f"areas: {ARCHIVE_PREFIX!r} goes with imagery of the kind 'simulated', "
-                        f"not {self.imagery.kind!r} (got '{file}')"
-                    )
-
-    def _dates(self) -> Iterator[str]:
-        if self.end < self.start:
-            yield f"end: {self.end} lies before start: {self.start}"
-            return
-        first, last = self.composite_dates
-        if not self.start <= first <= last <= self.end:
-            yield (
-                f"composite.start, composite.end: {first} to {last} must lie in order "
-                f"within {self.start} to {self.end}"
-            )
-        elif isinstance(self.imagery, RasterImagery) and not first <= self.imagery.date <= last:
-            yield (
-                f"imagery.date: {self.imagery.date} lies outside the dates of the composite, "
-                f"{first} to {last}, which would have no imagery"
-            )
-
-    def _clusters(self) -> Iterator[str]:
-        clusters = {"clusters.only": self.clusters.only or ()}
-        for name, rules in self._label_rules():
-            if rules.model_from is not None and rules.model_from.cluster is not None:
-                clusters[f"{name}.model_from.cluster"] = (rules.model_from.cluster,)
-        count = self.clusters.count
-        # With max_box_km there may be more, which the polygons say.
-        for key, numbers in clusters.items() if self.clusters.max_box_km is None else ():
-            if max(numbers, default=0) >= count:
-                yield (
-                    f"{key}: {max(numbers)} does not exist; clusters are counted from 0 and "
-                    f"clusters.count is {count}"
-                )
-
-    def _bands(self) -> Iterator[str]:
-        bands = list(self.composite.bands)
-        if len(set(bands)) < len(bands):
-            yield f"composite.bands: names must differ (got {bands})"
-        if LABEL_BAND in bands:
-            yield f"composite.bands: {LABEL_BAND!r} is the name of the label band (got {bands})"
-        for band in self.chips.preview_bands or ():
-            if band not in bands:
-                yield f"chips.preview_bands: {band!r} is not among composite.bands {bands}"
-
-    def _cube(self) -> Iterator[str]:
-        if self.cube is not None:
-            offered = self.imagery.band_names if isinstance(self.imagery, RasterImagery) else None
-            yield from self.cube.problems(self.composite.bands, offered)
-
-    def _land_cover(self) -> Iterator[str]:
-        if self.land_cover is not None:
-            yield from self.land_cover.problems(self.composite.bands)
-
-    def _resampling(self) -> Iterator[str]:
-        if isinstance(self.imagery, EarthEngineImagery) and self.grid.resampling == "average":
-            yield (
-                "grid.resampling: 'nearest', 'bilinear' or 'cubic' with imagery of the kind "
-                "'earth-engine' (got 'average')"
-            )
-
-    def _server_reducers(self) -> Iterator[str]:
-        reducer = self.composite.reducer
-        if isinstance(self.imagery, EarthEngineImagery) and reducer not in SERVER_REDUCERS:
-            yield (
-                f"composite.reducer: {', '.join(SERVER_REDUCERS)} with imagery of the kind "
-                f"'earth-engine' (got {reducer!r})"
-            )
-
-    def _label_tables(self) -> Iterator[str]:
-        labels, folds = self.labels, list(self.folds)
-        if labels.tables is None:
-            return
-        if not isinstance(self.imagery, EarthEngineImagery):
-            yield (
-                "labels.tables: goes with imagery of the kind 'earth-engine', "
-                f"not {self.imagery.kind!r}"
-            )
-        if set(labels.tables) != set(folds):
-            yield f"labels.tables: needs exactly the folds {folds} (got {sorted(labels.tables)})"
-        if not labels.all_touched:
-            yield "labels.all_touched: false is for polygons burned here, not for labels.tables"
-        if labels.overlap not in {"max", "min"}:
-            yield (
-                "labels.overlap: 'max' or 'min' with labels.tables, whose features have no order "
-                f"(got {labels.overlap!r})"
-            )
-
-    def _models(self) -> Iterator[str]:
-        for name, rules in self._label_rules():
-            lender = rules.model_from
-            if lender is None:
-                continue
-            for field, value, allowed in (
-                ("fold", lender.fold, self.folds),
-                ("split", lender.split, self.splits),
-            ):
-                if value not in allowed:
-                    yield (
-                        f"{name}.model_from.{field}: {value!r} is not among the campaign's "
-                        f"{field}s {list(allowed)}"
-                    )
-
-    def _label_rules(self) -> Iterator[tuple[str, LabelRules]]:
-        yield "spatial_labels", self.spatial_labels
-        yield "temporal_labels", self.temporal_labels
-        if self.land_cover is not None:
-            yield "land_cover", self.land_cover
 
     @property
     def bands(self) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from dagster._core.definitions.utils import is_valid_owner
 
-from geo_assets.campaign import LABEL_BAND
+from geo_assets.campaign_consistency import LABEL_BAND
 from geo_assets.campaign_file import campaign_schema, find_campaign, packaged_campaigns
 from geo_assets.campaign_values import looks_secret
 from geo_assets.errors import CampaignError
