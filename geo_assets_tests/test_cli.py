@@ -81,9 +81,14 @@ def test_every_error_of_ours_is_a_line_with_its_brackets(kind):
     @click.command()
     @_readable_errors
     def fails():
-        asks_for_a_kind = "kind" in inspect.signature(kind.__init__).parameters
-        options = {"kind": "permanent"} if asks_for_a_kind else {}
-        raise kind("a.tif: band 'B99'; allowed are [red] and [/nir]", **options)
+        needed = [
+            name
+            for name, each in inspect.signature(kind.__init__).parameters.items()
+            if each.kind is each.KEYWORD_ONLY and each.default is each.empty
+        ]
+        raise kind(
+            "a.tif: band 'B99'; allowed are [red] and [/nir]", **dict.fromkeys(needed, "permanent")
+        )
 
     done = CliRunner(catch_exceptions=False).invoke(fails)
     assert done.exit_code == 1
