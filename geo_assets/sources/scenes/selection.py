@@ -39,7 +39,7 @@ def choose_scenes(
     left_out = list(damaged)
     for item in sorted(found, key=_order):
         reason = _reason(item, query, area)
-        name = (str(item.get("collection")), str(item["id"]))
+        name = (str(item.get("collection")), str(item.get("id")))
         if reason is None and name in used:
             reason = LeftOut(item["id"], "duplicate", f"found more than once in {name[0]}")
         if reason is not None:
@@ -60,6 +60,7 @@ def _order(item: Item) -> tuple[dt.datetime, str, str]:
 
 def _reason(item: Item, query: SceneQuery, area: Polygon) -> LeftOut | None:
     try:
+        _ = item["id"], item["assets"].items()
         day = solar_day(item).item()
         footprint = shape(item["geometry"])
         stated = item["properties"].get("eo:cloud_cover")
@@ -68,7 +69,8 @@ def _reason(item: Item, query: SceneQuery, area: Polygon) -> LeftOut | None:
         return LeftOut(
             str(item.get("id")),
             "damaged",
-            f"the item has no usable date or geometry, or an unusable eo:cloud_cover: {error!r}",
+            "the item has no usable id, date, geometry or assets, or an unusable eo:cloud_cover: "
+            f"{error!r}",
         )
     if not query.start <= day <= query.end:
         return LeftOut(item["id"], "outside_dates", f"{day} is not in {query.start} … {query.end}")

@@ -26,8 +26,10 @@ def scene(name: str, **properties: Any) -> dict[str, Any]:
         (scene("x"), {"bands": ("B04", "B99")}, "missing_band", "'B99'; it offers B04"),
         (scene("x"), {"start": "2021-06-02"}, "outside_dates", "2021-06-01"),
         (scene("x"), {"end": "2021-05-31"}, "outside_dates", "2021-06-01"),
-        (scene("x", datetime="soon"), {}, "damaged", "no usable date"),
+        (scene("x", datetime="soon"), {}, "damaged", "no usable id, date"),
         ({**scene("x"), "geometry": None}, {}, "damaged", "geometry"),
+        ({**scene("x"), "assets": None}, {}, "damaged", "no attribute 'items'"),
+        ({k: v for k, v in scene("x").items() if k != "assets"}, {}, "damaged", "'assets'"),
         (scene("x", **{"eo:cloud_cover": "n/a"}), {}, "damaged", "eo:cloud_cover: ValueError"),
         (scene("x", **{"eo:cloud_cover": [1]}), {}, "damaged", "eo:cloud_cover: TypeError"),
         (
