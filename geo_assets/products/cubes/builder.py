@@ -91,10 +91,6 @@ class CubeBuilder:
     rules: CubeRules
     attrs: Mapping[str, str]
 
-    def recipe(self) -> str:
-        """Return the digest of everything that decides the cube."""
-        return self._recipe_of({day: self._pin(items) for day, items in self._by_day.items()})
-
     def build(
         self,
         path: Path,

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from geo_assets.products.cubes.builder import CubeBuilder, CubeRules
 from geo_assets.products.cubes.facts import failed_windows_of
 from geo_assets.sources.rules import CloudRules
+from geo_assets.storage.cubes.opening import open_cube
 from geo_assets_tests.sources.memory_source import (
     Fault,
     MemorySource,
@@ -305,16 +306,20 @@ def test_an_area_without_scenes_is_a_cube_without_days(tmp_path):
         {"attrs": {"license": "CC0"}},
     ],
 )
-def test_the_recipe_changes_with_what_decides_the_cube(changes):
-    source = MemorySource.of(*scenes())
-    assert builder_of(source, **changes).recipe() != builder_of(source).recipe()
+def test_a_cube_is_made_anew_when_what_decides_it_changes(tmp_path, changes):
+    path, source = tmp_path / "c.zarr", MemorySource.of(*scenes())
+    builder_of(source).build(path)
+    before = open_cube(path).attrs["geo_assets_recipe"]
+    _, how = builder_of(source, **changes).build(path)
+    assert how == ("rewritten" if "attrs" in changes else "built")
+    assert open_cube(path).attrs["geo_assets_recipe"] != before
 
 
-def test_the_recipe_changes_with_scenes_and_not_with_their_order_or_place():
-    source = MemorySource.of(*scenes())
-    recipe = builder_of(source).recipe()
+def test_a_cube_changes_with_its_scenes_and_not_with_their_order_or_place(tmp_path):
+    path, source = tmp_path / "c.zarr", MemorySource.of(*scenes())
+    builder_of(source).build(path)
     moved = [item | {"assets": {"B04": {"href": "/x/B04.tif"}}} for item in source.items[::-1]]
-    assert replace(builder_of(source), items=moved).recipe() == recipe
-    assert replace(builder_of(source), items=source.items[:-1]).recipe() != recipe
+    assert replace(builder_of(source), items=moved).build(path)[1] == "kept"
     source.change(replace(scenes()[0], baseline="04.00"))
-    assert builder_of(source).recipe() != recipe
+    assert builder_of(source).build(path)[1] == "extended"
+    assert replace(builder_of(source), items=source.items[:-1]).build(path)[1] == "extended"
