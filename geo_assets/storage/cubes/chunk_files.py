@@ -60,17 +60,18 @@ def pack_chunk(values: NDArray[Any], fill: float, edges: tuple[int, int]) -> Pac
         fill: What pixels without datum hold; NaN: those that are NaN.
         edges: Rows and columns of a whole chunk.
     """
-    missing = np.isnan(values) if values.dtype.kind == "f" else values == fill
-    valid = values.size - int(np.count_nonzero(missing))
+    # Once: what is cut from an image would be copied by the digest and by the codec.
+    little = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
+    missing = np.isnan(little) if little.dtype.kind == "f" else little == fill
+    valid = little.size - int(np.count_nonzero(missing))
     content = None
     if valid:
-        data = values
+        data = little
         if values.shape != edges:
-            data = np.full(edges, fill, values.dtype)
-            data[: values.shape[0], : values.shape[1]] = values
-        little = np.ascontiguousarray(data, values.dtype.newbyteorder("<"))
-        content = bytes(_BLOSC.encode(little))
-    return PackedChunk(content, values.dtype.name, chunk_digest(values), valid)
+            data = np.full(edges, fill, little.dtype)
+            data[: values.shape[0], : values.shape[1]] = little
+        content = bytes(_BLOSC.encode(data))
+    return PackedChunk(content, values.dtype.name, chunk_digest(little), valid)
 
 
 def write_chunk_file(folder: Path, place: tuple[int, int, int], chunk: PackedChunk) -> None:
