@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import json
 import os
@@ -307,9 +308,20 @@ def test_a_file_that_is_written_early_is_whole(
     assert len(asked) == 3 * here
 
 
-def test_the_disk_begins_with_a_file_that_is_written_early(tmp_path: Path) -> None:
-    write_early(tmp_path / "chunk", os.urandom(2**20))  # by the system's own library
-    assert (tmp_path / "chunk").stat().st_size == 2**20
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no sync_file_range")
+def test_the_system_takes_the_wish_to_begin_with_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sync_file_range = ctypes.CDLL(None).sync_file_range
+    answers = []
+
+    class Library:
+        def __init__(self, *_: object, **__: object) -> None:
+            self.sync_file_range = lambda *told: answers.append(sync_file_range(*told))
+
+    monkeypatch.setattr(atomic.ctypes, "CDLL", Library)
+    write_early(tmp_path / "chunk", os.urandom(2**20))
+    assert answers == [0]
 
 
 def test_a_system_without_exchange_is_told_by_its_error(
