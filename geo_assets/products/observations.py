@@ -36,9 +36,6 @@ if TYPE_CHECKING:
     from geo_assets.sources.protocol import Item, RasterSource
     from geo_assets.sources.rules import CloudRules
 
-BLOCK = 512
-"""Pixels a side of the blocks in which areas are observed: bounds memory, not results."""
-
 LEAF = 64
 """Pixels a side of the smallest window that a failed read is narrowed down to."""
 

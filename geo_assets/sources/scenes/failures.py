@@ -49,7 +49,8 @@ class RecentFailures:
         """Remember a failure of a whole file, or of its server."""
         if not error.whole:
             return
-        subject = _server(href) if getattr(error, "unreachable", False) else href
+        of_server = isinstance(error, RemoteReadError) and error.unreachable
+        subject = _server(href) if of_server else href
         lasts = TRANSIENT_S if error.kind == "transient" else LASTING_S
         why = str(error).removeprefix(f"{name}: ")
         self._known[subject] = (time.monotonic() + lasts, error.kind, why)
