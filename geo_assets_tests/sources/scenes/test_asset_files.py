@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import datetime as dt
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from email.utils import format_datetime
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -11,70 +9,26 @@ import numpy as np
 import pytest
 import rasterio
 
-from geo_assets.errors import ReadError
 from geo_assets.sources.scenes import failures
 from geo_assets.sources.scenes.asset_files import AssetFiles, HttpRules
 from geo_assets.sources.scenes.cache import SceneCache
-from geo_assets.storage.atomic import temporary_name
-from geo_assets_tests.emulators.file_server import Answer, FileServer, serve_files
+from geo_assets_tests.emulators.file_server import Answer, FileServer
 from geo_assets_tests.sources.scene_testing import GRID, noise, write_raster
+from geo_assets_tests.sources.scenes.asset_reading import (
+    ALWAYS_500,
+    HTML,
+    QUICK,
+    TokenSigning,
+    damage_last_block,
+    everything,
+    fails,
+    pixels,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from rasterio import DatasetReader
-
-QUICK = HttpRules(attempts=3, timeout_s=5, total_s=20, wait_initial_s=0.001, wait_max_s=0.01)
-ALWAYS_500 = Answer(500, b"down")
-HTML = Answer(200, b"<html>please log in</html>")
-
-
-def everything(dataset: DatasetReader) -> Any:
-    return dataset.read()
-
-
-def fails(files: AssetFiles, href: str) -> ReadError:
-    with pytest.raises(ReadError) as raised:
-        files.read(href, everything, "scene x, asset y")
-    assert str(raised.value).startswith("scene x, asset y (")
-    return raised.value
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[FileServer]:
-    write_raster(tmp_path / "x.tif", noise(GRID, 1), GRID)
-    with serve_files(tmp_path) as running:
-        yield running
-
-
-def kept(cache: SceneCache) -> list[Path]:
-    """The files of a cache but its locks."""
-    paths = cache.folder.rglob("*")
-    return [path for path in paths if path.is_file() and path.suffix != ".lock"]
-
-
-def damage_last_block(path: Path) -> None:
-    with rasterio.open(path) as file:
-        (row, col), _ = list(file.block_windows(1))[-1]
-        start = int(file.get_tag_item(f"BLOCK_OFFSET_{col}_{row}", "TIFF", bidx=1))
-    content = bytearray(path.read_bytes())
-    content[start : start + 20] = bytes(20)
-    path.write_bytes(content)
-
-
-def first_block(dataset: DatasetReader) -> Any:
-    return dataset.read(window=((0, 64), (0, 64)))
-
-
-def pixels(server: FileServer) -> Any:
-    with rasterio.open(server.folder / "x.tif") as file:
-        return file.read()
-
-
-def pixels_of_first_block(server: FileServer) -> Any:
-    with rasterio.open(server.folder / "x.tif") as file:
-        return first_block(file)
 
 
 def test_a_missing_file_is_a_permanent_failure(tmp_path: Path) -> None:
@@ -237,21 +191,6 @@ def test_a_server_that_says_when_to_come_back_is_obeyed_within_the_limit(
     assert waits == [pytest.approx(2)]
 
 
-@dataclass
-class TokenSigning:
-    """Signs with a token that the test hands out."""
-
-    tokens: list[str]
-    renewed: list[str] = field(default_factory=list)
-
-    def sign(self, href: str) -> str:
-        return f"{href}?key={self.tokens[0]}"
-
-    def renew(self, href: str) -> None:
-        self.renewed.append(href)
-        del self.tokens[0]
-
-
 def test_an_expired_signature_is_renewed_once(server: FileServer) -> None:
     server.key = "good"
     href = f"{server.url}/x.tif"
@@ -270,105 +209,6 @@ def test_a_signature_that_stays_refused_is_a_permanent_failure_without_the_token
     assert error.kind == "permanent"
     assert len(signing.renewed) == 1
     assert "secret" not in str(error)
-
-
-def test_kept_scenes_are_asked_for_once(server: FileServer, tmp_path: Path) -> None:
-    cache = SceneCache(tmp_path / "kept")
-    href = f"{server.url}/x.tif"
-    for _ in range(2):
-        read = AssetFiles(QUICK, cache=cache).read(href, everything, "x")
-        assert np.array_equal(read, pixels(server))
-    assert server.requests == ["/x.tif"]
-    assert cache.path_of(href).read_bytes() == (server.folder / "x.tif").read_bytes()
-
-
-def test_a_kept_scene_is_found_by_its_unsigned_href(server: FileServer, tmp_path: Path) -> None:
-    cache = SceneCache(tmp_path / "kept")
-    server.key = "good"
-    AssetFiles(QUICK, TokenSigning(["good"]), cache).read(f"{server.url}/x.tif", everything, "x")
-    assert cache.path_of(f"{server.url}/x.tif").is_file()
-    assert "good" not in " ".join(str(path) for path in cache.folder.rglob("*"))
-
-
-@pytest.mark.parametrize(
-    ("fault", "kind"),
-    [
-        (HTML, "invalid_payload"),
-        (Answer(200), "invalid_payload"),
-        (Answer(200, b"II*\0" + bytes(10), promised=5000), "transient"),
-        (ALWAYS_500, "transient"),
-    ],
-)
-def test_a_bad_download_leaves_nothing_behind(
-    server: FileServer, tmp_path: Path, fault: Answer, kind: str
-) -> None:
-    cache = SceneCache(tmp_path / "kept")
-    files = AssetFiles(QUICK, cache=cache)
-    server.always = fault
-    assert fails(files, f"{server.url}/x.tif").kind == kind
-    assert kept(cache) == []
-    server.always = None
-    files = AssetFiles(QUICK, cache=cache)  # of the next run
-    assert np.array_equal(files.read(f"{server.url}/x.tif", everything, "x"), pixels(server))
-
-
-def test_a_kept_scene_that_is_damaged_is_downloaded_again(
-    server: FileServer, tmp_path: Path
-) -> None:
-    cache = SceneCache(tmp_path / "kept")
-    href = f"{server.url}/x.tif"
-    files = AssetFiles(QUICK, cache=cache)
-    files.read(href, everything, "x")
-    cache.path_of(href).write_bytes(cache.path_of(href).read_bytes()[:600])
-    assert np.array_equal(files.read(href, everything, "x"), pixels(server))
-
-
-def test_a_kept_scene_that_is_damaged_at_its_source_is_downloaded_twice_and_kept(
-    server: FileServer, tmp_path: Path
-) -> None:
-    damage_last_block(server.folder / "x.tif")
-    cache = SceneCache(tmp_path / "kept")
-    href = f"{server.url}/x.tif"
-    files = AssetFiles(QUICK, cache=cache)
-    errors = [fails(files, href) for _ in range(3)]
-    assert [(error.kind, error.whole) for error in errors] == [("invalid_payload", False)] * 3
-    assert np.array_equal(files.read(href, first_block, "x"), pixels_of_first_block(server))
-    assert server.requests == ["/x.tif"] * 2
-    write_raster(server.folder / "x.tif", noise(GRID, 1), GRID)
-    healed = AssetFiles(QUICK, cache=cache).read(href, everything, "x")  # in the next run
-    assert np.array_equal(healed, pixels(server))
-
-
-def test_what_is_sound_in_a_kept_scene_stays_there_when_it_cannot_be_downloaded_again(
-    server: FileServer, tmp_path: Path
-) -> None:
-    damage_last_block(server.folder / "x.tif")
-    cache = SceneCache(tmp_path / "kept")
-    href = f"{server.url}/x.tif"
-    files = AssetFiles(QUICK, cache=cache)
-    files.read(href, first_block, "x")
-    server.always = ALWAYS_500
-    assert fails(files, href).kind == "transient"
-    assert np.array_equal(files.read(href, first_block, "x"), pixels_of_first_block(server))
-
-
-def test_threads_that_want_one_scene_download_it_once(server: FileServer, tmp_path: Path) -> None:
-    files = AssetFiles(QUICK, cache=SceneCache(tmp_path / "kept"))
-    with ThreadPoolExecutor(8) as pool:
-        reads = pool.map(lambda _: files.read(f"{server.url}/x.tif", everything, "x"), range(16))
-        assert all(np.array_equal(read, pixels(server)) for read in reads)
-    assert server.requests == ["/x.tif"]
-
-
-def test_what_a_killed_download_left_is_removed_by_the_next(
-    server: FileServer, tmp_path: Path
-) -> None:
-    cache = SceneCache(tmp_path / "kept")
-    path = cache.path_of(f"{server.url}/x.tif")
-    path.parent.mkdir(parents=True)
-    temporary_name(path).write_bytes(b"II*\0")
-    AssetFiles(QUICK, cache=cache).read(f"{server.url}/x.tif", everything, "x")
-    assert kept(cache) == [path]
 
 
 @pytest.mark.parametrize(
@@ -417,19 +257,3 @@ def test_a_file_that_cannot_be_opened_has_no_window_that_can_be_read(
     write_raster(tmp_path / "y.tif", noise(GRID, 1), GRID)
     damage_last_block(tmp_path / "y.tif")
     assert not fails(AssetFiles(), str(tmp_path / "y.tif")).whole
-
-
-def test_a_kept_scene_of_another_version_is_not_taken_for_this_one(
-    server: FileServer, tmp_path: Path
-) -> None:
-    cache = SceneCache(tmp_path / "kept")
-    href = f"{server.url}/x.tif"
-    files = AssetFiles(QUICK, cache=cache)
-    nameless = files.read(href, everything, "x")
-    assert kept(cache) == [cache.path_of(href)]
-    old = files.read(href, everything, "x", "baseline=03.00")
-    assert np.array_equal(old, nameless)
-    assert kept(cache) == [cache.path_of(href, "baseline=03.00")]
-    new = write_raster(server.folder / "x.tif", noise(GRID, 2), GRID)
-    assert np.array_equal(files.read(href, everything, "x", "baseline=05.00"), new)
-    assert np.array_equal(files.read(href, everything, "x", "baseline=03.00"), old)
