@@ -63,12 +63,20 @@ def kill_a_run(store, run_id, after_lines, *, inside_a_write=False):
     )
     journal = store.paths.journals / f"{run_id}.jsonl"
     while process.poll() is None:
-        if not journal.exists() or journal.read_bytes().count(b"\n") < after_lines:
+        if (lines := lines_of(journal)) is None or lines < after_lines:
             continue
         if not inside_a_write or any(is_temporary(path.name) for path in below(store.paths.chips)):
             break
     process.kill()
     process.wait()
+
+
+def lines_of(journal):
+    """Lines of a file; None while there is none, and again once the run has removed it."""
+    try:
+        return journal.read_bytes().count(b"\n")
+    except FileNotFoundError:
+        return None
 
 
 def below(folder):
