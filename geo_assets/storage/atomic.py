@@ -34,7 +34,6 @@ _FSYNC_THREADS = 16
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 _EXCHANGE_UNSUPPORTED = {errno.ENOSYS, errno.EINVAL, errno.ENOTSUP}
-_SYNC_FILE_RANGE_WRITE = 2
 
 
 @contextmanager
@@ -195,17 +194,6 @@ def _settle_directory(temporary: Path, path: Path) -> None:
     fsync(path.parent)
 
 
-def write_early(path: Path, data: bytes) -> None:
-    """Write a file and let the disk begin with it at once, so that a later ``fsync`` waits less.
-
-    For files of a directory that is published when all of them are there.
-    """
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        _begin_writeback(file.fileno())
-
-
 def fsync(path: Path) -> None:
     """Make a file, or the names in a folder, outlive a power cut."""
     descriptor = os.open(path, os.O_RDONLY)
@@ -213,15 +201,6 @@ def fsync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _begin_writeback(descriptor: int) -> None:
-    try:
-        sync_file_range = ctypes.CDLL(None).sync_file_range
-    except AttributeError:
-        return  # not Linux: all is left to the sync
-    # A wish: whatever comes of it, the sync tells of faults.
-    sync_file_range(descriptor, ctypes.c_int64(0), ctypes.c_int64(0), _SYNC_FILE_RANGE_WRITE)
 
 
 def _walk(folder: Path) -> Iterator[tuple[Path, list[str], list[str]]]:

@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from geo_assets.storage.atomic import fsync, temporary_name
+from geo_assets.storage.uncached_files import write_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,7 +41,7 @@ def publish_many(files: Mapping[Path, Content]) -> None:
     temporaries = {path: temporary_name(path) for path in files}
     try:
         writing = [
-            _pool(os.getpid()).submit(_write_synced, temporaries[path], content)
+            _pool(os.getpid()).submit(write_file, temporaries[path], *_parts(content), sync=True)
             for path, content in files.items()
         ]
         wait(writing)  # all of them: none may write on after another has failed
@@ -62,15 +63,5 @@ def _pool(_: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(_THREADS, thread_name_prefix="publish")
 
 
-def _write_synced(path: Path, content: Content) -> None:
-    with path.open("xb", buffering=0) as file:
-        for part in [content] if isinstance(content, bytes) else content:
-            _write_all(file.fileno(), part)
-        os.fsync(file.fileno())
-
-
-def _write_all(descriptor: int, data: bytes | memoryview) -> None:
-    rest = memoryview(data)
-    while rest:
-        # A full disk may take a part, and refuse the next.
-        rest = rest[os.write(descriptor, rest) :]
+def _parts(content: Content) -> Sequence[bytes | memoryview]:
+    return [content] if isinstance(content, bytes) else content

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import json
 import os
@@ -26,7 +25,6 @@ from geo_assets.storage.atomic import (
     sha256_of,
     sweep_temporaries,
     sweep_temporaries_of,
-    write_early,
 )
 
 if TYPE_CHECKING:
@@ -287,41 +285,6 @@ def test_sweeping_a_folder_goes_below(tmp_path: Path) -> None:
     assert sweep_temporaries(tmp_path) == 2
     assert entries(tmp_path / "cluster-0") == ["a.tif"]
     assert sweep_temporaries(tmp_path / "absent") == 0
-
-
-@pytest.mark.parametrize("here", [True, False], ids=["writeback", "none"])
-def test_a_file_that_is_written_early_is_whole(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, here: bool
-) -> None:
-    asked = []
-
-    class Library:
-        def __init__(self, *_: object, **__: object) -> None:
-            if here:
-                self.sync_file_range = lambda *told: asked.append(told)
-
-    monkeypatch.setattr(atomic.ctypes, "CDLL", Library)
-    file = tmp_path / "chunk"
-    for content in (b"longer than the next", b"\0" * 3, b""):
-        write_early(file, content)
-        assert file.read_bytes() == content
-    assert len(asked) == 3 * here
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no sync_file_range")
-def test_the_system_takes_the_wish_to_begin_with_a_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    sync_file_range = ctypes.CDLL(None).sync_file_range
-    answers = []
-
-    class Library:
-        def __init__(self, *_: object, **__: object) -> None:
-            self.sync_file_range = lambda *told: answers.append(sync_file_range(*told))
-
-    monkeypatch.setattr(atomic.ctypes, "CDLL", Library)
-    write_early(tmp_path / "chunk", os.urandom(2**20))
-    assert answers == [0]
 
 
 def test_a_system_without_exchange_is_told_by_its_error(

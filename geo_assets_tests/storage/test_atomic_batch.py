@@ -40,12 +40,12 @@ def test_every_file_is_synced_before_the_first_is_renamed_and_its_folder_after(
     assert steps == ["sync", "sync", "rename first", "rename second", "sync folder"]
 
 
-@pytest.mark.parametrize("failing", ["_write_all", "fsync"])
+@pytest.mark.parametrize("failing", ["write_file", "fsync"])
 def test_an_error_leaves_no_temporary_and_what_was_there(tmp_path, monkeypatch, failing):
     (tmp_path / "first").write_bytes(b"before")
     calls = []
 
-    def fail_at_the_second(*arguments):
+    def fail_at_the_second(*arguments, **_):
         calls.append(arguments)
         if len(calls) == 2:
             raise OSError(28, "No space left on device")

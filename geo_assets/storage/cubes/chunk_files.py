@@ -16,7 +16,7 @@ import numcodecs.blosc  # type: ignore[import-untyped]  # ships no types
 import numpy as np
 from numcodecs import Blosc
 
-from geo_assets.storage.atomic import write_early
+from geo_assets.storage.uncached_files import write_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -86,7 +86,7 @@ def write_chunk_file(folder: Path, place: tuple[int, int, int], chunk: PackedChu
         return
     path = folder.joinpath("c", *map(str, place))
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_early(path, chunk.content)
+    write_file(path, chunk.content)
 
 
 def chunk_digest(values: NDArray[Any]) -> str:
