@@ -178,7 +178,7 @@ class CubeBuilder:
                 "source": self.source.describe(),
                 "rules": self.rules.to_dict(),
                 "grid": grid_recipe(self.geobox),
-                "area": hashlib.sha256(np.packbits(self.area).tobytes()).hexdigest(),
+                "area": _mask_digest(self.area),
             }
         )
 
@@ -332,3 +332,12 @@ class CubeBuilder:
                     self.rules,
                     scales,
                 )
+
+
+def _mask_digest(mask: NDArray[np.bool_]) -> str:
+    """Return the SHA-256 of a mask (y, x), eight pixels a byte."""
+    digest = hashlib.sha256()
+    # Strip by strip, so that no bit is padded but at the end and the bytes stay in the cache.
+    for row in range(0, len(mask), 256):
+        digest.update(np.packbits(mask[row : row + 256]).data)
+    return digest.hexdigest()
