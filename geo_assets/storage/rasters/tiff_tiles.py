@@ -11,19 +11,19 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
-import pyarrow as pa
-from isal.igzip_lib import DECOMP_ZLIB, IgzipDecompressor, IsalError
+from imagecodecs import deflate_decode, zstd_decode
 
 from geo_assets.core.kernels.tiles import lay_tile
 from geo_assets.storage.file_version import FileVersion, version_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
     from rasterio import DatasetReader
@@ -33,29 +33,11 @@ _LITTLE_ENDIAN = b"II"
 _DTYPES = frozenset({"uint8", "int8", "uint16", "int16", "uint32", "int32"})
 _INTERLEAVED = {"PIXEL": True, "BAND": False}
 """Whether a tile holds all bands, by what GDAL calls it."""
-_ZLIB_BITS = 15
-"""Window of a zlib stream with header and checksum, as TIFF's Deflate has it."""
-# A damaged length or a stream that claims to hold gigabytes is none of a tile.
-_FAILURES = (RuntimeError, ValueError, OSError, OverflowError, MemoryError, IsalError)
-
-
-def _inflate(packed: bytes, size: int) -> bytes:
-    stream = IgzipDecompressor(flag=DECOMP_ZLIB, hist_bits=_ZLIB_BITS)
-    values: bytes = stream.decompress(packed, size)
-    if not stream.eof:
-        raise ValueError("more than a tile, or cut short")
-    return values
-
-
-def _unzstd(packed: bytes, size: int) -> memoryview:
-    # libtiff states no size, and numcodecs would grow its room for it step by step.
-    return memoryview(pa.decompress(packed, size, "zstd"))
-
-
-_UNPACK: dict[str | None, Callable[[bytes, int], bytes | memoryview]] = {
-    "DEFLATE": _inflate,
-    "ZSTD": _unzstd,
-}
+# A damaged stream or length, or tiles that claim to hold gigabytes.
+_FAILURES = (RuntimeError, ValueError, OSError, OverflowError, MemoryError)
+# Their types know no array as "out", which both take.
+_Unpack = Callable[..., Any]
+_UNPACK: dict[str | None, _Unpack] = {"DEFLATE": deflate_decode, "ZSTD": zstd_decode}
 
 
 @dataclass(frozen=True)
@@ -70,7 +52,7 @@ class TiffForm:
         side: Rows and columns of a tile.
         samples: Bands that lie together in a tile: all, or one.
         differences: Whether a value is stored as the difference to the one on its left.
-        unpack: Returns the bytes of a tile, of which it is told how many there are.
+        unpack: Writes the bytes of a tile where it is told to, and returns them.
     """
 
     path: str
@@ -80,7 +62,7 @@ class TiffForm:
     side: tuple[int, int]
     samples: int
     differences: bool
-    unpack: Callable[[bytes, int], bytes | memoryview]
+    unpack: _Unpack
 
     @classmethod
     def of(cls, dataset: DatasetReader) -> TiffForm | None:
@@ -147,7 +129,7 @@ class TiffForm:
             with open(self.path, "rb", buffering=0) as file:  # noqa: PTH123  # GDAL's name
                 same = version_of(file.fileno()) == self.version
                 return same and self._lay(file.fileno(), dataset, indexes, (top, left), out)
-        except _FAILURES:  # type: ignore[misc]  # the stub of IsalError says an instance
+        except _FAILURES:
             return False
 
     def _lay(
@@ -161,23 +143,30 @@ class TiffForm:
         """Write the pixels of a window within the file, see ``read``."""
         together = len(indexes) if self.samples > 1 else 1
         samples = (np.array(indexes) - 1) % self.samples
+        # One for all tiles: memory that is new for each would cost a third of the unpacking.
+        room = np.empty(math.prod(self.side) * self.samples * self.dtype.itemsize, np.uint8)
         for row, first_row, rows in _parts(corner[0], out.shape[1], self.side[0]):
             for col, first_col, cols in _parts(corner[1], out.shape[2], self.side[1]):
                 for band in range(0, len(indexes), together):
                     place = _place(dataset, row, col, indexes[band])
                     if place is None:
                         return False
-                    tile = self._tile(os.pread(file, *place))
+                    tile = self._tile(os.pread(file, *place), room)
                     bands = slice(band, band + together)
                     part = out[bands, rows, cols]
                     lay_tile(tile, samples[bands], first_row, first_col, self.differences, part)
         return True
 
-    def _tile(self, packed: bytes) -> NDArray[Any]:
-        """Unpack a tile (y, x, sample)."""
-        shape = (*self.side, self.samples)
-        values = self.unpack(packed, math.prod(shape) * self.dtype.itemsize)
-        return np.frombuffer(values, self.dtype).reshape(shape)
+    def _tile(self, packed: bytes, room: NDArray[np.uint8]) -> NDArray[Any]:
+        """Unpack a tile (y, x, sample) into ``room``, which it fills.
+
+        Raises:
+            RuntimeError: It is damaged or larger.
+            ValueError: It is smaller.
+        """
+        if len(self.unpack(packed, out=room)) != len(room):
+            raise ValueError("cut short")
+        return room.view(self.dtype).reshape(*self.side, self.samples)
 
 
 _FORMS: WeakKeyDictionary[DatasetReader, TiffForm | None] = WeakKeyDictionary()
