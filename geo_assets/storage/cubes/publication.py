@@ -125,13 +125,13 @@ def _replace(path: Path, head: CubeHead, changes: Changes, stage: Stage) -> None
         group = zarr.create_group(folder, zarr_format=3)
         for variable in variables:
             create_variable(group, variable, (len(names), *head.geobox.shape))
+            chunks = folder / variable.name / "c"
             for position, move in enumerate(moves):
-                source = (
-                    stage.chunk_folder(variable.name, move.slot)
-                    if move.slot is not None
-                    else path / variable.name / "c" / str(move.position)
-                )
-                _link_folder(source, folder / variable.name / "c" / str(position))
+                target = chunks / str(position)
+                if move.slot is None:
+                    _link_folder(path / variable.name / "c" / str(move.position), target)
+                else:
+                    stage.move_chunks(variable.name, move.slot, target)
         digest = _write_smoothed(group, head, variables, names)
         write_coordinates(group, times_of(names), head.geobox)
         group.update_attributes(head.attributes_of(days, digest))

@@ -96,14 +96,23 @@ class Stage:
         """Forget a day that has no place in the cube."""
         self._digests.pop(slot, None)
         for name in self._arrays:
-            shutil.rmtree(self.chunk_folder(name, slot), ignore_errors=True)
+            shutil.rmtree(self._chunks_of(name, slot), ignore_errors=True)
 
     def array(self, name: str) -> zarr.Array[Any]:
         """Return the array of a variable, its first axis the slots."""
         return self._arrays[name]
 
-    def chunk_folder(self, name: str, slot: int) -> Path:
-        """Return the folder of the encoded chunks of one variable of one day; absent if empty."""
+    def move_chunks(self, name: str, slot: int, target: Path) -> None:
+        """Give the encoded chunks of one variable of one day another folder, on the same disk.
+
+        Without chunks there is no folder; afterwards the slot is empty.
+        """
+        source = self._chunks_of(name, slot)
+        if source.is_dir():
+            target.parent.mkdir(exist_ok=True)
+            source.rename(target)
+
+    def _chunks_of(self, name: str, slot: int) -> Path:
         return self.folder / name / "c" / str(slot)
 
 
