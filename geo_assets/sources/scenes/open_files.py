@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
 from geo_assets.storage.rasters.block_cache import bound_block_cache
+from geo_assets.storage.rasters.heap import keep_freed_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -57,6 +58,7 @@ def kept_open() -> Iterator[None]:
     They are closed with the thread, when they have been idle, or after an error.
     """
     bound_block_cache()
+    keep_freed_memory()
     _SHELF.wanted += 1
     try:
         yield
