@@ -140,15 +140,7 @@ class Lattice:
         Raises:
             SourceError: The grid has no CRS, or is rotated or sheared.
         """
-        crs, affine = crs_of(geobox), geobox.affine
-        if not geobox.axis_aligned:
-            raise SourceError(
-                f"a rotated or sheared grid is not supported: {tuple(affine)[:6]} in {crs}; "
-                "warp the image to a north-up grid first"
-            )
-        _, phase_x = _split(affine.c, affine.a, crs)
-        _, phase_y = _split(affine.f, affine.e, crs)
-        return cls(crs, affine.a, affine.e, phase_x, phase_y)
+        return _placed(geobox)[0]
 
     def position(self, geobox: GeoBox) -> tuple[int, int]:
         """Give row and column of the upper-left pixel of a window of this lattice."""
@@ -167,6 +159,24 @@ class Lattice:
             (row + self.phase_y) * self.pixel_y,
         )
         return GeoBox(shape, affine, self.crs)
+
+
+def _placed(geobox: GeoBox) -> tuple[Lattice, int, int]:
+    """Return the lattice of a grid, and row and column of its upper-left pixel on it."""
+    crs, affine = crs_of(geobox), geobox.affine
+    if not geobox.axis_aligned:
+        raise SourceError(
+            f"a rotated or sheared grid is not supported: {tuple(affine)[:6]} in {crs}; "
+            "warp the image to a north-up grid first"
+        )
+    col, phase_x = _split(affine.c, affine.a, crs)
+    row, phase_y = _split(affine.f, affine.e, crs)
+    return Lattice(crs, affine.a, affine.e, phase_x, phase_y), row, col
+
+
+@functools.lru_cache(maxsize=256)  # asked for every window of one raster
+def _placed_once(grid: GridKey) -> tuple[Lattice, int, int]:
+    return _placed(grid.geobox)
 
 
 def _split(origin: float, pixel: float, crs: CRS) -> tuple[int, float]:
@@ -228,7 +238,8 @@ def lattice_position(geobox: GeoBox) -> tuple[int, int]:
     Raises:
         SourceError: The grid has no CRS, or is rotated or sheared.
     """
-    return Lattice.of(geobox).position(geobox)
+    _, row, col = _placed(geobox)
+    return row, col
 
 
 def pixel_window(outer: GeoBox, inner: GeoBox) -> tuple[slice, slice]:
@@ -239,11 +250,9 @@ def pixel_window(outer: GeoBox, inner: GeoBox) -> tuple[slice, slice]:
     Raises:
         SourceError: The two grids are not on one lattice.
     """
-    lattice, other = Lattice.of(outer), Lattice.of(inner)
+    (lattice, top, left), (other, row, col) = _placed_once(GridKey(outer)), _placed(inner)
     if lattice != other:
         raise SourceError(f"two grids that are not windows of one lattice: {lattice} and {other}")
-    top, left = lattice.position(outer)
-    row, col = lattice.position(inner)
     return (
         slice(row - top, row - top + inner.shape.y),
         slice(col - left, col - left + inner.shape.x),
