@@ -1,7 +1,8 @@
 """Cutting chips of 256² × 5 bands from a COG of 4096², side by side and at overlap 0.8.
 
-As GeoTIFFs and as one sharded Zarr store. Ours also checks every chip against the pixels it was
-made of, hashes and syncs it, names it atomically, journals it and writes the catalog.
+As GeoTIFFs and as one sharded Zarr store. Ours also checks every GeoTIFF (and one chip of a store
+in 16) against the pixels it was made of, hashes and syncs each, names it atomically, journals it
+and writes the catalog.
 
 The old way opens, reads and writes for each chip; it neither checks nor hashes nor syncs. The older
 scripts opened a file for each band, as archives keep scenes, deflated: the aims are set against

@@ -22,6 +22,7 @@ from geo_assets.errors import ReadError, StorageError
 from geo_assets.storage.chips.files import (
     ChipEncoding,
     Stretch,
+    check_made,
     check_payload,
     decode_chip,
     encode_chip,
@@ -294,6 +295,20 @@ def test_a_flipped_bit_is_refused_or_gives_pixels_of_the_right_kind(position, bi
 def test_pixels_that_do_not_fit_are_not_written(pixels):
     with pytest.raises(StorageError, match="north-train-r1-c2: pixels are"):
         encode_chip(pixels, SPEC, an_encoding())
+
+
+@pytest.mark.parametrize(("chip_format", "looked_at"), [("npy", 100), ("tif", 100), ("zarr", 7)])
+def test_chips_that_hold_other_pixels_are_found_all_of_them_or_a_sixteenth(chip_format, looked_at):
+    encoding = an_encoding(chip_format)
+    specs = [dataclasses.replace(SPEC, chip_id=f"north-train-r{row}-c2") for row in range(100)]
+    found = []
+    for spec in specs:
+        payload = encode_chip(some_pixels(seed=1), spec, encoding)
+        try:
+            check_made(payload, some_pixels(seed=2), spec, encoding)
+        except ReadError:
+            found.append(spec.chip_id)
+    assert len(found) == looked_at
 
 
 def test_validity_of_another_shape_is_refused():
