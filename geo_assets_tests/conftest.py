@@ -10,6 +10,8 @@ import pytest
 from geo_assets.sources.simulated import write_archive
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+LONG_RUNS = {"demo", "fields", "aberystwyth"}
+"""Fixtures of the acceptance tests that each process would make anew, a minute each."""
 
 
 def pytest_addoption(parser):
@@ -22,11 +24,11 @@ def pytest_addoption(parser):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Keep the tests of a file in one process, and those of files that look at the demo's run."""
-    shared = {item.path for item in items if "demo" in item.fixturenames}
+    """Keep the tests of a file in one process, and those of files that look at one long run."""
+    shared = {item.path for item in items if LONG_RUNS & set(item.fixturenames)}
     for item in items:
         if item.get_closest_marker("xdist_group") is None:
-            group = "demo" if item.path in shared else item.nodeid.partition("::")[0]
+            group = "long runs" if item.path in shared else item.nodeid.partition("::")[0]
             item.add_marker(pytest.mark.xdist_group(group))
 
 

@@ -41,8 +41,8 @@ def all_failed(fields, tmp_path_factory):
     return place.layout(campaign).chip_catalog("south", "train")
 
 
-# It asks for the demo's run by name, which pytest does not see.
-pytestmark = pytest.mark.xdist_group("demo")
+# It asks for the long runs by name, which pytest does not see.
+pytestmark = pytest.mark.xdist_group("long runs")
 REAL = pytest.mark.real_data
 
 
