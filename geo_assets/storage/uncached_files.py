@@ -1,6 +1,6 @@
 """Large files written past the system's cache of pages (``O_DIRECT``).
 
-A result is synced before it gets its name, so it gains nothing from a cache that takes it first;
+A result is synced before it gets its name, so a cache that takes it first helps its readers alone;
 but each page of a cache has to be found and filled, which on a virtual machine may take longer than
 the disk does (docs/decisions/0014-results-are-written-past-the-page-cache.md). The end of a file
 that is no whole block, small files, and all of them where the filesystem knows no such way, go
@@ -98,10 +98,11 @@ def _write_all(file: int, rest: memoryview) -> None:
 
 def _room() -> memoryview:
     """Return memory of this thread that begins with a page."""
-    try:
-        room: memoryview = _of_this_thread.room
-    except AttributeError:
-        room = _of_this_thread.room = memoryview(mmap.mmap(-1, _ROOM))
+    # Of this process, too: what is mapped is shared with those that it forks.
+    owner, room = getattr(_of_this_thread, "room", (None, None))
+    if room is None or owner != os.getpid():
+        room = memoryview(mmap.mmap(-1, _ROOM))
+        _of_this_thread.room = (os.getpid(), room)
     return room
 
 
