@@ -256,7 +256,7 @@ class CubeBuilder:
             asked: Days that are read.
             known: What lies there; days that stay are not written again.
             moved: The day from which on days are written into the store beside the stage; None:
-                they are but linked.
+                they are but moved or linked.
         """
         dtypes: dict[str, str] = {}
         for day in known.days.values() if known else ():

@@ -99,7 +99,8 @@ def publish_changes(path: Path, head: CubeHead, changes: Changes, stage: Stage) 
         path: Where the cube lies or will lie: Icechunk by its suffix, else plain Zarr.
         head: What holds for all days.
         changes: Days to put and to take away.
-        stage: Holds the values of the days to put.
+        stage: Holds the values of the days to put; plain Zarr takes them from there, even if it
+            fails.
 
     Returns:
         The snapshot's id of an Icechunk repository, else None.

@@ -46,13 +46,14 @@ class Stage:
         self._group = zarr.create_group(folder, zarr_format=3)
         self._arrays: dict[str, zarr.Array[Any]] = {}
         self._digests: dict[int, dict[tuple[str, int, int], str]] = {}
+        self._moved: set[tuple[str, int]] = set()
 
     def chunks(self) -> list[Index3]:
         """Return the chunks of one day, in row-major order; the first slice says nothing."""
         return chunk_slices((1, *self.shape), (1, *self.edges))
 
     def put(self, slot: int, variable: CubeVariable, chunk: Index3, packed: PackedChunk) -> None:
-        """Put one chunk of one variable of the day in a slot; packed for chunks of ``edges``.
+        """Put one chunk of one variable of the day in a slot, once; packed for chunks of ``edges``.
 
         Raises:
             StorageError: The variable is of another dtype than on other days.
@@ -105,8 +106,14 @@ class Stage:
     def move_chunks(self, name: str, slot: int, target: Path) -> None:
         """Give the encoded chunks of one variable of one day another folder, on the same disk.
 
-        Without chunks there is no folder; afterwards the slot is empty.
+        Without chunks there is no folder.
+
+        Raises:
+            StorageError: They were moved before: what is left is no day without a datum.
         """
+        if (name, slot) in self._moved:
+            raise StorageError(f"{target}: what is to lie there was published already")
+        self._moved.add((name, slot))
         source = self._chunks_of(name, slot)
         if source.is_dir():
             target.parent.mkdir(exist_ok=True)
