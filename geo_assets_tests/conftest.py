@@ -10,8 +10,9 @@ import pytest
 from geo_assets.sources.simulated import write_archive
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-LONG_RUNS = {"demo", "fields", "aberystwyth"}
-"""Fixtures of the acceptance tests that each process would make anew, a minute each."""
+ACCEPTANCE = Path(__file__).with_name("acceptance")
+LONG_RUNS = {"demo", "fields", "aberystwyth", "aberystwyth_splits"}
+"""Fixtures there that each process would make anew, a minute each."""
 
 
 def pytest_addoption(parser):
@@ -25,7 +26,11 @@ def pytest_addoption(parser):
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     """Keep the tests of a file in one process, and those of files that look at one long run."""
-    shared = {item.path for item in items if LONG_RUNS & set(item.fixturenames)}
+    shared = {
+        item.path
+        for item in items
+        if item.path.parent == ACCEPTANCE and LONG_RUNS & set(item.fixturenames)
+    }
     for item in items:
         if item.get_closest_marker("xdist_group") is None:
             group = "long runs" if item.path in shared else item.nodeid.partition("::")[0]
