@@ -62,8 +62,9 @@ MEDIA_TYPES = {
 _IGNORED = 255
 _KEEP_VALIDITY = frozenset({"zip", "zarr"})
 _FRAMES_A_LOOK = 16
-"""Of so many chips of a Zarr store one is decoded again. Their frames are made by Blosc alone, as
-those of cubes are, so that what could be wrong is wrong with all of them."""
+"""Of so many chips of a Zarr store one is decoded again, by its id. Their frames are made by Blosc
+alone, as those of cubes are: a fault of its making or of its settings would show, one of the memory
+under a single chip would not."""
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,9 @@ def keep_freed_memory() -> None:
     The C library gives freed memory back to the system, which clears each page before it hands it
     out again: a tenth of what an index of a whole scene takes. glibc stops giving back once a large
     array was freed, so that it depended on what a run had done before; its bounds are set here to
-    where they end up then (mallopt(3)). What the operator says in the environment stays; so does
-    what Dask says to its workers there.
+    where they end up then (mallopt(3)): each thread's part of the heap keeps some tens of megabytes
+    at its end. What the operator says in the environment stays; so does what Dask's nannies say
+    there to their workers.
     """
     if any(name in os.environ for name in _SAID_BY_OPERATOR):
         return
