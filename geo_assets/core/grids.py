@@ -200,11 +200,20 @@ def crs_of(geobox: GeoBox) -> CRS:
     return _by_code(str(geobox.crs))
 
 
+def code_of(crs: CRS) -> str | None:
+    """Give the code of a CRS in a register, such as ``EPSG:32632``; None if it has none."""
+    return _code_of(str(crs))
+
+
 @functools.lru_cache(maxsize=256)  # finding the code of a WKT takes milliseconds
+def _code_of(text: str) -> str | None:
+    authority = CRS(text).proj.to_authority()
+    return ":".join(authority) if authority else None
+
+
+@functools.lru_cache(maxsize=256)
 def _by_code(text: str) -> CRS:
-    crs = CRS(text)
-    authority = crs.proj.to_authority()
-    return CRS(":".join(authority)) if authority else crs
+    return CRS(_code_of(text) or text)
 
 
 class GridKey:
@@ -318,13 +327,13 @@ def authority_code(crs: CRS) -> str:
     Raises:
         SourceError: The CRS has no code in a register, so that a table could not name it.
     """
-    authority = crs.proj.to_authority()
-    if authority is None:
+    code = code_of(crs)
+    if code is None:
         raise SourceError(
             f"the CRS {crs.proj.name!r} has no code in a register (EPSG, ESRI, …); "
             "state one that has with 'crs'"
         )
-    return ":".join(authority)
+    return code
 
 
 def group_by_crs(geoboxes: Sequence[GeoBox]) -> dict[CRS, list[int]]:

@@ -22,6 +22,7 @@ from pyproj import Transformer
 from stac_geoparquet.arrow import to_parquet
 
 from geo_assets.core.chips import ChipOutcome, ChipSpec
+from geo_assets.core.grids import code_of
 from geo_assets.errors import StorageError
 from geo_assets.storage.atomic import MULTIHASH_SHA256, multihash_sha256, publish
 from geo_assets.storage.chips.expectation import crs_of
@@ -192,7 +193,7 @@ def _item(
 ) -> dict[str, Any]:
     spec, outcome = row.spec, row.outcome
     crs = crs_of(spec.geobox)
-    authority, code = crs.authority
+    code = code_of(crs)
     checksum = None if outcome.sha256 is None else multihash_sha256(outcome.sha256)
     image = row.href and {
         "href": row.href,
@@ -227,7 +228,7 @@ def _item(
         "fold": spec.fold,
         "split": spec.split,
         "cluster": spec.cluster,
-        "proj:code": f"{authority}:{code}" if code else None,
+        "proj:code": code,
         "proj:wkt2": None if code else crs.to_wkt(),
         "proj:transform": list(spec.geobox.transform[:6]),
         "proj:shape": list(spec.geobox.shape),

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import shapely
 
+from geo_assets.core.grids import code_of
 from geo_assets.errors import StorageError
 from geo_assets.storage.chips.expectation import crs_of
 
@@ -60,7 +61,6 @@ class IndexRow:
         if outcome.size is None or outcome.sha256 is None or outcome.valid_fraction is None:
             raise StorageError(f"chip {spec.chip_id} is {outcome.status}: it has no file to export")
         crs = crs_of(spec.geobox)
-        authority, code = crs.authority
         return cls(
             file=file,
             chip_id=spec.chip_id,
@@ -71,7 +71,7 @@ class IndexRow:
             label_fraction=outcome.label_fraction,
             size=outcome.size,
             sha256=outcome.sha256,
-            crs=f"{authority}:{code}" if code else crs.to_wkt(),
+            crs=code_of(crs) or crs.to_wkt(),
             transform=json.dumps(list(spec.geobox.transform[:6])),
             WKT=shapely.to_wkt(footprint, rounding_precision=-1),
         )

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numcodecs import VLenUTF8, Zstd  # type: ignore[import-untyped]  # ships no types
 
+from geo_assets.core.grids import code_of
 from geo_assets.storage.chips.expectation import crs_of
 from geo_assets.storage.chips.zarr_pixels import BLOCK_BYTES, COMPRESSOR, LEVEL, crc_of
 
@@ -84,9 +85,8 @@ def files_of(
         transforms = np.full((_ROWS, 6), np.nan, "<f8")
         for place, (chip_id, geobox) in part.items():
             crs = crs_of(geobox)
-            authority, code = crs.authority
             names[place] = chip_id
-            codes[place] = f"{authority}:{code}" if code else crs.to_wkt()
+            codes[place] = code_of(crs) or crs.to_wkt()
             transforms[place] = geobox.transform[:6]
         files[f"chip_id/c/{number}"] = _texts(names, _ROWS)
         files[f"crs/c/{number}"] = _texts(codes, _ROWS)
