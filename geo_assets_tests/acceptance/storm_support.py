@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import geopandas
@@ -58,6 +58,8 @@ PATIENT = RequestPolicy(
     timeouts=Timeouts(connect_s=2, read_s=0.7, total_s=1.5),
 )
 """A policy whose waits are short, because the faults are."""
+UNHURRIED = replace(PATIENT, timeouts=Timeouts())
+"""The same where none hangs: late on a busy machine, an answer must not be asked for again."""
 
 
 def area(rows: int, cols: int, size: int) -> GeoBox:

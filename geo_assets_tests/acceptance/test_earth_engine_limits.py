@@ -15,6 +15,7 @@ from geo_assets_tests.acceptance import storm_run
 from geo_assets_tests.acceptance.storm_support import (
     PATIENT,
     PIXELS,
+    UNHURRIED,
     Storm,
     area,
     key_of,
@@ -159,7 +160,7 @@ def test_one_more_run_after_a_kill_asks_only_what_was_under_way_again(tmp_path, 
             kills += 1
             missing += len(kept) < rows * cols
 
-            storm = Storm(folder, emulator.url, box, SIZE, tmp_path)
+            storm = Storm(folder, emulator.url, box, SIZE, tmp_path, UNHURRIED)
             report = storm.run(run_id="next")
             assert report.ok == rows * cols
             assert storm.wrong(storm.rows()) == []
