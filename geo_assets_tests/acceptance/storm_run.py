@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from geo_assets_tests.acceptance.storm_support import UNHURRIED, Storm, area
+from geo_assets_tests.acceptance.storm_support import PATIENT, Storm, area
 
 
 def storm_of(values: dict[str, Any]) -> Storm:
@@ -23,7 +23,7 @@ def storm_of(values: dict[str, Any]) -> Storm:
         area(values["rows"], values["cols"], values["size"]),
         values["size"],
         Path(values["limits"]),
-        replace(UNHURRIED, concurrency=values["concurrency"]),
+        replace(PATIENT, concurrency=values["concurrency"]),
     )
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
 from geo_assets_tests.acceptance.storm_support import (
-    BANDS,
+    HURRIED,
+    PATIENT,
     PIXELS,
     Storm,
     area,
@@ -18,17 +20,14 @@ from geo_assets_tests.acceptance.support import say
 from geo_assets_tests.emulators.earth_engine.faults import (
     CHIP_FAULTS,
     PERMANENT,
+    SLOW,
     FaultKind,
     FaultPlan,
 )
 from geo_assets_tests.emulators.earth_engine.server import EarthEngineEmulator
 
-assert BANDS
-
 SIZE = 16
 FLIPPED = FaultKind.FLIPPED_PIXEL
-SEEN = [kind for kind in CHIP_FAULTS if kind is not FLIPPED]
-"""Kinds that a client can see."""
 INVALID = {FaultKind.HTML, FaultKind.EMPTY, FaultKind.FLIPPED_HEADER}
 
 
@@ -45,8 +44,14 @@ def serve(box, **values):
 def test_every_fault_ends_in_the_right_row(kind, tries, tmp_path):
     box = area(2, 2, SIZE)
     with serve(box, faults=plan(share=1, kinds=[kind], tries=tries, seed=1)) as emulator:
-        storm = Storm(tmp_path, emulator.url, box, SIZE, tmp_path)
-        storm.policy = replace_attempts(storm.policy)
+        # Four chips that fail at once are a small storm: its retries must fit the floor.
+        policy = replace(
+            HURRIED if kind in SLOW else PATIENT,
+            attempts=3,
+            retry_floor=20,
+            breaker_failures=100,
+        )
+        storm = Storm(tmp_path, emulator.url, box, SIZE, tmp_path, policy)
         storm.run()
         rows = storm.rows()
         asked = emulator.ledger.requests_by_chip()
@@ -68,17 +73,10 @@ def test_every_fault_ends_in_the_right_row(kind, tries, tmp_path):
         assert outcomes == {("failed", wanted)}
 
 
-def replace_attempts(policy):
-    from dataclasses import replace
-
-    # Four chips that fail at once are a small storm: the budget's floor must hold their retries.
-    return replace(policy, attempts=3, retry_floor=20, breaker_failures=100)
-
-
 def test_a_storm_of_faults_loses_no_chip_and_accepts_no_wrong_one(tmp_path):
     box = area(40, 50, SIZE)
     with serve(box, faults=plan(share=0.2, tries="every", seed=7)) as emulator:
-        storm = Storm(tmp_path, emulator.url, box, SIZE, tmp_path)
+        storm = Storm(tmp_path, emulator.url, box, SIZE, tmp_path, HURRIED)
         first = storm.run(run_id="first")
         rows = storm.rows()
         entries = list(emulator.ledger.entries)
@@ -100,6 +98,7 @@ def test_a_storm_of_faults_loses_no_chip_and_accepts_no_wrong_one(tmp_path):
 
         emulator.faults = plan()
         emulator.ledger.reset()
+        storm.policy = PATIENT
         again = storm.run(run_id="again")
         assert (again.ok, again.failed) == (2000, 0)
         assert emulator.ledger.requests_by_chip() == dict.fromkeys(failed, 1)

@@ -15,7 +15,6 @@ from geo_assets_tests.acceptance import storm_run
 from geo_assets_tests.acceptance.storm_support import (
     PATIENT,
     PIXELS,
-    UNHURRIED,
     Storm,
     area,
     key_of,
@@ -99,7 +98,7 @@ class Outage(FaultPlan):
 
 
 def test_the_breaker_opens_after_ten_straight_failures_and_recovers(tmp_path):
-    box, rest_s = area(5, 5, SIZE), 0.4
+    box, rest_s = area(5, 5, SIZE), 1.0
     outage = Outage(requests=12)
     with serve(box, faults=outage) as emulator:
         policy = replace(PATIENT, concurrency=1, breaker_rest_s=rest_s, attempts=20, retry_floor=50)
@@ -160,7 +159,7 @@ def test_one_more_run_after_a_kill_asks_only_what_was_under_way_again(tmp_path, 
             kills += 1
             missing += len(kept) < rows * cols
 
-            storm = Storm(folder, emulator.url, box, SIZE, tmp_path, UNHURRIED)
+            storm = Storm(folder, emulator.url, box, SIZE, tmp_path)
             report = storm.run(run_id="next")
             assert report.ok == rows * cols
             assert storm.wrong(storm.rows()) == []
