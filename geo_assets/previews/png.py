@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import base64
 import io
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
 from geo_assets.errors import GeoAssetsError
+from geo_assets.previews.quantisation import Colours, lengthen_runs, packed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -35,7 +38,6 @@ _GREY_LADDER = (
     (64, 0, 1), (32, 0, 1), (24, 0, 1), (16, 0, 1), (12, 4, 1), (10, 8, 1),
     (24, 0, 2), (16, 0, 2), (16, 0, 3), (12, 0, 4), (8, 0, 8), (6, 24, 16),
 )  # fmt: skip
-_SAMPLE = 4000
 _KEPT = (48, 2, 0)
 
 
@@ -63,8 +65,9 @@ def to_png(
         )
     if photographs is None:
         photographs = np.zeros(pixels.shape[:2], bool)
-        if np.unique(_packed(pixels)).size <= 256:
-            exact = _encode(pixels, photographs, *_LADDER[0])
+        drawing = _Picture(pixels, photographs)
+        if drawing.ink.values.size <= 256:
+            exact = _encode(drawing, *_LADDER[0])
             if len(exact) <= max_bytes:
                 return exact
         photographs = ~photographs
@@ -73,9 +76,10 @@ def to_png(
         return best
     # A drawing that is itself too busy (a map of speckled labels, many crossing lines) is
     # simplified too, all but its commonest colours: a preview is no reason for a run to fail.
+    colours = Colours.of(pixels.reshape(-1, 3))
     for kept in _KEPT:
-        common = _packed(_frequent(pixels.reshape(-1, 3), kept))
-        best = _best(pixels, photographs | ~np.isin(_packed(pixels), common), max_bytes)
+        common = packed(colours.frequent(kept))
+        best = _best(pixels, photographs | ~np.isin(packed(pixels), common), max_bytes)
         if best is not None:
             return best
     height, width = pixels.shape[:2]
@@ -84,16 +88,33 @@ def to_png(
     )
 
 
+@dataclass(frozen=True, eq=False)
+class _Picture:
+    """A picture (y, x, 3), where it holds photographs (y, x), and the colours of both parts."""
+
+    pixels: NDArray[np.uint8]
+    photographs: Mask
+
+    @cached_property
+    def tones(self) -> Colours:
+        return Colours.of(self.pixels[self.photographs])
+
+    @cached_property
+    def ink(self) -> Colours:
+        return Colours.of(self.pixels[~self.photographs])
+
+
 def _best(pixels: NDArray[np.uint8], photographs: Mask, max_bytes: int) -> bytes | None:
     """Return the best encoding that fits: sizes fall along the ladder, so bisection finds it."""
     tones = pixels[photographs]
     grey = bool((tones == tones[:, :1]).all())
     ladder = (_GREY_LADDER if grey else _LADDER)[: None if photographs.any() else 1]
+    picture = _Picture(pixels, photographs)
     best = None
     first, last = 0, len(ladder) - 1
     while first <= last:
         rung = (first + last) // 2
-        encoded = _encode(pixels, photographs, *ladder[rung])
+        encoded = _encode(picture, *ladder[rung])
         if len(encoded) <= max_bytes:
             best, last = encoded, rung - 1
         else:
@@ -116,89 +137,29 @@ def _drawn(figure: Figure) -> NDArray[np.uint8]:
     return drawn[..., :3].copy()
 
 
-def _encode(
-    pixels: NDArray[np.uint8], photographs: Mask, colours: int, tolerance: int, cell: int
-) -> bytes:
-    height, width = pixels.shape[:2]
-    indices = np.zeros((height, width), np.intp)
+def _encode(picture: _Picture, colours: int, tolerance: int, cell: int) -> bytes:
+    photographs, drawing = picture.photographs, ~picture.photographs
+    indices = np.zeros(photographs.shape, np.uint8)
     palette = np.zeros((0, 3), np.uint8)
     if photographs.any():
-        palette = _photo_palette(pixels[photographs], colours)
-        coarse = pixels if cell == 1 else _coarsened(pixels, photographs, cell)
-        indices = _nearest_runs(coarse, photographs, palette, tolerance)
-    drawing = ~photographs
+        palette = picture.tones.typical(colours)
+        pixels, tones = picture.pixels, picture.tones
+        if cell > 1:
+            pixels = _coarsened(pixels, photographs, cell)
+            tones = Colours.of(pixels[photographs])
+        indices[photographs] = tones.nearest(palette)
+        if tolerance:
+            lengthen_runs(indices, pixels, photographs, palette, tolerance)
     if drawing.any():
-        ink = _frequent(pixels[drawing], 256 - len(palette))
-        indices[drawing] = len(palette) + _nearest(pixels[drawing], ink)
+        ink = picture.ink.frequent(256 - len(palette))
+        indices[drawing] = len(palette) + picture.ink.nearest(ink)
         palette = np.concatenate([palette, ink])
-    image = Image.fromarray(indices.astype(np.uint8))
+    image = Image.fromarray(indices)
     image.putpalette(palette.tobytes())
     buffer = io.BytesIO()
-    image.save(buffer, "PNG", optimize=True)
+    # Level 9 takes four times as long for 3 %.
+    image.save(buffer, "PNG", compress_level=7)
     return buffer.getvalue()
-
-
-def _packed(pixels: NDArray[np.uint8]) -> NDArray[np.int64]:
-    packed: NDArray[np.int64] = pixels.astype(np.int64) @ np.array([65536, 256, 1])
-    return packed
-
-
-def _unpacked(packed: NDArray[np.int64]) -> NDArray[np.uint8]:
-    return np.stack([packed >> 16, packed >> 8 & 255, packed & 255], axis=-1).astype(np.uint8)
-
-
-def _frequent(pixels: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
-    values, counts = np.unique(_packed(pixels), return_counts=True)
-    order = np.argsort(-counts, kind="stable")[:count]
-    return _unpacked(np.sort(values[order]))
-
-
-def _photo_palette(pixels: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
-    values, counts = np.unique(_packed(pixels), return_counts=True)
-    if values.size <= count:
-        return _unpacked(values)
-    from scipy.cluster.vq import kmeans2
-
-    # Colours are drawn by the root of their frequency: a small lake keeps its blue beside a large
-    # forest, where a plain K-Means would spend every colour on the forest.
-    cells, inverse = np.unique(values >> 3 & 0x1F1F1F, return_inverse=True)
-    weight = 1 / np.sqrt(np.bincount(inverse, counts, cells.size))[inverse] * counts
-    chosen = np.random.default_rng(0).choice(values.size, _SAMPLE, p=weight / weight.sum())
-    sample = _unpacked(values[chosen]).astype(np.float64)
-    # A sample may hold fewer different colours than wanted; empty clusters keep their start.
-    centres, _ = kmeans2(
-        sample, count, iter=8, minit="++", missing="warn", rng=np.random.default_rng(0)
-    )
-    return np.unique(np.clip(np.rint(centres), 0, 255).astype(np.uint8), axis=0)
-
-
-def _nearest(pixels: NDArray[np.uint8], palette: NDArray[np.uint8]) -> NDArray[np.intp]:
-    from scipy.spatial import cKDTree
-
-    values, inverse = np.unique(_packed(pixels), return_inverse=True)
-    index = cKDTree(palette.astype(np.float64)).query(_unpacked(values).astype(np.float64))[1]
-    return np.asarray(index, np.intp)[inverse]
-
-
-def _nearest_runs(
-    pixels: NDArray[np.uint8], photographs: Mask, palette: NDArray[np.uint8], tolerance: int
-) -> NDArray[np.intp]:
-    """Return palette indices; a pixel repeats its left neighbour's where the eye allows it.
-
-    Runs are what PNG compresses; the tolerance is the extra error (RGB units) a run may cost.
-    """
-    height, width = pixels.shape[:2]
-    indices = _nearest(pixels.reshape(-1, 3), palette).reshape(height, width)
-    if tolerance:
-        wanted = pixels.astype(np.float32)
-        offered = palette.astype(np.float32)
-        for column in range(1, width):
-            left = indices[:, column - 1]
-            run = ((offered[left] - wanted[:, column]) ** 2).sum(axis=1)
-            own = ((offered[indices[:, column]] - wanted[:, column]) ** 2).sum(axis=1)
-            repeat = (run < own + tolerance**2) & photographs[:, column - 1]
-            indices[:, column] = np.where(repeat, left, indices[:, column])
-    return indices
 
 
 def _coarsened(pixels: NDArray[np.uint8], photographs: Mask, cell: int) -> NDArray[np.uint8]:
