@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from geopandas import GeoDataFrame
     from numpy.typing import NDArray
     from odc.geo.geobox import GeoBox
@@ -51,15 +53,17 @@ def open_chip(catalog: str | Path, chip_id: str) -> tuple[NDArray[Any], GeoBox]:
     return opened(Path(catalog), chip_id)
 
 
-def open_cube(path: str | Path) -> Dataset:
+def open_cube(path: str | Path, *, chunks: Mapping[str, int] | None = None) -> Dataset:
     """Return a cube: ``ndvi`` (time, y, x) as float, NaN where missing, read lazily.
 
     Args:
         path: ``ndvi_cube/{fold}/{split}/cluster-{k}.zarr`` of a campaign's results.
+        chunks: None: a selection is read when its values are asked for. ``{}`` or sizes by
+            dimension: Dask arrays, for what does not fit in memory.
 
     Raises:
         StorageError: If the store is missing or no cube.
     """
     from geo_assets.storage.cubes.opening import open_cube as opened
 
-    return opened(Path(path))
+    return opened(Path(path), chunks=chunks)

@@ -13,27 +13,26 @@ import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import xarray as xr
 import zarr
 
-from geo_assets.core.indices import dequantise_index
 from geo_assets.errors import StorageError
 from geo_assets.storage.cubes.format import (
     MISSING,
     SCALE,
 )
 from geo_assets.storage.cubes.icechunk_cube import damage, is_repository, latest_store
+from geo_assets.storage.cubes.lazy_index import lazy_index
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Hashable, Iterator, Mapping
     from pathlib import Path
 
     from geo_assets.storage.layout import Layout
 
 __all__ = ["MISSING", "SCALE", "open_cube", "open_group", "published_cubes"]
 
-_NO_VALUE = np.empty((0, 0, 0), np.float32)
+_TASK_BYTES = 16 * 2**20
 _CUBE = re.compile(r"(?P<name>cluster-(?P<cluster>[0-9]+)(-[0-9A-Z]+)?)\.(zarr|icechunk)")
 _OF_CLUSTER = re.compile(r"\.?cluster-([0-9]+)[-.]")
 
@@ -63,15 +62,19 @@ def results_of_other_clusters(folder: Path, clusters: Collection[int]) -> list[P
     return [path for path, match in found if not match or int(match[1]) not in clusters]
 
 
-def open_cube(path: Path, *, asset: str | None = None) -> xr.Dataset:
+def open_cube(
+    path: Path, *, asset: str | None = None, chunks: Mapping[str, int] | None = None
+) -> xr.Dataset:
     """Open a cube lazily: variables as float (time, y, x) with NaN where missing.
 
-    Indices come as float32, which holds their steps of 1e-4; xarray by itself would compute
-    float64, in twice the memory and the time.
+    Indices come as float32, which holds their steps of 1e-4.
 
     Args:
         path: The store: plain Zarr, or an Icechunk repository.
         asset: Name of the asset that makes the store, for the message when it is absent.
+        chunks: None: a selection is read when its values are asked for, whole. ``{}``: Dask arrays
+            of a few of the store's chunks each, for what does not fit in memory; or their sizes
+            by dimension. Needs Dask.
 
     Raises:
         StorageError: The store is absent or no cube, or is of Icechunk and that is not installed.
@@ -79,24 +82,34 @@ def open_cube(path: Path, *, asset: str | None = None) -> xr.Dataset:
     _require(path, asset)
     with _readable(path):
         store = latest_store(path) if is_repository(path) else path
-        return _decoded(store, consolidated=store is path)
+        cube = _decoded(store, consolidated=store is path)
+    if chunks is None:
+        return cube
+    for name, variable in cube.data_vars.items():
+        cube[name] = variable.chunk(chunks or _task_chunks(variable))
+    return cube
 
 
 def _decoded(store: Any, *, consolidated: bool) -> xr.Dataset:
-    raw: xr.Dataset = xr.open_zarr(store, consolidated=consolidated, mask_and_scale=False)
-    indices = {
-        name: variable.map_blocks(dequantise_index, dtype=np.float32, meta=_NO_VALUE)
-        for name, variable in ((name, raw[name].data) for name in raw.data_vars)
-        if raw[name].attrs.get("scale_factor") == SCALE and raw[name].chunks is not None
-    }
+    raw: xr.Dataset = xr.open_zarr(
+        store, consolidated=consolidated, chunks=None, mask_and_scale=False
+    )
+    indices = [name for name in raw.data_vars if raw[name].attrs.get("scale_factor") == SCALE]
     cube = xr.decode_cf(raw.drop_vars(indices))
-    for name, values in indices.items():
-        said = dict(raw[name].attrs)
-        encoding = raw[name].encoding | {
-            key: said.pop(key) for key in ("_FillValue", "scale_factor")
-        }
-        cube[name] = xr.Variable(raw[name].dims, values, said, encoding)
+    for name in indices:
+        stored = raw[name].variable
+        said = dict(stored.attrs)
+        encoding = stored.encoding | {key: said.pop(key) for key in ("_FillValue", "scale_factor")}
+        cube[name] = xr.Variable(stored.dims, lazy_index(stored), said, encoding)
     return cube[[*raw.data_vars]]
+
+
+def _task_chunks(variable: xr.DataArray) -> dict[Hashable, int]:
+    """Return chunks of the store put together, to 16 MiB: each task of Dask has its price."""
+    time, rows, cols = variable.encoding["chunks"]
+    while 4 * time * rows * cols * variable.dtype.itemsize <= _TASK_BYTES:
+        rows, cols = 2 * rows, 2 * cols
+    return dict(zip(variable.dims, (time, rows, cols), strict=True))
 
 
 def open_group(path: Path, *, asset: str | None = None) -> zarr.Group:

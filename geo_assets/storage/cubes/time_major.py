@@ -21,6 +21,7 @@ from geo_assets.storage.cubes.icechunk_cube import damage
 from geo_assets.storage.cubes.opening import open_cube, open_group
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     import xarray as xr
@@ -69,7 +70,7 @@ def compact_cube(cube: Path, *, force: bool = False) -> tuple[Path, bool]:
     return target, True
 
 
-def open_time_major(cube: Path) -> xr.Dataset:
+def open_time_major(cube: Path, *, chunks: Mapping[str, int] | None = None) -> xr.Dataset:
     """Open the time-major copy of a cube, as ``open_cube`` opens the cube.
 
     Raises:
@@ -81,7 +82,7 @@ def open_time_major(cube: Path) -> xr.Dataset:
     if there != checksum:
         what = "is of an earlier state of the cube" if there else "does not exist"
         raise StorageError(f"{target}: {what}; run geo-assets compact")
-    return open_cube(target)
+    return open_cube(target, chunks=chunks)
 
 
 def _copy_variable(source: zarr.Array[Any], copy: zarr.Group) -> None:

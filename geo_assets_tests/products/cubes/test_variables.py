@@ -135,10 +135,12 @@ def test_bands_are_kept_as_they_are_with_a_fill_that_no_datum_has(tmp_path, dtyp
             fill = {"u": 0, "i": np.iinfo("int16").min, "f": np.nan}[np.dtype(dtype).kind]
             np.testing.assert_array_equal(stored[~known], np.full((~known).sum(), fill))
     assert cube["B11"].dtype == np.dtype(dtype)
-    with open_cube(path) as opened:
-        np.testing.assert_array_equal(
-            np.isnan(opened["B11"].values[0]), np.isnan(days_by_hand(given, AREA)[DAYS[0]][3])
-        )
+    for chunks in (None, {}):
+        with open_cube(path, chunks=chunks) as opened:
+            assert list(opened.data_vars) == list(cube.data_vars)
+            np.testing.assert_array_equal(
+                np.isnan(opened["B11"].values[0]), np.isnan(days_by_hand(given, AREA)[DAYS[0]][3])
+            )
 
 
 @pytest.mark.parametrize("store", STORES)
