@@ -30,8 +30,8 @@ DTYPES = frozenset({"uint8", "uint16", "int8", "int16"})
 _BOTH, _LOW, _HIGH = 0, 1, 2
 """Which results of a comparator are needed."""
 
-_STRIP = 2048
-"""Pixels of a strip: all their observations stay in the second-level cache, and the few steps of
+_STRIP = 512
+"""Pixels of a strip: a year of observations stays in the first-level cache, and the few steps of
 Python's semantics between two comparators are spread over many pixels."""
 
 
