@@ -176,7 +176,7 @@ def _footprints(specs: Sequence[ChipSpec]) -> list[shapely.Polygon]:
             f"chip {spec.chip_id}: its footprint crosses the antimeridian or leaves the "
             f"domain of {spec.geobox.crs}"
         )
-    return [shapely.orient_polygons(shapely.Polygon(ring)) for ring in corners]
+    return list(shapely.orient_polygons(shapely.polygons(corners)))
 
 
 def _corners(geoboxes: Sequence[GeoBox]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
