@@ -59,7 +59,7 @@ def open_cube(path: str | Path, *, chunks: Mapping[str, int] | None = None) -> D
     Args:
         path: ``ndvi_cube/{fold}/{split}/cluster-{k}.zarr`` of a campaign's results.
         chunks: None: a selection is read when its values are asked for. ``{}`` or sizes by
-            dimension: Dask arrays, for what does not fit in memory.
+            dimension: Dask arrays, for what does not fit in memory (``geo-assets[dask]``).
 
     Raises:
         StorageError: If the store is missing or no cube.

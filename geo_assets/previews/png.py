@@ -106,10 +106,8 @@ class _Picture:
 
 def _best(pixels: NDArray[np.uint8], photographs: Mask, max_bytes: int) -> bytes | None:
     """Return the best encoding that fits: sizes fall along the ladder, so bisection finds it."""
-    tones = pixels[photographs]
-    grey = bool((tones == tones[:, :1]).all())
-    ladder = (_GREY_LADDER if grey else _LADDER)[: None if photographs.any() else 1]
     picture = _Picture(pixels, photographs)
+    ladder = (_GREY_LADDER if picture.tones.grey else _LADDER)[: None if photographs.any() else 1]
     best = None
     first, last = 0, len(ladder) - 1
     while first <= last:

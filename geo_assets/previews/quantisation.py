@@ -39,6 +39,12 @@ class Colours:
         places, values = pd.factorize(packed(pixels), sort=True)
         return cls(values, np.bincount(places, minlength=len(values)), places)
 
+    @property
+    def grey(self) -> bool:
+        """Whether none of them has a hue."""
+        red, green, blue = _unpacked(self.values).T
+        return bool(((red == green) & (green == blue)).all())
+
     def frequent(self, count: int) -> NDArray[np.uint8]:
         """Return the commonest colours (colour, 3), at most ``count``."""
         order = np.argsort(-self.counts, kind="stable")[:count]
@@ -114,7 +120,7 @@ def _lengthen_runs(
     pixels: NDArray[np.uint8],
     within: Mask,
     palette: NDArray[np.int32],
-    tolerance: int,
+    most: int,
 ) -> None:
     height, width = indices.shape
     for row in range(height):
@@ -127,5 +133,5 @@ def _lengthen_runs(
                 wanted = np.int32(pixels[row, column, channel])
                 error += (palette[left, channel] - wanted) ** 2
                 error -= (palette[own, channel] - wanted) ** 2
-            if error < tolerance:
+            if error < most:
                 indices[row, column] = left

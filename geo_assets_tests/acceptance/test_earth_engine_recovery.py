@@ -20,10 +20,11 @@ from geo_assets.products.chips.specs import geoboxes_of
 from geo_assets.resources import Results
 from geo_assets.sources.earth_engine import credentials, policy
 from geo_assets.sources.earth_engine.pixels import grid_of
-from geo_assets.sources.earth_engine.policy import RequestPolicy, Timeouts
+from geo_assets.sources.earth_engine.policy import RequestPolicy
 from geo_assets.storage.chips.catalog import read_rows
 from geo_assets.storage.geoparquet import read_table
 from geo_assets_tests.acceptance.earth_engine_support import cashew, serve_assets
+from geo_assets_tests.acceptance.storm_support import HURRIED
 from geo_assets_tests.acceptance.support import (
     Workplace,
     chip_files,
@@ -178,7 +179,7 @@ def test_the_sensors_run_asks_just_the_failed_chips_of_just_their_partition(serv
 
 def test_no_secret_is_written_anywhere(served, tmp_path, monkeypatch, capfd):
     # Some answers hang here, and only here: late on a busy machine, others must not fail for it.
-    hurried = partial(policy.RequestPolicy, timeouts=Timeouts(connect_s=2, read_s=1, total_s=2))
+    hurried = partial(policy.RequestPolicy, timeouts=HURRIED.timeouts)
     monkeypatch.setattr(policy, "RequestPolicy", hurried)
     served.emulator.faults = FaultPlan(
         share=0.8, kinds=CHIP_FAULTS, tries="every", seed=5, hang_s=5, retry_after_s=0.2

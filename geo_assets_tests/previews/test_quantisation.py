@@ -56,6 +56,15 @@ def test_each_pixel_gets_the_nearest_colour_of_the_palette(pixels):
     np.testing.assert_array_equal(apart[np.arange(len(flat)), chosen], apart.min(axis=1))
 
 
+def test_one_hue_among_greys_is_seen():
+    greys = np.repeat(np.arange(9, dtype=np.uint8), 3).reshape(-1, 3)
+    assert Colours.of(greys).grey
+    for channel in range(3):
+        tinted = greys.copy()
+        tinted[4, channel] += 1
+        assert not Colours.of(tinted).grey
+
+
 def test_no_pixels_have_no_colours():
     colours = Colours.of(np.zeros((0, 3), np.uint8))
     assert len(colours.values) == len(colours.counts) == 0

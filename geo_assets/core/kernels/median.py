@@ -31,7 +31,7 @@ _BOTH, _LOW, _HIGH = 0, 1, 2
 """Which results of a comparator are needed."""
 
 _STRIP = 512
-"""Pixels of a strip: a year of observations stays in the first-level cache, and the few steps of
+"""Pixels of a strip: some 36 observations stay in the first-level cache, and the few steps of
 Python's semantics between two comparators are spread over many pixels."""
 
 

@@ -11,18 +11,23 @@ from __future__ import annotations
 import re
 import warnings
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
+import numpy as np
 import xarray as xr
 import zarr
+from xarray.coding.common import lazy_elemwise_func
+from xarray.core.indexing import LazilyIndexedArray
 
+from geo_assets.core.indices import dequantise_index
 from geo_assets.errors import StorageError
 from geo_assets.storage.cubes.format import (
     MISSING,
     SCALE,
 )
 from geo_assets.storage.cubes.icechunk_cube import damage, is_repository, latest_store
-from geo_assets.storage.cubes.lazy_index import lazy_index
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Hashable, Iterator, Mapping
@@ -73,11 +78,12 @@ def open_cube(
         path: The store: plain Zarr, or an Icechunk repository.
         asset: Name of the asset that makes the store, for the message when it is absent.
         chunks: None: a selection is read when its values are asked for, whole. ``{}``: Dask arrays
-            of a few of the store's chunks each, for what does not fit in memory; or their sizes
-            by dimension. Needs Dask.
+            of a few of the store's chunks each, for what does not fit in memory; some sizes may
+            be said by dimension.
 
     Raises:
-        StorageError: The store is absent or no cube, or is of Icechunk and that is not installed.
+        StorageError: The store is absent or no cube; it is of Icechunk, or chunks are asked for,
+            and the library for that is not installed.
     """
     _require(path, asset)
     with _readable(path):
@@ -85,8 +91,12 @@ def open_cube(
         cube = _decoded(store, consolidated=store is path)
     if chunks is None:
         return cube
+    if find_spec("dask") is None:
+        raise StorageError(f"{path}: chunks want Dask; pip install 'geo-assets[dask]'")
     for name, variable in cube.data_vars.items():
-        cube[name] = variable.chunk(chunks or _task_chunks(variable))
+        # Dask would name what is computed by path and form: a cube made again has the same.
+        sizes = _task_chunks(variable) | dict(chunks)
+        cube[name] = variable.chunk(sizes, token=uuid4().hex)
     return cube
 
 
@@ -100,7 +110,9 @@ def _decoded(store: Any, *, consolidated: bool) -> xr.Dataset:
         stored = raw[name].variable
         said = dict(stored.attrs)
         encoding = stored.encoding | {key: said.pop(key) for key in ("_FillValue", "scale_factor")}
-        cube[name] = xr.Variable(stored.dims, lazy_index(stored), said, encoding)
+        # As xarray's own decoding does it, which would compute float64, in twice the memory.
+        lazy = lazy_elemwise_func(stored._data, dequantise_index, np.dtype(np.float32))
+        cube[name] = xr.Variable(stored.dims, LazilyIndexedArray(lazy), said, encoding)
     return cube[[*raw.data_vars]]
 
 

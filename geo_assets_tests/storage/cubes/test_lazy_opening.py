@@ -1,4 +1,4 @@
-"""Indices read lazily: any selection equals numpy's of the whole, and nothing else is read."""
+"""Cubes opened lazily: a selection equals numpy's of the whole, and nothing else is read."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
 
+from geo_assets.errors import StorageError
+from geo_assets.storage.cubes import opening
 from geo_assets.storage.cubes.opening import open_cube
 from geo_assets_tests.storage.cubes.written_cube import write_cube
 
@@ -62,22 +64,31 @@ def test_any_selection_equals_numpys_of_the_whole(path, wanted, keys):
     assert selected.dtype == np.float32
 
 
-def test_points_are_selected_as_points(path, wanted):
-    rows, cols = np.array([5, 1029, 700]), np.array([1099, 0, 3])
-    points = open_cube(path)["ndvi"].isel(y=xr.DataArray(rows, dims="p"), x=("p", cols))
-    np.testing.assert_array_equal(points.values, wanted[:, rows, cols])
-
-
-def test_what_is_not_selected_is_not_read(stored, tmp_path):
+@pytest.fixture
+def damaged(stored, tmp_path):
+    """A cube of which three chunks cannot be read."""
     path = tmp_path / "a.zarr"
     write_cube(path, {"ndvi": stored}, TIMES, GRID)
-    (path / "ndvi/c/1/0/0").write_bytes(b"damaged")
-    for chunks in (None, {}):
-        cube = open_cube(path, chunks=chunks)
-        assert np.isfinite(cube["ndvi"][0].values).any()
-        assert np.isfinite(cube["ndvi"][1, 1024:, :1024].values).any()
-        with pytest.raises(RuntimeError, match="blosc"):
-            cube["ndvi"][1, 0, 0].values  # noqa: B018  # reading is the test
+    for chunk in ("1/0/0", "2/0/1", "2/1/0"):
+        (path / "ndvi/c" / chunk).write_bytes(b"damaged")
+    return path
+
+
+@pytest.mark.parametrize("chunks", [None, {"y": 1024, "x": 1024}])
+def test_points_are_read_as_points_and_not_as_rows_by_columns(damaged, wanted, chunks):
+    rows, cols = np.array([5, 1029, 1023]), np.array([1023, 1024, 3])
+    ndvi = open_cube(damaged, chunks=chunks)["ndvi"][2]
+    points = ndvi.isel(y=xr.DataArray(rows, dims="p"), x=("p", cols))
+    np.testing.assert_array_equal(points.values, wanted[2, rows, cols])
+
+
+@pytest.mark.parametrize("chunks", [None, {}])
+def test_what_is_not_selected_is_not_read(damaged, chunks):
+    cube = open_cube(damaged, chunks=chunks)
+    assert np.isfinite(cube["ndvi"][0].values).any()
+    assert np.isfinite(cube["ndvi"][1, 1024:, :1024].values).any()
+    with pytest.raises(RuntimeError, match="blosc"):
+        cube["ndvi"][1, 0, 0].values  # noqa: B018  # reading is the test
 
 
 def test_dask_arrays_hold_the_same_values_in_chunks_of_the_store_put_together(path):
@@ -86,9 +97,28 @@ def test_dask_arrays_hold_the_same_values_in_chunks_of_the_store_put_together(pa
     xr.testing.assert_identical(tasks.load(), lazy.load())
 
 
-def test_chunks_for_dask_can_be_said_by_dimension(path):
+def test_chunks_that_are_said_leave_the_others_as_they_would_be(path, monkeypatch):
+    monkeypatch.setattr(opening, "_TASK_BYTES", 4 * 1024**2)
     cube = open_cube(path, chunks={"time": 2, "y": 512})
-    assert cube["ndvi"].chunks == ((2, 1), (512, 512, 6), (1100,))
+    assert cube["ndvi"].chunks == ((2, 1), (512, 512, 6), (1024, 76))
+
+
+def test_dask_never_takes_a_cube_for_the_one_that_lay_there_before(stored, tmp_path):
+    path = tmp_path / "a.zarr"
+    write_cube(path, {"ndvi": stored[:, :64, :64]}, TIMES, GRID[:64, :64])
+    before = open_cube(path, chunks={})["ndvi"].persist()
+    other = np.where(stored == -32768, stored, stored // 2)[:, :64, :64]
+    write_cube(path, {"ndvi": other}, TIMES, GRID[:64, :64])
+    after = open_cube(path, chunks={})["ndvi"]
+    assert before.data.name != after.data.name
+    assert float(abs(after - before).max()) > 0.4
+
+
+def test_chunks_without_dask_are_refused_by_name(path, monkeypatch):
+    monkeypatch.setattr(opening, "find_spec", lambda _: None)
+    with pytest.raises(StorageError, match=r"a.zarr: chunks want Dask; pip install"):
+        open_cube(path, chunks={})
+    assert open_cube(path).sizes["time"] == 3
 
 
 @pytest.mark.parametrize("chunks", [None, {}])
