@@ -93,6 +93,7 @@ def _unpacked(values: NDArray[np.int32]) -> NDArray[np.uint8]:
     return np.stack([values >> 16, values >> 8 & 255, values & 255], axis=-1).astype(np.uint8)
 
 
+@kernel
 def lengthen_runs(
     indices: NDArray[np.uint8],
     pixels: NDArray[np.uint8],
@@ -111,27 +112,16 @@ def lengthen_runs(
         palette: (colour, 3).
         tolerance: The extra error (RGB units) that a repetition may cost.
     """
-    _lengthen_runs(indices, pixels, within, palette.astype(np.int32), tolerance**2)
-
-
-@kernel
-def _lengthen_runs(
-    indices: NDArray[np.uint8],
-    pixels: NDArray[np.uint8],
-    within: Mask,
-    palette: NDArray[np.int32],
-    most: int,
-) -> None:
     height, width = indices.shape
     for row in range(height):
         for column in range(1, width):
             if not (within[row, column] and within[row, column - 1]):
                 continue
             left, own = indices[row, column - 1], indices[row, column]
-            error = 0
+            error = np.int64(0)
             for channel in range(3):
-                wanted = np.int32(pixels[row, column, channel])
-                error += (palette[left, channel] - wanted) ** 2
-                error -= (palette[own, channel] - wanted) ** 2
-            if error < most:
+                wanted = np.int64(pixels[row, column, channel])
+                error += (np.int64(palette[left, channel]) - wanted) ** 2
+                error -= (np.int64(palette[own, channel]) - wanted) ** 2
+            if error < tolerance**2:
                 indices[row, column] = left
