@@ -24,7 +24,6 @@ from geo_assets.errors import StorageError
 from geo_assets.storage.file_version import FileVersion, version_of
 from geo_assets.storage.rasters.block_cache import bound_block_cache
 from geo_assets.storage.rasters.gdal_errors import reason_of
-from geo_assets.storage.rasters.heap import keep_freed_memory
 from geo_assets.storage.rasters.tiff_tiles import form_of, read_pixels
 
 if TYPE_CHECKING:
@@ -83,7 +82,6 @@ class RasterBlocks:
             advice = f"; materialize {asset} first" if asset else ""
             raise StorageError(f"{path}: does not exist{advice}")
         bound_block_cache()
-        keep_freed_memory()
         self._path = path
         self._version = version or version_of(path)
         self._clean = clean
