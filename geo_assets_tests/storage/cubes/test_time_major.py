@@ -33,7 +33,9 @@ def test_a_time_major_copy_holds_the_cube_in_whole_series(tmp_path, store):
     copy, made = compact_cube(path)
     assert made
     assert copy == time_major_of(path) == tmp_path / "cluster-0.time-major.zarr"
-    xr.testing.assert_equal(open_time_major(path).load(), open_cube(path).load())
+    for chunks in (None, {}):
+        opened = open_time_major(path, chunks=chunks)
+        xr.testing.assert_equal(opened.load(), open_cube(path).load())
     array = zarr.open_array(copy, path="ndvi", mode="r")
     assert (array.chunks, array.shards) == ((len(DAYS), 64, 64), None)
     assert [compressor.cname.value for compressor in array.compressors] == ["lz4"]
@@ -45,7 +47,9 @@ def test_many_blocks_are_put_together_in_shards(tmp_path, monkeypatch):
     builder().build(path)
     monkeypatch.setattr(time_major, "MOST_FILES", 3)
     copy, _ = compact_cube(path)
-    xr.testing.assert_equal(open_time_major(path).load(), open_cube(path).load())
+    for chunks in (None, {}):
+        opened = open_time_major(path, chunks=chunks)
+        xr.testing.assert_equal(opened.load(), open_cube(path).load())
     array = zarr.open_array(copy, path="ndvi", mode="r")
     assert (array.chunks, array.shards) == ((len(DAYS), 64, 64), (len(DAYS), 128, 128))
 
