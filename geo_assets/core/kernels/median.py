@@ -1,13 +1,15 @@
 """Median over time of unsigned or signed integers of at most 16 bits, at the speed of memory.
 
 Pixels lie side by side in strips that stay in the cache; a network of comparators sorts
-all pixels of a strip at once, which the compiler turns into vector instructions. The network is
-K. E. Batcher's odd-even merge sort (Sorting networks and their applications, AFIPS 1968; Knuth,
-The Art of Computer Programming 3, 5.2.2, algorithm M), less the comparators that the middle two
-places do not depend on.
+all pixels of a strip at once, which the compiler turns into vector instructions. Dates are compared
+by fours (``fours.py``): what sorts single values by comparators sorts fours by merging them (Knuth,
+The Art of Computer Programming 3, exercise 5.3.4-38). The network is K. E. Batcher's odd-even merge
+sort (Sorting networks and their applications, AFIPS 1968; Knuth 5.2.2, algorithm M), less the
+comparators that the middle does not depend on. While a strip is sorted, the next one is asked for.
 
-Observations that are not valid become the greatest and the least value in turn. So they fall half
-below and half above the data, and the median lies in the middle whatever their number.
+Observations that are not valid become the greatest and the least value in turn, and so do dates
+that are wanting to a multiple of four. So they fall half below and half above the data, and the
+median lies in the middle whatever their number.
 """
 
 from __future__ import annotations
@@ -17,7 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from geo_assets.core.kernels.fours import keep_lower, keep_upper, merge_fours, sort_four
 from geo_assets.core.kernels.jit import kernel
+from geo_assets.core.kernels.prefetch import LINE_BYTES, prefetch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,7 +36,7 @@ _BOTH, _LOW, _HIGH = 0, 1, 2
 
 _STRIP = 512
 """Pixels of a strip: some 36 observations stay in the first-level cache, and the few steps of
-Python's semantics between two comparators are spread over many pixels."""
+Python's semantics between two merges are spread over many pixels."""
 
 
 def median_of_pixels(
@@ -60,7 +64,7 @@ def median_of_pixels(
     _medians(
         data,
         valid.view(np.uint8),
-        median_network(len(data)),
+        median_network(-(-len(data) // 4)),
         data.dtype.type(np.iinfo(data.dtype).max),
         np.int32(fill),
         out.dtype != data.dtype,
@@ -71,15 +75,15 @@ def median_of_pixels(
 
 
 @cache
-def median_network(length: int) -> NDArray[np.int32]:
-    """Return comparators (low place, high place, which results are needed) in their order.
+def median_network(fours: int) -> NDArray[np.int32]:
+    """Return comparators (lower four, upper four, which results are needed) in their order.
 
-    Applied to ``length`` values they bring to the places ``length // 2 - 1`` and ``length // 2``
-    what sorting brings there, and anything to the others.
+    Applied to sorted fours they bring to the middle two of all values what sorting brings there,
+    and anything to the others. With an odd number of fours both lie in the middle one.
     """
-    needed = {length // 2 - 1, length // 2}
+    needed = {(fours - 1) // 2, fours // 2}
     kept = []
-    for low, high in reversed(list(_odd_even_merge_sort(length))):
+    for low, high in reversed(list(_odd_even_merge_sort(fours))):
         if not needed & {low, high}:
             continue
         if low not in needed:
@@ -124,7 +128,7 @@ def _medians(  # noqa: PLR0917  # compiled functions know no keywords
     seen: NDArray[np.bool_],
 ) -> None:
     times, bands, _ = data.shape
-    strip = np.empty((times, _STRIP), data.dtype)
+    strip = np.empty((-(-times // 4) * 4, _STRIP), data.dtype)
     counts = np.empty(_STRIP, np.uint16)
     # What is cut from whole rows is known to be contiguous; a window of two axes is not, and is
     # not vectorised.
@@ -133,7 +137,8 @@ def _medians(  # noqa: PLR0917  # compiled functions know no keywords
         count = counts[: right - left]
         for band in range(bands):
             _load(data, valid, (band, left), greatest, strip, count)
-            _compare(strip, right - left, network)
+            coming = (band + 1, left) if band + 1 < bands else (0, right)
+            _sort_middle(strip, network, data, valid, coming)
             _store(strip, count, fill, doubled, out[band, left:right])
         flags = seen[left:right]
         for pixel in range(right - left):
@@ -161,31 +166,64 @@ def _load(  # noqa: PLR0917  # compiled functions know no keywords
         known = valid[time, left : left + size]
         row = strip[time]
         for pixel in range(size):
-            if known[pixel]:
-                row[pixel] = given[pixel]
-                count[pixel] += 1
-            else:
-                row[pixel] = filling[pixel]
-                filling[pixel] = ~filling[pixel]
+            there, otherwise = known[pixel], filling[pixel]
+            row[pixel] = given[pixel] if there else otherwise
+            filling[pixel] = otherwise if there else ~otherwise
+            count[pixel] += there
+    for time in range(len(data), len(strip)):
+        row = strip[time]
+        for pixel in range(size):
+            row[pixel] = filling[pixel]
+            filling[pixel] = ~filling[pixel]
 
 
 @kernel
-def _compare(strip: NDArray[Any], size: int, network: NDArray[np.int32]) -> None:
-    """Apply the comparators to the first pixels of a strip."""
-    for number in range(len(network)):
-        low, high, needed = network[number]
-        one, other = strip[low, :size], strip[high, :size]
-        if needed == _BOTH:
-            for pixel in range(size):
-                a, b = one[pixel], other[pixel]
-                one[pixel] = min(a, b)
-                other[pixel] = max(a, b)
-        elif needed == _LOW:
-            for pixel in range(size):
-                one[pixel] = min(one[pixel], other[pixel])
+def _sort_middle(
+    strip: NDArray[Any],
+    network: NDArray[np.int32],
+    data: NDArray[Any],
+    valid: NDArray[np.uint8],
+    coming: tuple[int, int],
+) -> None:
+    """Bring the middle two of a strip's values to the middle two rows, pixel by pixel.
+
+    Args:
+        strip: (time, pixel), as many times as fours hold. What is beyond the image is sorted, too.
+        network: See ``median_network``.
+        data: See ``median_of_pixels``.
+        valid: The same.
+        coming: Band and first pixel of the strip that is asked for meanwhile.
+    """
+    fours = len(strip) // 4
+    steps = fours + len(network)
+    for step in range(steps):
+        if step < fours:
+            sort_four(strip, 4 * step)
         else:
-            for pixel in range(size):
-                other[pixel] = max(one[pixel], other[pixel])
+            low, high, needed = network[step - fours]
+            if needed == _BOTH:
+                merge_fours(strip, 4 * low, 4 * high)
+            elif needed == _LOW:
+                keep_lower(strip, 4 * low, 4 * high)
+            else:
+                keep_upper(strip, 4 * low, 4 * high)
+        _ask_for(data, valid, coming, (len(data) * step // steps, len(data) * (step + 1) // steps))
+
+
+@kernel
+def _ask_for(
+    data: NDArray[Any], valid: NDArray[np.uint8], coming: tuple[int, int], times: tuple[int, int]
+) -> None:
+    """Ask for some times of a strip, few enough not to be waited for."""
+    band, left = coming
+    _, bands, pixels = data.shape
+    right = min(left + _STRIP, pixels)
+    for time in range(*times):
+        for pixel in range(left, right, LINE_BYTES // data.itemsize):
+            prefetch(data, (time * bands + band) * pixels + pixel)
+        if band == 0:
+            for pixel in range(left, right, LINE_BYTES):
+                prefetch(valid, time * pixels + pixel)
 
 
 @kernel
@@ -196,17 +234,16 @@ def _store(
     doubled: bool,
     out: NDArray[Any],
 ) -> None:
-    """Write the mean of the middle two places, or of the one that counts alone, twice."""
+    """Write the mean of the middle two rows, or the lower one where it is the only one, twice.
+
+    Rows are even in number: of an odd number of observations the median lies in the lower one, for
+    the greatest value filled in is one more than the least.
+    """
     middle = len(strip) // 2
-    before = max(middle - 1, 0)
-    # With an odd number of times the middle place is the median of an odd number of observations;
-    # with an even number it is the place before.
-    alone = middle if len(strip) % 2 == 1 else before
-    low, high, single = strip[before], strip[middle], strip[alone]
+    low, high = strip[middle - 1], strip[middle]
     for pixel in range(len(out)):
-        odd = count[pixel] & 1
-        a = np.int32(single[pixel] if odd else low[pixel])
-        b = np.int32(single[pixel] if odd else high[pixel])
+        a = np.int32(low[pixel])
+        b = a if count[pixel] & 1 else np.int32(high[pixel])
         total = a + b
         half = total >> 1
         value = total if doubled else half + (total & half & 1)
