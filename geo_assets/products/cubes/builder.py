@@ -152,8 +152,7 @@ class CubeBuilder:
         if how == "kept" and is_repository(path):
             snapshot = latest_snapshot(path)
         stay = {day: said for day, said in known.days.items() if day not in gone} if known else {}
-        inside = int(np.count_nonzero(self.area))
-        facts = facts_of(dict(sorted((stay | news).items())), inside)
+        facts = facts_of(dict(sorted((stay | news).items())), self._inside)
         put_off = tuple((day, days[day].facts["failed"][0]["error"]) for day in sorted(worse))
         return replace(facts, snapshot=snapshot, put_off=put_off), how
 
@@ -169,6 +168,11 @@ class CubeBuilder:
         for item in observation_order(unique.values()):
             by_day[str(solar_day(item))].append(item)
         return dict(sorted(by_day.items()))
+
+    @cached_property
+    def _inside(self) -> int:
+        """Pixels of the area."""
+        return int(np.count_nonzero(self.area))
 
     @cached_property
     def _rules_digest(self) -> str:
@@ -301,10 +305,9 @@ class CubeBuilder:
         days: dict[str, StoredDay] = {}
         slots: dict[str, int] = {}
         chunks = stage.chunks()
-        inside = int(np.count_nonzero(self.area))
         seen = workers.map(see_chunk, self._tasks(asked, stage))
         for slot, day in enumerate(asked):
-            made = DayInMaking(self.rules, inside, stage, slot)
+            made = DayInMaking(self.rules, self._inside, stage, slot)
             for chunk in chunks:
                 made.add(chunk, next(seen))
             days[day] = made.finished(self._pin(self._by_day[day]))
@@ -315,6 +318,7 @@ class CubeBuilder:
         return days, slots
 
     def _tasks(self, asked: Sequence[str], stage: Stage) -> Iterator[DayChunk]:
+        everywhere = self._inside == self.area.size
         for day in asked:
             items = self._by_day[day]
             scales = self._scales(items)
@@ -328,7 +332,7 @@ class CubeBuilder:
                     rows.start,
                     cols.start,
                     stage.edges,
-                    None if area.all() else area,
+                    None if everywhere or area.all() else area,
                     self.rules,
                     scales,
                 )
