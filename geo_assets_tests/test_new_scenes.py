@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import datetime as dt
 import json
 import shutil
@@ -183,7 +184,7 @@ def test_only_the_partition_with_a_new_scene_is_run_and_its_cube_gains_just_that
         (request,) = running.tick().run_requests
         assert request.partition_key == NORTH
         digest = digest_of({(0, "north-2021-06-21")})
-        assert request.run_key == f"{NORTH}#{digest}#1"
+        assert request.run_key.startswith(f"{NORTH}#{digest}#1#")
         assert running.requested() == []
         assert running.run_requested(request).success
     assert running.days("north") == [*FIRST_DAYS, "2021-06-21"]
@@ -289,7 +290,7 @@ def test_a_cube_of_chosen_clusters_notes_the_scenes_of_these_alone(running):
     note = running.layout.used_scenes("north", "all")
     assert len(json.loads(note.read_text())["scenes"]) == 2
     assert materialized(running, defs, "ndvi_cube")
-    assert json.loads(note.read_text()) == {"scenes": []}
+    assert json.loads(note.read_text()) == {"scenes": [], "unread": []}
     assert running.days("north") == FIRST_DAYS
 
 
@@ -339,8 +340,8 @@ def test_what_was_seen_is_told_in_the_observations_of_scenes(running):
         for record in records
     }
     assert facts == {
-        NORTH: {"seen": 3, "new": 1, "new_scenes": "north-2021-06-21"},
-        SOUTH: {"seen": 2, "new": 0, "new_scenes": ""},
+        NORTH: {"seen": 3, "new": 1, "new_scenes": "north-2021-06-21", "unread": 0},
+        SOUTH: {"seen": 2, "new": 0, "new_scenes": "", "unread": 0},
     }
 
 
@@ -360,10 +361,63 @@ def test_a_run_that_failed_is_requested_again_when_its_time_has_come(running, st
         tags=dict(request.tags) | {"geo_assets/campaign": "tiny"},
     )
     assert running.requested() == []
-    cursor = json.loads(running.cursor)
-    cursor[NORTH]["requested"] = (dt.datetime.now(dt.UTC) - dt.timedelta(minutes=6)).isoformat()
-    running.cursor = json.dumps(cursor)
+    make_due(running)
     assert running.requested() == again
+
+
+def cut_short(folder):
+    """Cut files as a download that ended early leaves them; return what makes them whole."""
+    whole = {file: file.read_bytes() for file in folder.iterdir()}
+    for file, content in whole.items():
+        file.write_bytes(content[: len(content) * 6 // 10])
+    return whole
+
+
+def make_due(running):
+    cursor = json.loads(running.cursor)
+    for entry in cursor.values():
+        entry["requested"] = (dt.datetime.now(dt.UTC) - dt.timedelta(minutes=6)).isoformat()
+    running.cursor = json.dumps(cursor)
+
+
+@pytest.mark.parametrize("second", [False, True], ids=["a new day", "a second scene of a day"])
+def test_a_scene_that_could_not_be_read_is_asked_for_until_it_can(running, second):
+    running.add("north", "2021-06-21")
+    name, days = "north-2021-06-21", [*FIRST_DAYS, "2021-06-21"]
+    if second:
+        with running.api():
+            running.look()
+            (request,) = running.tick().run_requests
+            assert running.run_requested(request).success
+        twin = copy.deepcopy(running.items[-1])
+        name = twin["id"] = "A-second"
+        scenes = running.folder / "scenes"
+        shutil.copytree(scenes / "north-2021-06-21", scenes / name)
+        for asset in twin["assets"].values():
+            asset["href"] = asset["href"].replace("north-2021-06-21", name)
+        running.items.append(twin)
+    whole = cut_short(running.folder / "scenes" / name)
+    with running.api():
+        running.look()
+        (request,) = running.tick().run_requests
+        result = running.run_requested(request)
+        assert result.success
+        told = {c.check_name: c.passed for c in result.get_asset_check_evaluations()}
+        assert not told["every_date_was_read"]
+        assert running.days("north") == (days if second else FIRST_DAYS)
+        used = running.layout.used_scenes("north", "all")
+        assert json.loads(used.read_text())["unread"] == [[0, name]]
+        assert running.requested() == []
+        make_due(running)
+        for file, content in whole.items():
+            file.write_bytes(content)
+        (request,) = running.tick().run_requests
+        assert request.tags["geo_assets/attempt"] == "2"
+        assert running.run_requested(request).success
+    assert json.loads(used.read_text())["unread"] == []
+    assert running.days("north") == days
+    assert running.requested() == []
+    assert json.loads(running.cursor) == {}
 
 
 def test_a_partition_in_flight_is_not_requested(running):

@@ -47,7 +47,7 @@ def ndvi_cube(partition: Partition) -> Facts:
     from geo_assets.storage.cubes.opening import results_of_other_clusters
     from geo_assets.storage.cubes.time_major import time_major_of
     from geo_assets.storage.leftovers import remove_all_but
-    from geo_assets.storage.seen_scenes import scenes_of_table, write_used_scenes
+    from geo_assets.storage.seen_scenes import UsedScenes, scenes_of_table, write_used_scenes
 
     choice = partition.campaign.cube
     assert choice is not None  # noqa: S101  # without it the asset is not in the graph
@@ -101,9 +101,11 @@ def ndvi_cube(partition: Partition) -> Facts:
     if partition.campaign.clusters.only is not None:
         published += results_of_other_clusters(folder, clusters)
     remove_all_but(folder, published)
+    of_cubes = frozenset(scene for scene in used if scene[0] in clusters)
+    unread = {scene for made in facts.values() for scene in made.unread}
     write_used_scenes(
         partition.layout.used_scenes(partition.fold, partition.split),
-        (scene for scene in used if scene[0] in clusters),
+        UsedScenes(of_cubes, frozenset(scene for scene in of_cubes if scene[1] in unread)),
     )
     snapshots = {name: made.snapshot for name, made in facts.items() if made.snapshot}
     return {

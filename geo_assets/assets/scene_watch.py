@@ -89,13 +89,21 @@ def _look_at_each(
             context.log.warning(f"{key}: {error}")
             continue
         write_seen_scenes(note, SeenScenes(seen))
-        new = sorted(name for _, name in seen - used)
-        context.log.info(f"{key}: {len(seen)} scenes, {len(new)} of them new")
+        new = sorted(name for _, name in seen - used.scenes)
+        unread = len(seen & used.unread)
+        context.log.info(
+            f"{key}: {len(seen)} scenes, {len(new)} of them new, {unread} not read in full"
+        )
         context.log_event(
             dg.AssetObservation(
                 dg.AssetKey([campaign.name, "scenes"]),
                 partition=key,
-                metadata={"seen": len(seen), "new": len(new), "new_scenes": ", ".join(new[:50])},
+                metadata={
+                    "seen": len(seen),
+                    "new": len(new),
+                    "new_scenes": ", ".join(new[:50]),
+                    "unread": unread,
+                },
             )
         )
     if problems:

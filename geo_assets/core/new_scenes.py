@@ -35,13 +35,23 @@ class SceneState:
     """A run of the partition is queued or running."""
     last_run: Ended = "unknown"
     """How the run ended that was requested last, if one was."""
+    unread: frozenset[SceneKey] = frozenset()
+    """Scenes that are used, but of which some pixels could not be read."""
+
+    @property
+    def wanting(self) -> frozenset[SceneKey]:
+        """Scenes that a run has something to do about."""
+        return self.new | self.unread
 
 
 class SceneCursor(CursorEntry):
     """What the cursor remembers of one partition; plain JSON."""
 
     digest: str
-    """Of the new scenes that were requested."""
+    """Of the scenes that were wanting when it was requested."""
+    run_key: str
+    """Of the latest request. It holds the time: scenes that were withdrawn and come back, or a
+    cursor that was reset, are reasons to run again, and Dagster never runs a run key twice."""
 
 
 def partitions_with_new_scenes(
@@ -52,9 +62,10 @@ def partitions_with_new_scenes(
 ) -> tuple[list[PartitionRequest], dict[str, SceneCursor]]:
     """Return the partitions to request now, in order of their keys, and the cursor to keep.
 
-    Each set of new scenes is requested once, at once. Where its run ended badly, or nothing is
-    known of it and the scenes are still new, it is requested again with a growing delay, a
-    bounded number of times. While a run is in flight nothing is decided.
+    Each set of scenes that are new, or could not be read in full, is requested once, at once. Where
+    its run ended badly, or well without having read all pixels, or nothing is known of it and the
+    scenes are still new, it is requested again with a growing delay, a bounded number of times.
+    While a run is in flight nothing is decided.
 
     Args:
         states: Every partition's state, by partition key.
@@ -66,11 +77,11 @@ def partitions_with_new_scenes(
     kept: dict[str, SceneCursor] = {}
     for key, state in sorted(states.items()):
         entry = cursor.get(key)
-        digest = digest_of(state.new) if state.new else None
+        digest = digest_of(state.wanting) if state.wanting else None
         if state.in_flight:
             attempt = 0
         elif digest is not None and (entry is None or entry["digest"] != digest):
-            attempt, entry = 1, SceneCursor(digest=digest, attempts=0, requested="")
+            attempt, entry = 1, SceneCursor(digest=digest, run_key="", attempts=0, requested="")
         elif entry is not None and _is_lost(state) and policy.is_due(entry, now):
             attempt = entry["attempts"] + 1
         else:
@@ -80,15 +91,12 @@ def partitions_with_new_scenes(
         if entry is None:
             continue
         if attempt:
-            entry = SceneCursor(digest=entry["digest"], attempts=attempt, requested=now.isoformat())
-            requests.append(PartitionRequest(key, attempt, run_key_of(key, entry)))
+            digest, at = entry["digest"], now.isoformat()
+            run_key = f"{key}#{digest}#{attempt}#{at}"
+            entry = SceneCursor(digest=digest, run_key=run_key, attempts=attempt, requested=at)
+            requests.append(PartitionRequest(key, attempt, run_key))
         kept[key] = entry
     return requests, kept
-
-
-def run_key_of(key: str, entry: SceneCursor) -> str:
-    """Return the run key of the latest request for a partition."""
-    return f"{key}#{entry['digest']}#{entry['attempts']}"
 
 
 def digest_of(scenes: Collection[SceneKey]) -> str:
@@ -99,4 +107,6 @@ def digest_of(scenes: Collection[SceneKey]) -> str:
 
 def _is_lost(state: SceneState) -> bool:
     """Whether what was requested did not come about: a run may fail after it noted the scenes."""
-    return state.last_run == "badly" or (state.last_run == "unknown" and bool(state.new))
+    if state.last_run == "badly" or state.unread:
+        return True
+    return state.last_run == "unknown" and bool(state.new)

@@ -20,7 +20,6 @@ from geo_assets.core.new_scenes import (
     SceneCursor,
     SceneState,
     partitions_with_new_scenes,
-    run_key_of,
 )
 from geo_assets.core.run_requests import RequestPolicy
 from geo_assets.errors import StorageError
@@ -45,6 +44,9 @@ if TYPE_CHECKING:
 NEW_SCENES_TAG = "geo_assets/new_scenes"
 """Tag of a run that the sensor requested: its run key."""
 
+MOST_ATTEMPTS = 8
+"""Four days from the first to the last: services of imagery are away for longer than a chip is."""
+
 ENDED: dict[dg.DagsterRunStatus, Ended] = {
     dg.DagsterRunStatus.SUCCESS: "well",
     dg.DagsterRunStatus.FAILURE: "badly",
@@ -60,7 +62,7 @@ def new_scenes(campaign: Campaign, job: Job, names: AbstractSet[str]) -> dg.Sens
         job: The job of all its assets.
         names: Their names.
     """
-    policy = RequestPolicy()
+    policy = RequestPolicy(max_attempts=MOST_ATTEMPTS)
     lenders = lending_keys(campaign)
 
     @dg.sensor(
@@ -70,7 +72,8 @@ def new_scenes(campaign: Campaign, job: Job, names: AbstractSet[str]) -> dg.Sens
         description=(
             "Requests just the partitions with scenes that look_for_scenes saw and that are not "
             "used yet: cubes and labels, and composites and chips where there are any; each set of "
-            f"new scenes once, and again if its run failed, {policy.max_attempts} times at most."
+            "new scenes once, and again if its run failed or could not read all their pixels, "
+            f"{policy.max_attempts} times at most."
         ),
     )
     def new_scenes_sensor(context: dg.SensorEvaluationContext, results: Results) -> dg.SensorResult:
@@ -94,9 +97,10 @@ def new_scenes(campaign: Campaign, job: Job, names: AbstractSet[str]) -> dg.Sens
                 continue
             entry = cursor.get(key)
             states[key] = SceneState(
-                frozenset() if used is None else seen[key].scenes - used,
+                frozenset() if used is None else seen[key].scenes - used.scenes,
                 bool(busy) if key in lenders else key in busy,
-                "unknown" if entry is None else _end_of_run(context.instance, key, entry),
+                "unknown" if entry is None else _end_of_run(context.instance, entry),
+                frozenset() if used is None else seen[key].scenes & used.unread,
             )
         now = dt.datetime.now(dt.UTC)
         requests, cursor = partitions_with_new_scenes(states, cursor, now, policy)
@@ -139,16 +143,17 @@ def _has_composites(layout: Layout, key: str) -> bool:
     return layout.composite_images(*place).is_dir() or layout.chip_grid(*place).is_file()
 
 
-def _end_of_run(instance: dg.DagsterInstance, key: str, entry: SceneCursor) -> Ended:
+def _end_of_run(instance: dg.DagsterInstance, entry: SceneCursor) -> Ended:
     """How the run of the latest request ended, as far as Dagster knows."""
-    tags = {NEW_SCENES_TAG: run_key_of(key, entry)}
+    # A cursor of an earlier version holds no run key, and no run has an empty one.
+    tags = {NEW_SCENES_TAG: entry.get("run_key", "")}
     runs = instance.get_runs(dg.RunsFilter(tags=tags), limit=1)
     return ENDED.get(runs[0].status, "unknown") if runs else "unknown"
 
 
 def _reason(states: Mapping[str, SceneState], seen: Mapping[str, SeenScenes]) -> str:
     """Why nothing is requested: sources that were away by name, else in numbers."""
-    waiting = sum(bool(state.new) for state in states.values())
+    waiting = sum(bool(state.wanting) for state in states.values())
     running = sum(state.in_flight for state in states.values())
     words = (
         f"nothing to request now: {waiting} partitions with new scenes had their runs or wait for "

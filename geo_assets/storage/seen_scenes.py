@@ -14,7 +14,6 @@ from geo_assets.storage.atomic import publish_json
 from geo_assets.storage.json_files import read_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from pathlib import Path
 
     from geo_assets.core.new_scenes import SceneKey
@@ -44,20 +43,29 @@ def read_seen_scenes(path: Path) -> SeenScenes:
     """
     seen = read_json(
         path,
-        lambda note: SeenScenes(_scenes_of(note), str(note["problem"])),
+        lambda note: SeenScenes(_keys_of(note["scenes"]), str(note["problem"])),
         "note of seen scenes",
         "the next look writes it anew",
     )
     return SeenScenes() if seen is None else seen
 
 
-def write_used_scenes(path: Path, scenes: Iterable[SceneKey]) -> None:
-    """Publish a note of the scenes that all cubes of a partition were made of."""
-    publish_json(path, {"scenes": sorted(scenes)})
+@dataclass(frozen=True)
+class UsedScenes:
+    """The scenes that all cubes of a partition were made of, by cluster and id."""
+
+    scenes: frozenset[SceneKey]
+    unread: frozenset[SceneKey] = frozenset()
+    """Those of which some pixels could not be read."""
 
 
-def used_scenes(layout: Layout, fold: str, split: str) -> frozenset[SceneKey] | None:
-    """Return cluster and id of each scene that the cubes of a partition were made of.
+def write_used_scenes(path: Path, used: UsedScenes) -> None:
+    """Publish a note."""
+    publish_json(path, {"scenes": sorted(used.scenes), "unread": sorted(used.unread)})
+
+
+def used_scenes(layout: Layout, fold: str, split: str) -> UsedScenes | None:
+    """Return the scenes that the cubes of a partition were made of.
 
     Where nobody noted it these are the scenes of its table, which other assets make as well: it may
     hold scenes that no cube has seen. None without either.
@@ -67,9 +75,16 @@ def used_scenes(layout: Layout, fold: str, split: str) -> frozenset[SceneKey] | 
     """
     path = layout.used_scenes(fold, split)
     used = read_json(
-        path, _scenes_of, "note of used scenes", "materialize ndvi_cube, which writes it anew"
+        path,
+        # A note of an earlier version says nothing of scenes that were not read.
+        lambda note: UsedScenes(_keys_of(note["scenes"]), _keys_of(note.get("unread", ()))),
+        "note of used scenes",
+        "materialize ndvi_cube, which writes it anew",
     )
-    return scenes_of_table(layout.scenes(fold, split)) if used is None else used
+    if used is not None:
+        return used
+    of_table = scenes_of_table(layout.scenes(fold, split))
+    return None if of_table is None else UsedScenes(of_table)
 
 
 def scenes_of_table(path: Path) -> frozenset[SceneKey] | None:
@@ -91,5 +106,5 @@ def scenes_of_table(path: Path) -> frozenset[SceneKey] | None:
     return frozenset(zip(*columns, strict=True))
 
 
-def _scenes_of(content: Any) -> frozenset[SceneKey]:
-    return frozenset((int(cluster), str(name)) for cluster, name in content["scenes"])
+def _keys_of(pairs: Any) -> frozenset[SceneKey]:
+    return frozenset((int(cluster), str(name)) for cluster, name in pairs)

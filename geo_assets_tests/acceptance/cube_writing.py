@@ -70,7 +70,7 @@ def put_day(path, day: str, value: int):
         for chunk in stage.chunks():
             values = np.full((8, 8), value, np.int16)
             stage.put(0, variable, chunk, pack_chunk(values, variable.fill, stage.edges))
-        said = StoredDay(stage.digest(0), {}, {"value": value})
+        said = StoredDay(stage.keep(0), {}, {"value": value})
         return publish_changes(path, head, Changes({day: said}, {day: 0}), stage)
 
 

@@ -78,7 +78,7 @@ def _publish(path: Path, ndvi: NDArray[np.int16]) -> None:
 
         for (slot, chunk), packed in zip(tasks, Threads().map(pack, tasks), strict=True):
             stage.put(slot, variable, chunk, packed)
-        made = {day: StoredDay(stage.digest(slot)) for day, slot in slots.items()}
+        made = {day: StoredDay(stage.keep(slot)) for day, slot in slots.items()}
         publish_changes(path, head, Changes(made, slots), stage)
 
 

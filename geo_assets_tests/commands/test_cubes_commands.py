@@ -10,7 +10,7 @@ import xarray as xr
 from geo_assets.storage.cubes.opening import open_cube, published_cubes
 from geo_assets.storage.layout import Layout
 from geo_assets.storage.partition_lock import partition_lock
-from geo_assets.storage.seen_scenes import write_used_scenes
+from geo_assets.storage.seen_scenes import UsedScenes, write_used_scenes
 from geo_assets_tests.acceptance.cube_writing import DAYS, builder
 from geo_assets_tests.campaign_testing import write_campaign
 
@@ -38,7 +38,7 @@ def test_an_empty_partition_is_told_from_one_that_is_not_materialized(
 ):
     words = ("-c", campaign, "--fold", "north", "--split", "train", "--to", tmp_path / "copy")
     assert "there are none; materialize ndvi_cube first" in command("export-cube", *words).output
-    write_used_scenes(layout.used_scenes("north", "train"), [])
+    write_used_scenes(layout.used_scenes("north", "train"), UsedScenes(frozenset()))
     done = command("export-cube", *words)
     assert done.exit_code == 1
     assert "there are none: ndvi_cube found no area or no scene" in done.output

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import datetime as dt
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,7 +9,6 @@ from geo_assets.core.new_scenes import (
     SceneState,
     digest_of,
     partitions_with_new_scenes,
-    run_key_of,
 )
 from geo_assets.core.run_requests import RequestPolicy
 
@@ -98,7 +96,23 @@ def test_different_scenes_have_different_digests():
     assert len({digest_of(A), digest_of(B), digest_of({(1, "a")})}) == 3
 
 
-@pytest.mark.parametrize("attempts", [1, 2])
-def test_run_keys_differ_by_partition_scenes_and_attempt(attempts):
-    entry = {"digest": digest_of(A), "attempts": attempts, "requested": NOW.isoformat()}
-    assert run_key_of("north|all", entry) == f"north|all#{digest_of(A)}#{attempts}"
+def test_a_run_key_is_never_used_twice():
+    """Dagster would not run it, and scenes come back, and cursors are reset."""
+    at = [NOW + dt.timedelta(minutes=minutes) for minutes in range(3)]
+    keys = []
+    for now in at:
+        requests, _ = partitions_with_new_scenes({"north|all": state(A)}, {}, now, POLICY)
+        keys += [request.run_key for request in requests]
+    assert keys == [f"north|all#{digest_of(A)}#1#{now.isoformat()}" for now in at]
+
+
+def test_scenes_that_could_not_be_read_are_requested_again_though_their_run_ended_well():
+    _, cursor = decide(NOW, {}, north=state(A))
+    unread = SceneState(frozenset(), in_flight=False, last_run="well", unread=A)
+    assert decide(NOW, cursor, north=unread)[0] == []
+    keys, cursor = decide(NOW + dt.timedelta(minutes=5), cursor, north=unread)
+    assert keys == ["north"]
+    assert cursor["north"]["attempts"] == 2
+    assert decide(NOW, cursor, north=state(last_run="well")) == ([], {})
+    # What a run by hand could not read is requested, too.
+    assert decide(NOW, {}, north=unread)[0] == ["north"]

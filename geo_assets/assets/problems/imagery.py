@@ -43,14 +43,24 @@ def damaged_expressions(layout: Layout, fold: str, split: str) -> Problems:
 
 
 def windows_of_cubes(layout: Layout, fold: str, split: str) -> Problems:
-    """Return the windows of cubes that could not be read."""
+    """Return the windows of cubes that could not be read, and scenes whose days were put off."""
     from geo_assets.products.cubes.facts import failed_windows_of
     from geo_assets.storage.cubes.opening import open_cube, published_cubes
+    from geo_assets.storage.seen_scenes import used_scenes
 
     problems: Problems = []
     for name, path in published_cubes(layout, fold, split).items():
         with open_cube(path) as cube:
             problems += [_window_row(name, window) for window in failed_windows_of(cube)]
+    used = used_scenes(layout, fold, split)
+    told = {problem["scene"] for problem in problems}
+    for cluster, scene in sorted(used.unread if used else ()):
+        if scene not in told:
+            why = "its pixels could not be read, so its day stays as it was without it"
+            nowhere = dict.fromkeys(("rows", "cols", "error_kind"), "")
+            problems.append(
+                {"cluster": f"cluster-{cluster}", "scene": scene} | nowhere | {"error": why}
+            )
     return problems
 
 

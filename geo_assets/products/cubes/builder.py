@@ -54,6 +54,7 @@ from geo_assets.storage.cubes.opening import open_group
 from geo_assets.storage.cubes.publication import Changes, publish_changes, smoothed_digest
 from geo_assets.storage.cubes.stage import Stage, staged
 from geo_assets.storage.disk import require_room
+from geo_assets.storage.disk_errors import writing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -116,7 +117,8 @@ class CubeBuilder:
         Raises:
             ReadError: None of the days could be read of a cube that is to take the place of one of
                 other rules, or of a damaged one.
-            StorageError: There is no room for the days, or Icechunk is not installed.
+            StorageError: There is no room for the days, the disk refuses them, or Icechunk is not
+                installed.
         """
         workers = workers or Threads()
         if path.suffix == SUFFIX:
@@ -130,7 +132,7 @@ class CubeBuilder:
         gone = set(known.days) - set(self._by_day) if known else set()
         changed = known is None or bool(gone)
         if asked or changed:
-            first = min([*asked, *gone]) if path.suffix == SUFFIX else None
+            first = min([*asked, *gone], default=None) if path.suffix == SUFFIX else None
             room = self._bytes_at_most(len(asked), known, first)
             require_room(path.parent, 0, f"cube {path.stem}", at_once=room)
         with staged(path, len(asked), self.geobox.shape.yx) as stage:
@@ -148,13 +150,21 @@ class CubeBuilder:
             if how != "kept":
                 slots = {day: slot for day, slot in slots.items() if day in news}
                 changes = Changes(news, slots, gone, afresh)
-                snapshot = publish_changes(path, self._head, changes, stage)
+                with writing(path):
+                    snapshot = publish_changes(path, self._head, changes, stage)
         if how == "kept" and is_repository(path):
             snapshot = latest_snapshot(path)
         stay = {day: said for day, said in known.days.items() if day not in gone} if known else {}
         facts = facts_of(dict(sorted((stay | news).items())), self._inside)
-        put_off = tuple((day, days[day].facts["failed"][0]["error"]) for day in sorted(worse))
-        return replace(facts, snapshot=snapshot, put_off=put_off), how
+        put_off = {day: failed_of([days[day]]) for day in sorted(worse)}
+        unread = {each.scene_id for failed in (facts.failed, *put_off.values()) for each in failed}
+        facts = replace(
+            facts,
+            snapshot=snapshot,
+            put_off=tuple((day, failed[0].error) for day, failed in put_off.items()),
+            unread=tuple(sorted(unread)),
+        )
+        return facts, how
 
     @cached_property
     def _by_day(self) -> dict[str, list[Item]]:
@@ -162,7 +172,7 @@ class CubeBuilder:
         unique: dict[str, Item] = {}
         for item in observation_order(items_meeting(self.items, self.geobox)):
             twin = unique.get(item["id"])
-            if twin is None or scene_pins([item]) > scene_pins([twin]):
+            if twin is None or _precedence(item) > _precedence(twin):
                 unique[item["id"]] = item
         by_day: defaultdict[str, list[Item]] = defaultdict(list)
         for item in observation_order(unique.values()):
@@ -251,7 +261,7 @@ class CubeBuilder:
         smoothed = [each.name for each in self._head.smoothed_of(self._head.variables_of(days))]
         digest = smoothed_digest(group, smoothed)
         whole = dict(group.attrs) == self._head.attributes_of(days, digest)
-        return KnownCube(days, frozenset(names) - sound, whole=whole)
+        return KnownCube(days, frozenset(names) - sound, whole, group)
 
     def _bytes_at_most(self, asked: int, known: KnownCube | None, moved: str | None) -> int:
         """Return what may come onto the disk: uncompressed days, and smoothed copies of them all.
@@ -336,6 +346,11 @@ class CubeBuilder:
                     self.rules,
                     scales,
                 )
+
+
+def _precedence(item: Item) -> tuple[Any, str]:
+    """What decides between twins, in whatever order they come."""
+    return scene_pins([item]), json.dumps(item, sort_keys=True, default=str)
 
 
 def _mask_digest(mask: NDArray[np.bool_]) -> str:

@@ -33,6 +33,7 @@ class CubeFacts:
         left_out: Days that were looked at and are not clear enough.
         put_off: Days that stay as they were, because they could not be read as well as then, with
             the reason; they are due again.
+        unread: Scenes of which a window could not be read, of days that were put off too.
         outside: For each index, values beyond -3.2767 to 3.2767, which are missing.
         snapshot: Id of the snapshot in an Icechunk repository.
     """
@@ -43,6 +44,7 @@ class CubeFacts:
     failed: tuple[FailedWindow, ...]
     left_out: tuple[str, ...] = ()
     put_off: tuple[tuple[str, str], ...] = ()
+    unread: tuple[str, ...] = ()
     outside: tuple[tuple[str, int], ...] = ()
     snapshot: str | None = None
 

@@ -5,13 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from geo_assets.errors import ReadError
 from geo_assets.products.cubes.facts import failed_of
+from geo_assets.storage.cubes.days import SMOOTHED, array_of, kept_days
+from geo_assets.storage.cubes.format import COORDINATES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    import zarr
+
+    from geo_assets.products.windows import Window
     from geo_assets.storage.cubes.days import StoredDay
 
 
@@ -23,11 +30,13 @@ class KnownCube:
         days: All days that were looked at.
         damaged: Days whose values are not those that were written.
         whole: Whether attributes and smoothed copies are what they should be.
+        group: The cube, opened.
     """
 
     days: dict[str, StoredDay]
     damaged: frozenset[str]
     whole: bool
+    group: zarr.Group
 
     def is_news(self, day: str, said: StoredDay) -> bool:
         """Whether what was made of a day is other than what lies there."""
@@ -36,12 +45,22 @@ class KnownCube:
     def is_better(self, day: str, said: StoredDay) -> bool:
         """Whether a day as it lies there has pixels that could not be read now."""
         there = self.days.get(day)
-        return (
-            there is not None
-            and day not in self.damaged
-            and bool(said.facts["failed"])
-            and said.facts["clear"] < there.facts["clear"]
-        )
+        if there is None or not there.kept or day in self.damaged:
+            return False
+        position = kept_days(self.days).index(day)
+        return any(self._has_datum(position, window) for window in failed_of([said]))
+
+    def _has_datum(self, position: int, window: Window) -> bool:
+        """Whether any variable has a value in a window of a day."""
+        for name in self.group.array_keys():
+            if name in COORDINATES or name.endswith(SMOOTHED):
+                continue
+            array = array_of(self.group, name)
+            values = np.asarray(array[position, *window.slices])
+            missing = np.isnan(values) if values.dtype.kind == "f" else values == array.fill_value
+            if not missing.all():
+                return True
+        return False
 
 
 def require_a_day(path: Path, days: Mapping[str, StoredDay]) -> None:

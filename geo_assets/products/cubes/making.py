@@ -73,7 +73,7 @@ class DayInMaking:
                 outliers[name] = self._write_treated(name)
             for band, chunk in self._open:
                 self._fill(band, chunk)
-        digest = self._stage.digest(self._slot) if kept else None
+        digest = self._stage.keep(self._slot) if kept else None
         if not kept:
             self._stage.drop(self._slot)
         return StoredDay(

@@ -16,6 +16,7 @@ import numcodecs.blosc  # type: ignore[import-untyped]  # ships no types
 import numpy as np
 from numcodecs import Blosc
 
+from geo_assets.storage.disk_errors import writing
 from geo_assets.storage.uncached_files import write_file
 
 if TYPE_CHECKING:
@@ -81,12 +82,16 @@ def write_chunk_file(folder: Path, place: tuple[int, int, int], chunk: PackedChu
         folder: The array's folder, in a store that nobody reads yet.
         place: Number of the chunk along time, y and x.
         chunk: The chunk.
+
+    Raises:
+        StorageError: The disk refuses it.
     """
     if chunk.content is None:
         return
     path = folder.joinpath("c", *map(str, place))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_file(path, chunk.content)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_file(path, chunk.content)
 
 
 def chunk_digest(values: NDArray[Any]) -> str:

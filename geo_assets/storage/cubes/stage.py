@@ -17,6 +17,7 @@ from geo_assets.storage.atomic import scratch_folder
 from geo_assets.storage.cubes.chunk_files import write_chunk_file
 from geo_assets.storage.cubes.days import digest_of_chunks
 from geo_assets.storage.cubes.format import chunk_slices, chunks_of, create_variable
+from geo_assets.storage.disk_errors import writing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,6 +46,7 @@ class Stage:
         self.edges = chunks_of(shape)[1:]
         self._group = zarr.create_group(folder, zarr_format=3)
         self._arrays: dict[str, zarr.Array[Any]] = {}
+        self._variables: dict[int, dict[str, CubeVariable]] = {}
         self._digests: dict[int, dict[tuple[str, int, int], str]] = {}
         self._moved: set[tuple[str, int]] = set()
 
@@ -56,17 +58,10 @@ class Stage:
         """Put one chunk of one variable of the day in a slot, once; packed for chunks of ``edges``.
 
         Raises:
-            StorageError: The variable is of another dtype than on other days.
+            StorageError: The variable is of another dtype than before, or the disk refuses it.
         """
-        array = self._arrays.get(variable.name)
-        if array is None:
-            array = create_variable(self._group, variable, (self._slots, *self.shape))
-            self._arrays[variable.name] = array
-        if array.dtype != np.dtype(packed.dtype):
-            raise StorageError(
-                f"variable {variable.name!r}: is {packed.dtype} on one day and {array.dtype} on "
-                "another; a cube holds one dtype"
-            )
+        known = self._variables.setdefault(slot, {}).setdefault(variable.name, variable)
+        _require_dtype(variable.name, packed.dtype, known.dtype)
         _, rows, cols = chunk
         place = (slot, rows.start // self.edges[0], cols.start // self.edges[1])
         write_chunk_file(self.folder / variable.name, place, packed)
@@ -75,9 +70,10 @@ class Stage:
 
     def hold(self, name: str, chunk: Index3, values: NDArray[Any]) -> None:
         """Lay a chunk (y, x) of the day in making aside; it takes the place of an earlier day's."""
-        folder = self._held(name)
-        folder.mkdir(parents=True, exist_ok=True)
-        np.save(folder / f"{chunk[1].start}-{chunk[2].start}.npy", values)
+        file = self._held(name) / f"{chunk[1].start}-{chunk[2].start}.npy"
+        with writing(file):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            np.save(file, values)
 
     def held(self, name: str, chunk: Index3) -> NDArray[Any]:
         """Return a chunk that was laid aside."""
@@ -89,14 +85,24 @@ class Stage:
     def _held(self, name: str) -> Path:
         return self.folder / ".held" / name
 
-    def digest(self, slot: int) -> str:
-        """Return the digest of the day in a slot, all of whose chunks were put."""
+    def keep(self, slot: int) -> str:
+        """Give the day in a slot, all of whose chunks were put, its place; return its digest.
+
+        Raises:
+            StorageError: A variable is of another dtype than on a day that has its place.
+        """
+        for name, variable in self._variables.pop(slot).items():
+            array = self._arrays.get(name)
+            if array is None:
+                array = create_variable(self._group, variable, (self._slots, *self.shape))
+                self._arrays[name] = array
+            _require_dtype(name, variable.dtype, array.dtype.name)
         return digest_of_chunks(self._digests[slot])
 
     def drop(self, slot: int) -> None:
         """Forget a day that has no place in the cube."""
         self._digests.pop(slot, None)
-        for name in self._arrays:
+        for name in self._variables.pop(slot, ()):
             shutil.rmtree(self._chunks_of(name, slot), ignore_errors=True)
 
     def array(self, name: str) -> zarr.Array[Any]:
@@ -121,6 +127,14 @@ class Stage:
 
     def _chunks_of(self, name: str, slot: int) -> Path:
         return self.folder / name / "c" / str(slot)
+
+
+def _require_dtype(name: str, dtype: str, wanted: str) -> None:
+    if dtype != wanted:
+        raise StorageError(
+            f"variable {name!r}: is {dtype} on one day and {wanted} on another; a cube holds one "
+            "dtype"
+        )
 
 
 @contextmanager

@@ -7,11 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from geo_assets.core.smoothing import SmoothingRules
 from geo_assets.errors import ReadError, StorageError
+from geo_assets.storage.cubes.opening import open_cube
 from geo_assets_tests.products.cubes.test_builder import builder_of, files_of, scenes, stored
-from geo_assets_tests.sources.memory_source import Fault, MemorySource
+from geo_assets_tests.sources.memory_source import Fault, MemorySource, grid, random_scene
 
 AWAY = Fault("transient", error="the server is away")
 LEAF = Fault(rows=slice(40, 60), cols=slice(40, 60))
@@ -47,21 +49,54 @@ def test_a_retry_while_the_server_is_away_takes_no_day_from_the_cube(tmp_path):
 def test_a_day_of_which_less_can_be_read_stays_and_one_of_which_more_can_is_taken(tmp_path):
     path = tmp_path / "c.zarr"
     source = MemorySource.of(*scenes())
-    source.change(scenes()[3].with_faults(LEAF))
+    less = Fault(rows=slice(40, 45), cols=slice(64, 66))
+    source.change(scenes()[3].with_faults(LEAF, less))
     builder = builder_of(source)
     builder.build(path)
     before = files_of(path)
 
-    more = Fault(rows=slice(0, 60), cols=slice(0, 60))
+    more = Fault(rows=slice(0, 90), cols=slice(0, 60))
     source.change(scenes()[3].with_faults(more))
     assert builder.build(path)[1] == "kept"
     assert files_of(path) == before
 
-    less = Fault(rows=slice(40, 45), cols=slice(64, 66))
     source.change(scenes()[3].with_faults(less))
     facts, how = builder.build(path)
     assert (how, facts.put_off) == ("healed", ())
     assert {window.col for window in facts.failed} != {0}
+
+
+@pytest.mark.parametrize("suffix", [".zarr", ".icechunk"])
+def test_a_larger_scene_takes_no_place_of_one_that_cannot_be_read_now(tmp_path, suffix):
+    path = tmp_path / f"c{suffix}"
+    day = [
+        random_scene(1, "A", "2021-05-01", grid(100, 40)),
+        random_scene(2, "B", "2021-05-01", grid(100, 90, col=40)),
+    ]
+    source = MemorySource.of(day[0])
+    small, _ = builder_of(source).build(path)
+    before = open_cube(path).load()
+    both = MemorySource.of(*day)
+    both.change(day[0].with_faults(AWAY))
+    facts, how = builder_of(both).build(path)
+    assert (how, [name for name, _ in facts.put_off]) == ("kept", ["2021-05-01"])
+    assert facts.unread == ("A",)
+    xr.testing.assert_identical(open_cube(path).load(), before)
+    both.change(day[0])
+    facts, how = builder_of(both).build(path)
+    assert (how, facts.put_off, facts.unread) == ("extended", (), ())
+    assert facts.valid_share > small.valid_share
+
+
+def test_what_cannot_be_read_where_nothing_was_seen_keeps_no_other_scene_waiting(tmp_path):
+    path = tmp_path / "c.zarr"
+    west = random_scene(1, "A", "2021-05-01", grid(100, 64))
+    east = random_scene(2, "B", "2021-05-01", grid(100, 60, col=70))
+    source = MemorySource.of(west)
+    builder_of(source).build(path)
+    both = MemorySource.of(west, east.with_faults(AWAY))
+    facts, how = builder_of(both).build(path)
+    assert (how, facts.put_off, facts.unread) == ("extended", (), ("B",))
 
 
 def test_scenes_processed_anew_that_cannot_be_read_leave_the_day_until_they_can(tmp_path):
@@ -159,3 +194,18 @@ def test_room_is_asked_for_the_days_that_are_written_and_no_others(
     assert not source.reads
     monkeypatch.setattr("geo_assets.storage.disk.free_bytes", lambda _: free)
     assert builder_of(source).build(path)[1] == "extended"
+
+
+def test_without_a_scene_that_meets_it_a_cube_is_empty_in_either_store(tmp_path):
+    nothing = MemorySource.of()
+    for suffix in (".zarr", ".icechunk"):
+        facts, how = builder_of(nothing).build(tmp_path / f"c{suffix}")
+        assert (how, facts.days) == ("built", ())
+
+
+def test_a_day_that_is_dropped_does_not_decide_the_dtype(tmp_path):
+    cloudy = random_scene(1, "A", "2021-05-01", grid(100, 130), dtype="int16")
+    cloudy = replace(cloudy, scl=np.full_like(cloudy.scl, 8))
+    source = MemorySource.of(cloudy, random_scene(2, "B", "2021-05-11", grid(100, 130)))
+    facts, _ = builder_of(source, raw_bands=("B04",), min_clear=0.1).build(tmp_path / "c.zarr")
+    assert (facts.days, facts.left_out) == (("2021-05-11",), ("2021-05-01",))

@@ -1,5 +1,7 @@
 """Chunks of new days lie on a stage until a cube takes them, once."""
 
+import errno
+
 import numpy as np
 import pytest
 
@@ -39,5 +41,17 @@ def test_a_chunk_is_put_once(tmp_path):
         [chunk] = stage.chunks()
         packed = pack_chunk(np.ones((5, 7), np.int16), MISSING, stage.edges)
         stage.put(0, NDVI, chunk, packed)
-        with pytest.raises(FileExistsError):
+        with pytest.raises(StorageError, match=r"ndvi/c/0/0/0: cannot be written: File exists"):
+            stage.put(0, NDVI, chunk, packed)
+
+
+def test_a_disk_that_refuses_a_chunk_is_an_error_that_names_it(tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("geo_assets.storage.cubes.chunk_files.write_file", full)
+    with staged(tmp_path / "cube.zarr", 1, (5, 7)) as stage:
+        [chunk] = stage.chunks()
+        packed = pack_chunk(np.ones((5, 7), np.int16), MISSING, stage.edges)
+        with pytest.raises(StorageError, match="cannot be written: No space left on device"):
             stage.put(0, NDVI, chunk, packed)
