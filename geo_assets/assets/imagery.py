@@ -53,6 +53,7 @@ def scenes(partition: Partition) -> Facts:
 
     Scenes that were found but left out are kept by name, with the reason, in the file's metadata.
     """
+    from geo_assets.sources.scenes.order import solar_day
     from geo_assets.sources.stac.services import imagery_notices
     from geo_assets.storage.scenes import write_scenes
 
@@ -72,7 +73,7 @@ def scenes(partition: Partition) -> Facts:
         ]
     path = partition.layout.scenes(partition.fold, partition.split)
     write_scenes(path, items, clusters, left_out)
-    days = sorted({item["properties"]["datetime"][:10] for item in items})
+    days = sorted({str(solar_day(item)) for item in items})
     facts = {
         "dagster/row_count": len(items),
         "empty": not items,

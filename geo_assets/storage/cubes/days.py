@@ -92,12 +92,14 @@ class CubeHead:
         if self.smoothing is None:
             return ()
         how = self.smoothing.describe()
-        # By name: their digest must not depend on the order in which a campaign names indices.
-        return tuple(
-            index_variable(each.name + SMOOTHED, long_name=f"{each.name}, smoothed", comment=how)
-            for each in sorted(variables, key=lambda variable: variable.name)
+        copies = {
+            each.name + SMOOTHED: index_variable(
+                each.name + SMOOTHED, long_name=f"{each.name}, smoothed", comment=how
+            )
+            for each in variables
             if "scale_factor" in each.attributes
-        )
+        }
+        return tuple(copies[name] for name in smoothed_in_order(copies))
 
     def attributes_of(self, days: Mapping[str, StoredDay], smoothed: str | None) -> dict[str, Any]:
         """Return every attribute of the cube.
@@ -118,6 +120,15 @@ class CubeHead:
             # As text: netCDF knows no nested attributes.
             DAYS_ATTRIBUTE: json.dumps(records, sort_keys=True, separators=(",", ":")),
         }
+
+
+def smoothed_in_order(names: Iterable[str]) -> list[str]:
+    """Return the smoothed copies among the names of variables, in the order of their digest.
+
+    It must not depend on the order in which a campaign names indices.
+    """
+    originals = sorted(n.removesuffix(SMOOTHED) for n in names if n.endswith(SMOOTHED))
+    return [original + SMOOTHED for original in originals]
 
 
 def checksum_of(days: Mapping[str, StoredDay], smoothed: str | None) -> str:

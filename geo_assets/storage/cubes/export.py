@@ -9,7 +9,7 @@ import zarr
 
 from geo_assets.core.workers import Threads
 from geo_assets.errors import StorageError
-from geo_assets.storage.atomic import publish_directory
+from geo_assets.storage.atomic import publish_directory, sweep_temporaries_of
 from geo_assets.storage.cubes.days import array_of
 from geo_assets.storage.cubes.format import (
     COORDINATES,
@@ -68,6 +68,8 @@ def copy_store(
         StorageError: If the cube is damaged.
     """
     check_sound(cube, group)
+    # A copy that was killed is as large as the cube, and nobody else would look for it here.
+    sweep_temporaries_of(to)
     with publish_directory(to) as folder:
         copy = zarr.create_group(folder, zarr_format=3, attributes={**group.attrs, **attributes})
         for name in sorted(group.array_keys()):

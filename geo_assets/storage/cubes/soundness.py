@@ -20,6 +20,7 @@ from geo_assets.storage.cubes.days import (
     checksum_of,
     days_of,
     kept_days,
+    smoothed_in_order,
     sound_days,
 )
 from geo_assets.storage.cubes.format import COORDINATES, DIMENSIONS, variable_of
@@ -67,7 +68,7 @@ def _damage_of(group: zarr.Group, rules: str) -> str | None:
     if damaged:
         more = f", and {len(damaged) - 1} more" if damaged[1:] else ""
         return f"day {damaged[0]} is damaged{more}"
-    smoothed = sorted(array.basename for array in arrays if array.basename.endswith(SMOOTHED))
+    smoothed = smoothed_in_order(array.basename for array in arrays)
     if checksum_of(days, smoothed_digest(group, smoothed)) != group.attrs[CHECKSUM_ATTRIBUTE]:
         return "smoothed copies are not those that were recorded"
     return None

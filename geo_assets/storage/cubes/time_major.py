@@ -6,6 +6,8 @@ plain Zarr whatever the cube's store, and says of which state of the cube it is.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 
 SUFFIX = ".time-major.zarr"
 SOURCE_ATTRIBUTE = "geo_assets_source_sha256"
-"""Checksum of the cube that the copy was made of."""
+"""Digest of the cube that the copy was made of: all that it says of itself, its values among it."""
 
 INNER_EDGE = 64
 """Pixels a side of the smallest block that is read."""
@@ -62,11 +64,11 @@ def compact_cube(cube: Path, *, force: bool = False) -> tuple[Path, bool]:
         StorageError: If the cube is absent, damaged or none of ours.
     """
     group = open_group(cube, asset="ndvi_cube")
-    checksum = _checksum(group, cube)
+    state = _state(group, cube)
     target = time_major_of(cube)
-    if not force and _source_of(target) == checksum:
+    if not force and _source_of(target) == state:
         return target, False
-    copy_store(cube, group, target, {SOURCE_ATTRIBUTE: checksum}, _copy_variable)
+    copy_store(cube, group, target, {SOURCE_ATTRIBUTE: state}, _copy_variable)
     return target, True
 
 
@@ -77,9 +79,9 @@ def open_time_major(cube: Path, *, chunks: Mapping[str, int] | None = None) -> x
         StorageError: If there is none, or the cube has changed since.
     """
     target = time_major_of(cube)
-    checksum = _checksum(open_group(cube, asset="ndvi_cube"), cube)
+    state = _state(open_group(cube, asset="ndvi_cube"), cube)
     there = _source_of(target)
-    if there != checksum:
+    if there != state:
         what = "is of an earlier state of the cube" if there else "does not exist"
         raise StorageError(f"{target}: {what}; run geo-assets compact")
     return open_cube(target, chunks=chunks)
@@ -121,11 +123,12 @@ def _blocks(
     return (dates, inner, inner), (dates, rows, cols)
 
 
-def _checksum(group: zarr.Group, cube: Path) -> str:
-    checksum = group.attrs.get(CHECKSUM_ATTRIBUTE)
-    if not isinstance(checksum, str):
+def _state(group: zarr.Group, cube: Path) -> str:
+    """Digest of a cube's attributes: checksum of its values, days, rules, grid, licence."""
+    said = dict(group.attrs)
+    if CHECKSUM_ATTRIBUTE not in said:
         raise StorageError(f"{cube}: says no checksum of its values; materialize ndvi_cube again")
-    return checksum
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
 def _source_of(target: Path) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from geo_assets.storage.cubes.format import band_variable, create_variable, inde
 from geo_assets.storage.cubes.opening import open_cube, open_group
 from geo_assets.storage.cubes.time_major import compact_cube, open_time_major, time_major_of
 from geo_assets_tests.acceptance.cube_writing import DAYS, builder
-from geo_assets_tests.sources.memory_source import grid
+from geo_assets_tests.sources.memory_source import MemorySource, grid, random_scene
 from geo_assets_tests.storage.cubes.written_cube import write_cube
 
 STORES = ["zarr", "icechunk"]
@@ -65,6 +66,49 @@ def test_a_stale_copy_is_noticed_and_made_anew(tmp_path):
         open_time_major(path)
     assert compact_cube(path)[1]
     assert open_time_major(path).sizes["time"] == 4
+
+
+def test_a_copy_of_other_attributes_is_stale_too(tmp_path):
+    path = tmp_path / "cluster-0.zarr"
+    builder().build(path)
+    compact_cube(path)
+    assert replace(builder(), attrs={"title": "t", "license": "CC-BY-4.0"}).build(path)[1] == (
+        "rewritten"
+    )
+    with pytest.raises(StorageError, match="is of an earlier state of the cube"):
+        open_time_major(path)
+    assert compact_cube(path)[1]
+    assert open_time_major(path).attrs["license"] == "CC-BY-4.0"
+
+
+@pytest.mark.parametrize("store", STORES)
+def test_a_cube_of_an_index_whose_name_begins_another_is_copied(tmp_path, store):
+    bands = (("nir", "B08"), ("red", "B04"))
+    indices = (IndexRule("EVI", (*bands, ("blue", "B02"))), IndexRule("EVI2", bands))
+    path = tmp_path / f"cluster-0.{store}"
+    scene = random_scene(1, "A", DAYS[0], grid(96, 96), bands=("B02", "B04", "B08"))
+    source = MemorySource.of(scene)
+    made = replace(
+        builder(indices=indices, smoothing=SmoothingRules(), scale=1e-3),
+        source=source,
+        items=source.items,
+    )
+    made.build(path)
+    assert made.build(path)[1] == "kept"
+    export_store(path, tmp_path / "there.zarr", {}, force=False)
+    assert compact_cube(path)[1]
+
+
+def test_what_a_killed_copy_left_is_removed_by_the_next(tmp_path):
+    path, to = tmp_path / "cluster-0.zarr", tmp_path / "there/cube.zarr"
+    builder(DAYS[:2]).build(path)
+    for target in (to, time_major_of(path)):
+        left = target.with_name(f".{target.name}.{'0' * 16}.tmp")
+        left.mkdir(parents=True)
+    export_store(path, to, {}, force=False)
+    compact_cube(path)
+    assert [entry.name for entry in to.parent.iterdir()] == [to.name]
+    assert not list(tmp_path.glob(".cluster-0.time-major*"))
 
 
 def test_a_cube_without_days_has_a_copy_too(tmp_path):
