@@ -19,6 +19,7 @@ from shapely.geometry import box
 from geo_assets.assets.scene_watch import LOOK
 from geo_assets.build import build_defs
 from geo_assets.core.new_scenes import digest_of
+from geo_assets.errors import SourceError
 from geo_assets.partitions import tags_of_everything
 from geo_assets.resources import Results
 from geo_assets.sensors.new_scenes import NEW_SCENES_TAG
@@ -162,6 +163,48 @@ def materialized(running, defs, name):
     assets = {dg.AssetKey(["tiny", name])}
     job = defs.resolve_implicit_global_asset_job_def().get_subset(asset_selection=assets)
     return job.execute_in_process(instance=running.instance, partition_key=NORTH).success
+
+
+def error_of(result):
+    """What ended a run's first step that failed."""
+    return result.get_step_failure_events()[0].step_failure_data.error.to_string()
+
+
+def test_scenes_that_are_gone_take_no_results_with_them(running):
+    before = running.files("north")
+    running.items = [item for item in running.items if not item["id"].startswith("north")]
+    with running.api():
+        result = running.run("cubes_and_labels", NORTH)
+    assert not result.success
+    assert "north|all: no scene is used: the source has none; what was made of 2" in error_of(
+        result
+    )
+    assert running.files("north") == before
+
+
+def test_dates_without_a_scene_take_no_results_with_them(running):
+    before = running.files("north")
+    dates = {"start": dt.date(2031, 6, 1), "end": dt.date(2031, 6, 30)}
+    later = running.campaign.model_copy(update=dates)
+    defs = build_defs(later, resources={"results": Results(data=str(running.layout.root))})
+    with running.api(), pytest.raises(SourceError, match="no scene is used: the source has none"):
+        materialized(running, defs, "scenes")
+    assert running.files("north") == before
+
+
+def test_a_band_that_no_scene_has_is_named(first_run, tmp_path):
+    with dg.DagsterInstance.ephemeral() as instance:
+        shutil.copytree(
+            first_run.layout.root / "tiny/aoi_clusters", tmp_path / "data/tiny/aoi_clusters"
+        )
+        more = {"cube": {"area": "box", "variables": ["NDVI", "B12"]}}
+        watched = Watched(tmp_path, instance, first_run.port, more)
+        with watched.api():
+            result = watched.run("cubes_and_labels", NORTH)
+    assert (
+        "no scene is used: 2 missing_band (scene north-2021-06-11: has no band 'B12'; it offers"
+        in error_of(result)
+    )
 
 
 def test_before_the_first_run_nothing_is_looked_for_and_nothing_requested(watched):

@@ -13,10 +13,11 @@ import dagster as dg
 
 from geo_assets.assets.areas import read_boxes, read_labels_of_fold
 from geo_assets.assets.step import Facts, Partition, asset_step, table_of
+from geo_assets.errors import SourceError
 from geo_assets.progress import logged
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from odc.geo.geobox import GeoBox
@@ -64,7 +65,8 @@ def scenes(partition: Partition) -> Facts:
     items: list[Item] = []
     clusters: list[int] = []
     left_out = []
-    for box, selection in selections(partition):
+    chosen = list(selections(partition))
+    for box, selection in chosen:
         items += selection.items
         clusters += [box.cluster] * len(selection.items)
         left_out += [
@@ -72,6 +74,8 @@ def scenes(partition: Partition) -> Facts:
             for out in selection.left_out
         ]
     path = partition.layout.scenes(partition.fold, partition.split)
+    if chosen and not items:
+        _say_why_none(partition, path, left_out)
     write_scenes(path, items, clusters, left_out)
     days = sorted({str(solar_day(item)) for item in items})
     facts = {
@@ -91,6 +95,34 @@ def scenes(partition: Partition) -> Facts:
         left_out.sort(key=lambda out: out["reason"] == "no_overlap")
         facts["left_out_scenes"] = table_of(left_out[:50])
     return facts
+
+
+def _say_why_none(partition: Partition, path: Path, left_out: Sequence[Mapping[str, Any]]) -> None:
+    """Say why no scene is used; refuse it where that would take results away, or bands are missing.
+
+    Raises:
+        SourceError: It names each reason, and a scene for it.
+    """
+    from geo_assets.storage.seen_scenes import scenes_of_table
+
+    scenes = {out["id"]: out for out in left_out}.values()
+    counts = Counter(out["reason"] for out in scenes)
+    example = {
+        out["reason"]: detail
+        if out["id"] in (detail := out["detail"])
+        else f"{out['id']}: {detail}"
+        for out in scenes
+    }
+    reasons = "; ".join(f"{n} {reason} ({example[reason]})" for reason, n in counts.most_common())
+    told = f"{partition}: no scene is used: {reasons or 'the source has none'}"
+    if before := scenes_of_table(path):
+        raise SourceError(
+            f"{told}; what was made of {len(before)} scenes before stays as it is; remove {path} "
+            "if it is to go"
+        )
+    if "missing_band" in counts:
+        raise SourceError(told)
+    partition.log.warning(told)
 
 
 def selections(partition: Partition) -> Iterator[tuple[ClusterBox, SceneSelection]]:

@@ -139,9 +139,10 @@ def publish_areas(
     for name, reason in without.items():
         partition.log.warning(f"{partition} {name}: no labels: {reason}")
         rows.append(_row(asset, name, reason, {}, 0.0))
-    remove_all_but(asset.folder, published)
     made_rows = sum(not row["note"] for row in rows)
+    # First: what a failure leaves is what was there.
     refuse_if_nothing_was_made(partition, asset.name, without, made_rows)
+    remove_all_but(asset.folder, published)
     return summary(asset.folder, asset.rules.n_clusters, rows, previews)
 
 

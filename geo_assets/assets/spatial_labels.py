@@ -76,6 +76,7 @@ def ndvi_spatial_labels(partition: Partition) -> Facts:
     cubes = {name: NdviDays.of(path) for name, path in paths.items()}
     models = _models(partition, cubes)
     rows: list[dict[str, Any]] = []
+    rasters: dict[Path, list[Path]] = {}
     kept: list[Path] = []
     reasons: dict[str, str] = {}
     best_share, previews = 0.0, dict[str, Any]()
@@ -110,17 +111,19 @@ def ndvi_spatial_labels(partition: Partition) -> Facts:
             if rows[-1]["labelled_share"] > best_share:
                 best_share = rows[-1]["labelled_share"]
                 previews = _previews(cube, number, raster, made, f"{partition}, {name}, {day}")
-        remove_all_but(folder / name, published)
+        rasters[folder / name] = published
         if published:
             kept.append(folder / name)
             if rules.fit != "date":
                 path = layout.ndvi_spatial_model(partition.fold, partition.split, name)
                 shared = models[name][0]
                 kept += publish_model(path, _document(partition, name, shared), shared.report)
+    made_rows = sum(not row["note"] for row in rows)
+    # First: what a failure leaves is what was there.
+    refuse_if_nothing_was_made(partition, "ndvi_spatial_labels", reasons, made_rows)
+    for of_cube, published in rasters.items():
+        remove_all_but(of_cube, published)
     remove_all_but(folder, kept)
-    refuse_if_nothing_was_made(
-        partition, "ndvi_spatial_labels", reasons, sum(not row["note"] for row in rows)
-    )
     return summary(folder, rules.n_clusters, rows, previews)
 
 
