@@ -118,13 +118,21 @@ def read_model(path: Path) -> dict[str, Any]:
 
 
 def _model(value: dict[str, Any]) -> dict[str, Any]:
-    list(value["centers"])
+    from geo_assets.core.histogram_kmeans import HistogramKMeans
+    from geo_assets.core.pixel_model import PixelKMeans
+
+    fitted = HistogramKMeans if "boundaries" in value else PixelKMeans
+    k = len(fitted.from_dict(value).centers)
+    if value.get("n_clusters", k) != k:
+        raise ValueError(f"n_clusters: {value['n_clusters']}, and {k} centers")
     return value
 
 
 def model_digest(model: Mapping[str, Any]) -> str:
-    """Return the digest of a model's centres: what its labels mean."""
-    return hashlib.sha256(json.dumps(model["centers"]).encode()).hexdigest()
+    """Return the digest of what decides a model's labels, and of what they mean."""
+    fields = ("centers", "boundaries", "scaled_centers", "offsets", "scales")
+    said = [model.get(field) for field in fields]
+    return hashlib.sha256(json.dumps(said).encode()).hexdigest()
 
 
 def labelled_by(raster: Path, model: Mapping[str, Any]) -> bool:

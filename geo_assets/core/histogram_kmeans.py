@@ -66,13 +66,23 @@ class HistogramKMeans:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> HistogramKMeans:
-        """Return the model of a ``to_dict``."""
-        return cls(
+        """Return the model of a ``to_dict``.
+
+        Raises:
+            ValueError: Shapes do not fit, or a number is none; KeyError, TypeError: it is no model.
+        """
+        model = cls(
             np.array(values["centers"], np.float64),
             np.array(values["boundaries"], np.int64),
             np.array(values["counts"], np.int64),
             float(values["inertia"]),
         )
+        k = len(model.centers)
+        if model.centers.shape != (k,) or model.boundaries.shape != (k - 1,):
+            raise ValueError("boundaries: not one between each two centers")
+        if not np.isfinite(model.centers).all() or (np.diff(model.boundaries) <= 0).any():
+            raise ValueError("centers or boundaries: not finite, or not rising")
+        return model
 
     def lookup(self) -> NDArray[np.uint8]:
         """Return the label of every int16 by its bits as uint16: (65536,) uint8, 0 = missing."""
@@ -172,7 +182,7 @@ def labels_of(
 
 
 def _bits_of(values: NDArray[np.int16]) -> NDArray[np.uint16]:
-    return np.ascontiguousarray(values).view(np.uint16).ravel()
+    return np.ascontiguousarray(values, np.int16).view(np.uint16).ravel()
 
 
 def _prefix_sums(values: NDArray[np.intp], counts: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 SILHOUETTE_SAMPLE = 3_000
 """Samples that the silhouette is computed on: its cost grows with their square."""
 
-RANKS = 2_500
-"""Values of each fold that stand for a histogram."""
+RANKS = 5_000
+"""Values that stand for the histograms of two folds, each by its share of them."""
 
 SEEDS = 5
 """Fits that the stability over seeds compares."""
@@ -158,8 +158,8 @@ def k_report(
 def histogram_report(histograms: NDArray[np.int64], k_range: tuple[int, int]) -> KReport:
     """Return the report on the exact K-Means of one quantised variable.
 
-    Each fold is stood for by its values at evenly spaced ranks: nothing is drawn, and there is no
-    stability over seeds, for the exact fit has none.
+    Each fold is stood for by its values at evenly spaced ranks, as many as its share of the pixels
+    is. There is no stability over seeds, for the exact fit has none.
 
     Args:
         histograms: (2, 65536) int64, ``histogram_of`` of each of two spatial folds.
@@ -168,7 +168,12 @@ def histogram_report(histograms: NDArray[np.int64], k_range: tuple[int, int]) ->
     Raises:
         ClusteringError: As ``k_report``.
     """
-    parts = [_ranked(histogram) for histogram in histograms]
+    pixels = histograms.sum(axis=1)
+    shares = pixels / max(int(pixels.sum()), 1)
+    parts = [
+        _ranked(histogram, round(RANKS * float(share)))
+        for histogram, share in zip(histograms, shares, strict=True)
+    ]
     folds = np.repeat([False, True], [len(part) for part in parts])
     return k_report(np.concatenate(parts)[:, np.newaxis], k_range, 0, _exact, folds=folds, seeds=0)
 
@@ -213,10 +218,10 @@ def spatial_folds(
     return fold
 
 
-def _ranked(histogram: NDArray[np.int64]) -> NDArray[np.float64]:
+def _ranked(histogram: NDArray[np.int64], most: int) -> NDArray[np.float64]:
     """Return the values at evenly spaced ranks of what a histogram counts; all if they are few."""
     ends = np.cumsum(histogram)
-    count = min(int(ends[-1]), RANKS)
+    count = min(int(ends[-1]), most)
     ranks = (np.arange(count) * 2 + 1) * int(ends[-1]) // max(2 * count, 1)
     bins = np.searchsorted(ends, ranks, side="right")
     return (bins - histogram.size // 2).astype(np.float64)

@@ -38,7 +38,8 @@ class ChangeCounts:
         successive: (D - 1, K, K) int64, from each date to the next, of pixels with a datum on both.
         observed: (K, K) int64, from each date with a datum of a pixel to its next one, whatever
             lies between.
-        first_last: (K, K) int64, from the first to the last date with a datum of a pixel.
+        first_last: (K, K) int64, from the first to the last date with a datum of a pixel that has
+            two.
         areas: (D, K + 1) int64, pixels of each label on each date; column 0 = no data.
         with_series: (D, K, T) int64, pixels with both labels.
     """
@@ -76,7 +77,8 @@ def count_changes(
         with_series[number] = _pairs(now, series, (n_clusters, n_series))
         np.copyto(first, now, where=first == 0)
         np.copyto(last, now, where=now > 0)
-    first_last = _pairs(first, last, (n_clusters, n_clusters))
+    twice = np.count_nonzero(labels, axis=0) > 1
+    first_last = _pairs(np.where(twice, first, 0), last, (n_clusters, n_clusters))
     return ChangeCounts(successive, observed, first_last, areas, with_series)
 
 

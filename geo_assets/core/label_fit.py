@@ -13,7 +13,7 @@ import numpy as np
 from geo_assets.core.feature_scaling import Scaling, fit_scales
 from geo_assets.core.k_report import KReport, k_report
 from geo_assets.core.lloyd import best_centers
-from geo_assets.core.pixel_kmeans import fit_pixels
+from geo_assets.core.pixel_kmeans import check_sample, fit_pixels
 from geo_assets.core.pixel_model import PixelKMeans, rising
 from geo_assets.core.sampling import one_of_each_run
 from geo_assets.errors import ClusteringError
@@ -98,10 +98,7 @@ def fit_labels(
             threads=threads,
         )
         return Fitted(model, report)
-    distinct = len(np.unique(sample, axis=0))
-    if k > distinct:
-        msg = f"n_clusters: {k} clusters asked of {distinct} distinct pixels"
-        raise ClusteringError(msg)
+    check_sample(sample, k, rules.missing)
     found = _centers(_scaled(sample, offsets, scales), k, rules.seed, rules.starts, threads)
     model = PixelKMeans.of(
         found,

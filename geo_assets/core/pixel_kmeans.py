@@ -80,9 +80,9 @@ def fit_pixels(
         raise ClusteringError(msg)
     drawn = one_of_each_run(len(samples), sample_size, np.random.default_rng(seed))
     sample = samples[drawn].astype(np.float32)
-    _check_sample(sample, missing)
-    _check_distinct(sample, n_clusters)
-    rows = np.ascontiguousarray(sample.T)
+    check_sample(sample, n_clusters, missing)
+    # Always a copy, for it is scaled in place; the transpose of one feature would be none.
+    rows = np.array(sample.T, order="C")
     offsets, scales = fit_scales(rows, scaling)
     rows -= offsets.astype(np.float32)[:, np.newaxis]
     rows /= scales.astype(np.float32)[:, np.newaxis]
@@ -163,7 +163,17 @@ def label_raster(
     return labels.reshape(valid.shape), inertia
 
 
-def _check_sample(sample: NDArray[np.float32], missing: Missing) -> None:
+def check_sample(sample: NDArray[np.float32], n_clusters: int, missing: Missing) -> None:
+    """Refuse a sample (n, feature) to which K clusters cannot be fitted.
+
+    Raises:
+        ClusteringError: Features are missing or infinite, or too few samples differ.
+    """
+    _check_known(sample, missing)
+    _check_distinct(sample, n_clusters)
+
+
+def _check_known(sample: NDArray[np.float32], missing: Missing) -> None:
     if missing not in get_args(Missing):
         msg = f"missing: {missing!r} is unknown; allowed: {', '.join(get_args(Missing))}"
         raise ClusteringError(msg)

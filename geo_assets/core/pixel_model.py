@@ -71,8 +71,12 @@ class PixelKMeans:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> PixelKMeans:
-        """Return the model of a ``to_dict``."""
-        return cls(
+        """Return the model of a ``to_dict``.
+
+        Raises:
+            ValueError: Shapes do not fit, or a number is none; KeyError, TypeError: it is no model.
+        """
+        model = cls(
             centers=np.array(values["centers"], np.float64),
             scaled_centers=np.array(values["scaled_centers"], np.float32),
             offsets=np.array(values["offsets"], np.float64),
@@ -83,6 +87,15 @@ class PixelKMeans:
             sample_size=int(values["sample_size"]),
             sample_inertia=float(values["sample_inertia"]),
         )
+        # Kernels read these without looking at their bounds.
+        if model.centers.ndim != 2 or model.centers.shape != model.scaled_centers.shape:
+            raise ValueError("centers and scaled_centers: their shapes differ")
+        if not model.offsets.shape == model.scales.shape == model.centers.shape[1:]:
+            raise ValueError("offsets and scales: not one for each feature of the centers")
+        numbers = (model.scaled_centers, model.offsets, model.scales)
+        if not all(np.isfinite(each).all() for each in numbers) or not (model.scales > 0).all():
+            raise ValueError("scaled_centers, offsets, scales: not finite, or a scale of 0 or less")
+        return model
 
     @classmethod
     def of(

@@ -183,7 +183,17 @@ def test_of_models_of_tiles_none_can_be_named_and_the_way_out_is(tmp_path):
         ndvi_spatial_labels.make(test)
 
 
-@pytest.mark.parametrize("content", ["{", "{}", "[]"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{",
+        "{}",
+        "[]",
+        '{"centers": [1, 2, 3], "boundaries": [], "counts": [1, 1, 1], "inertia": 0}',
+        '{"centers": [1, 2], "boundaries": ["x"], "counts": [1, 1], "inertia": 0}',
+        '{"centers": [1, 2], "boundaries": [1], "counts": [1, 1], "inertia": 0, "n_clusters": 3}',
+    ],
+)
 def test_a_damaged_model_is_named(tmp_path, content):
     rules = {"fit": "cluster", "n_clusters": 3, "model_from": NORTH_TRAIN}
     train = a_partition(tmp_path, spatial_labels=rules)
@@ -245,6 +255,18 @@ def test_a_partition_of_clouds_alone_fails_and_says_why(tmp_path):
         r"cluster-0 2021-02-03: no pixel has a value; .*",
     ):
         ndvi_spatial_labels.make(partition)
+
+
+def test_a_failure_leaves_the_rasters_of_before(tmp_path):
+    partition = a_partition(tmp_path)
+    write_ndvi(partition, two_kinds()[0])
+    ndvi_spatial_labels.make(partition)
+    folder = partition.layout.ndvi_spatial_labels_folder("north", "train")
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    write_ndvi(partition, np.full((4, *GRID.shape.yx), MISSING, np.int16))
+    with pytest.raises(ClusteringError, match="no raster could be made"):
+        ndvi_spatial_labels.make(partition)
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 
 
 def test_one_valid_date_is_enough(tmp_path):

@@ -326,6 +326,18 @@ def test_more_clusters_than_series_are_refused_by_number(tmp_path):
         ndvi_temporal_labels.make(partition)
 
 
+def test_a_failure_leaves_the_rasters_of_before(tmp_path):
+    few = a_partition(tmp_path, temporal_labels={"n_clusters": 2})
+    write_ndvi(few, months()[0], days=MONTHS)
+    ndvi_temporal_labels.make(few)
+    folder = few.layout.ndvi_temporal_labels("north", "train", 0).parent
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    write_ndvi(few, np.full((12, *GRID.shape.yx), 4000, np.int16), days=MONTHS)
+    with pytest.raises(ClusteringError, match="2 clusters asked of 1 distinct pixels"):
+        ndvi_temporal_labels.make(few)
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+
+
 def test_one_valid_date_makes_an_axis_of_one_step(tmp_path):
     partition = a_partition(tmp_path, temporal_labels={"every": "date", "n_clusters": 2})
     write_ndvi(partition, two_kinds()[0][:1], days=DAYS[:1])

@@ -168,6 +168,19 @@ def test_a_fold_of_next_to_no_pixels_does_not_keep_k_from_being_chosen(alone):
     assert {row.stability_folds for row in report.rows} == {None}
 
 
+def test_a_fold_of_few_pixels_neither_counts_for_more_nor_decides():
+    """A field on a black cell of a chessboard that else lies over white ones."""
+    rng = np.random.default_rng(4)
+    kinds = rng.choice([1000, 4500, 8000], 1_000_000)
+    white = np.round(kinds + rng.normal(0, 150, kinds.size)).astype(int)
+    black = np.round(rng.normal(4500, 150, 600)).astype(int)
+    histograms = np.stack([np.bincount(each + 32768, minlength=65536) for each in (white, black)])
+    report = histogram_report(histograms, (2, 6))
+    assert report.chosen == 3
+    assert {row.stability_folds for row in report.rows} == {None}
+    assert report.sample_size == 5000
+
+
 @pytest.mark.parametrize("few", [3, 20])
 def test_a_fold_of_a_few_pixels_does_not_lower_k(few):
     """Half of an area may be water: what is left of its cells would cap K in silence."""

@@ -139,3 +139,12 @@ def test_a_value_out_of_all_proportion_is_refused_with_its_feature(scaling, weig
         fit_labels(values, asked, folds, names=("B04", "B08", "easting", "northing"))
     with pytest.raises(ClusteringError, match="feature 2: holds"):
         fit_labels(values, asked, folds)
+
+
+@pytest.mark.parametrize("weight", [0.0, 1.0])
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_what_is_no_number_is_refused_with_places_too(weight, bad):
+    values, _, folds = three_kinds(places=weight > 0)
+    values[5, 0] = bad
+    with pytest.raises(ClusteringError, match="1 of 900 hold NaN or infinite features"):
+        fit_labels(values, rules(position_weight=weight), folds)

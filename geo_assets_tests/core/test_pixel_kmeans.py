@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.spatial.distance import cdist
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score, pairwise_distances
 from sklearn.metrics.pairwise import nan_euclidean_distances
@@ -251,6 +252,36 @@ def test_arrays_that_came_from_another_process_are_not_compiled_for_again():
     again, _ = label_raster(model, features, valid)
     np.testing.assert_array_equal(again, labels)
     assert len(label_pixels.signatures) == compiled
+
+
+@pytest.mark.parametrize("features", [1, 2])
+@pytest.mark.parametrize("scaling", ["none", "robust", "standard", "common-robust"])
+def test_the_inertia_of_a_sample_is_that_of_its_scaled_features(features, scaling):
+    values = np.random.default_rng(3).normal(300, 90, (500, features)).astype(np.float32)
+    model = fit_pixels(values, 3, scaling=scaling, seed=1)
+    scaled = (values.astype(np.float64) - model.offsets) / model.scales
+    centers = (model.centers - model.offsets) / model.scales
+    inertia = cdist(scaled, centers, "sqeuclidean").min(axis=1).sum()
+    assert model.sample_inertia == pytest.approx(inertia, rel=1e-5)
+
+
+DAMAGES = {
+    "centers": lambda model: model["centers"].pop(),
+    "scaled_centers": lambda model: model["scaled_centers"].pop(),
+    "offsets": lambda model: model["offsets"].pop(),
+    "scales": lambda model: model["scales"].__setitem__(0, 0.0),
+    "number": lambda model: model["scaled_centers"][0].__setitem__(0, float("nan")),
+    "text": lambda model: model["scaled_centers"][0].__setitem__(0, "abc"),
+}
+
+
+@pytest.mark.parametrize("damage", list(DAMAGES.values()), ids=list(DAMAGES))
+def test_a_model_that_cannot_be_is_refused(damage):
+    values = np.random.default_rng(3).normal(0, 1, (50, 4)).astype(np.float32)
+    said = fit_pixels(values, 3, scaling="none", seed=1).to_dict()
+    damage(said)
+    with pytest.raises(ValueError, match=r"centers|offsets|scales|could not convert"):
+        PixelKMeans.from_dict(said)
 
 
 def test_a_model_survives_json_to_the_last_bit():

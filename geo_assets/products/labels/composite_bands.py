@@ -43,9 +43,8 @@ class CompositeBands:
         """Return what a composite offers, without a pixel.
 
         Raises:
-            ClusteringError: If an index needs a band that is not among the bands, or reflectance
-                in units where the composite holds integers.
-            StorageError: If the composite is not there, or holds other bands.
+            ClusteringError: If the composite holds other bands.
+            StorageError: If the composite is not there.
         """
         from geo_assets.storage.rasters.cog import open_raster
 

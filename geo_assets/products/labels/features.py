@@ -96,12 +96,18 @@ class NdviDays:
 
     @classmethod
     def of(cls, path: Path) -> NdviDays:
-        """Return what a cube holds, without a pixel."""
+        """Return what a cube holds, whose values proved to be those that were written.
+
+        Raises:
+            StorageError: If the cube is not there, or damaged.
+        """
         import odc.geo.xr  # noqa: F401  # registers the accessor that knows a cube's grid
 
         from geo_assets.storage.cubes.days import CHECKSUM_ATTRIBUTE
-        from geo_assets.storage.cubes.opening import open_cube
+        from geo_assets.storage.cubes.opening import open_cube, open_group
+        from geo_assets.storage.cubes.soundness import check_sound
 
+        check_sound(path, open_group(path, asset="ndvi_cube"))
         with open_cube(path, asset="ndvi_cube") as cube:
             days = tuple(str(day) for day in cube["time"].values.astype("datetime64[D]"))
             return cls(path, cube.odc.geobox, days, cube.attrs.get(CHECKSUM_ATTRIBUTE))

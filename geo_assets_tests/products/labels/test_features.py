@@ -16,6 +16,8 @@ from geo_assets.products.labels.days import day_histograms, day_labels
 from geo_assets.products.labels.features import NdviDays, NdviSeries, Placed
 from geo_assets.storage.cubes.days import CHECKSUM_ATTRIBUTE
 from geo_assets.storage.cubes.opening import MISSING
+from geo_assets_tests.acceptance.cube_writing import DAYS as DAYS_OF_CUBE
+from geo_assets_tests.acceptance.cube_writing import builder
 from geo_assets_tests.assets.label_cases import DAYS, GRID, two_kinds
 from geo_assets_tests.storage.cubes.written_cube import write_cube
 
@@ -157,6 +159,16 @@ def test_a_cube_that_has_changed_since_its_days_were_read_is_refused(tmp_path, k
     for read in (lambda: days.read(3, window), lambda: days.thinned(3, 2), days.clearest):
         with pytest.raises(StorageError, match=r"cluster-0\.zarr: changed while its labels were"):
             read()
+
+
+def test_a_cube_with_a_damaged_day_is_not_labelled(tmp_path):
+    path = tmp_path / "cluster-0.zarr"
+    builder(DAYS_OF_CUBE[:3]).build(path)
+    NdviDays.of(path)
+    chunk = path / "ndvi/c/1/0/0"
+    chunk.write_bytes((path / "ndvi/c/2/0/0").read_bytes())
+    with pytest.raises(StorageError, match="day 2021-01-06 is damaged; materialize ndvi_cube"):
+        NdviDays.of(path)
 
 
 def test_what_is_read_travels_as_names(cube):
