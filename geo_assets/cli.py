@@ -47,7 +47,8 @@ def _readable_errors(command: Callable[..., Any]) -> Callable[..., Any]:
     def wrapped(*args: Any, **kwargs: Any) -> None:
         try:
             command(*args, **kwargs)
-        except GeoAssetsError as error:
+        except (GeoAssetsError, OSError) as error:
+            # The system's own name the file: a folder that cannot be written, above all.
             raise click.ClickException(str(error)) from error
 
     return wrapped

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from geo_assets.errors import StorageError
+from geo_assets.storage.disk_errors import writing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,9 +87,7 @@ def publish_directory(path: Path) -> Iterator[Path]:
     place: for the moment between them nothing lies at ``path``, and after a crash just there
     ``sweep_temporaries`` puts the old generation back.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = temporary_name(path)
-    temporary.mkdir()
+    temporary = _new_folder_for(path)
     try:
         yield temporary
         _settle_directory(temporary, path)
@@ -103,13 +102,19 @@ def scratch_folder(path: Path) -> Iterator[Path]:
 
     On the same disk as ``path``; what a killed run leaves is swept as its temporaries are.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = temporary_name(path)
-    temporary.mkdir()
+    temporary = _new_folder_for(path)
     try:
         yield temporary
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _new_folder_for(path: Path) -> Path:
+    temporary = temporary_name(path)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.mkdir()
+    return temporary
 
 
 def sweep_temporaries(folder: Path) -> int:

@@ -317,6 +317,7 @@ from pathlib import Path
 import geopandas, numpy as np, shapely
 from affine import Affine
 from odc.geo.geobox import GeoBox
+from geo_assets.errors import StorageError
 from geo_assets.storage.rasters.cog import write_cog
 from geo_assets_tests.storage.cubes.written_cube import write_cube
 from geo_assets.storage.geoparquet import write_table
@@ -337,13 +338,13 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
 for write in writes + writes[2:] * 9:
     try:
         write()
-    except OSError as error:
+    except (OSError, StorageError) as error:
         print(type(error).__name__)
 """
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path)], check=True, capture_output=True, text=True
     )
-    assert done.stdout.split() == ["OSError"] * 12
+    assert done.stdout.split() == ["OSError"] * 2 + ["StorageError"] * 10
     assert list(tmp_path.iterdir()) == []
 
 
