@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from geo_assets.assets.imagery import rgb_indices
@@ -64,7 +65,10 @@ def land_cover_labels(partition: Partition) -> Facts:
         rules,
         _fit_rules(campaign),
         layout.land_cover_labels_folder(lender.fold, lender.split),
-        {name: _wanted(rules, each) for name, each in areas.items()},
+        {
+            name: _wanted(rules, each) | {"band_scales": _scales(partition, name)}
+            for name, each in areas.items()
+        },
         folder=layout.land_cover_labels_folder(*place),
         raster=lambda name: layout.land_cover_labels(*place, cluster_of(name)),
         classes=lambda made: _classes(made, areas[made.name].names),
@@ -112,6 +116,29 @@ def _wanted(rules: LandCoverLabels, features: AreaFeatures) -> dict[str, Any]:
         "scaling": rules.scaling,
         "position_weight": rules.position_weight,
     }
+
+
+def _scales(partition: Partition, area: str) -> dict[str, list[str]]:
+    """What the scenes of an area say of the scale of each band: a model holds for one alone.
+
+    Empty where there are no scenes, as of images that a server composes.
+    """
+    from geo_assets.sources.scenes.band_keys import BandError
+    from geo_assets.sources.scenes.reflectance_scale import known_scale
+    from geo_assets.storage.layout import cluster_of
+    from geo_assets.storage.scenes import read_scenes
+
+    path = partition.layout.scenes(partition.fold, partition.split)
+    if not path.is_file():
+        return {}
+    table = read_scenes(path)
+    scales: dict[str, set[str]] = {band: set() for band in partition.campaign.composite.bands}
+    for item, cluster in zip(table.items, table.clusters, strict=True):
+        if cluster == cluster_of(area):
+            for band, known in scales.items():
+                with suppress(BandError):  # which reading it tells
+                    known.add(str(known_scale(item, band)))
+    return {band: sorted(known) for band, known in scales.items()}
 
 
 def _digest(path: Path) -> str:

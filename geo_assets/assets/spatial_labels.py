@@ -254,4 +254,7 @@ def _previews(
         centers[:, None],
         subtitle=subtitle,
     )
-    return pictures | ({} if made.report is None else k_facts(made.report, subtitle))
+    # The report is on all values that the model was fitted to, not on those of this day alone.
+    return pictures | (
+        {} if made.report is None else k_facts(made.report, made.fitted_on or subtitle)
+    )

@@ -277,6 +277,10 @@ def _home() -> Iterator[Finding]:
     elif not Path(home).is_absolute():
         yield Finding("error", "Dagster home", f"{HOME_VARIABLE}={home!r} must be absolute")
     elif not (Path(home) / "dagster.yaml").is_file():
-        yield Finding("warning", "Dagster home", f"{home} is not initialised; run geo-assets home")
+        yield Finding(
+            "warning",
+            "Dagster home",
+            f"{home} holds no dagster.yaml; run geo-assets home where one lies, as in a clone",
+        )
     else:
         yield Finding("ok", "Dagster home", home)

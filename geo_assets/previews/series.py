@@ -88,5 +88,7 @@ def _plot_series(axes: Any, series: Array, days: NDArray[np.datetime64], table: 
     margin = max(3.0, (at[-1] - at[0]) * 0.02)
     axes.set_xlim(at[0] - margin, at[-1] + margin)
     whole = days.astype(np.int64)
-    ticks = np.unique(np.linspace(whole.min(), whole.max(), 6).round().astype(np.int64))
+    evenly = np.linspace(whole.min(), whole.max(), 6)
+    # The dates nearest to these, so that each tick has its points.
+    ticks = np.unique(whole[np.abs(whole - evenly[:, np.newaxis]).argmin(axis=1)])
     axes.set_xticks(ticks, [str(day) for day in ticks.astype("datetime64[D]")])

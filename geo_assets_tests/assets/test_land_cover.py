@@ -13,7 +13,9 @@ from geo_assets.errors import ClusteringError
 from geo_assets.storage.atomic import sha256_of
 from geo_assets.storage.layout import k_report_of, model_of
 from geo_assets.storage.rasters.cog import LABEL_BAND, write_cog
+from geo_assets.storage.scenes import write_scenes
 from geo_assets_tests.assets.label_cases import GRID, a_partition, read_json, read_labels
+from geo_assets_tests.sources.scene_testing import item_of
 
 BANDS = ("B02", "B03", "B04", "B08", "B11", "B12")
 NORTH_TRAIN = ModelFrom(fold="north", split="train")
@@ -198,6 +200,21 @@ def test_a_model_of_other_features_is_refused_by_field(tmp_path, change, field):
     test = a_land_cover_partition(tmp_path, "south|test", model_from=NORTH_TRAIN, **change)
     write_image(test, an_image()[0])
     with pytest.raises(ClusteringError, match=field):
+        land_cover_labels.make(test)
+
+
+def test_a_model_of_one_scale_does_not_label_another(tmp_path):
+    train = a_land_cover_partition(tmp_path, model_from=NORTH_TRAIN)
+    test = a_land_cover_partition(tmp_path, "south|test", model_from=NORTH_TRAIN)
+    for partition, scale in ((train, 0.0001), (test, 0.001)):
+        write_image(partition, an_image()[0])
+        raster = {"raster:bands": [{"scale": scale}]}
+        assets = {band: {"href": f"/scenes/{band}.tif"} | raster for band in BANDS}
+        item = item_of(assets, GRID, id="S", datetime="2021-06-01T10:00:00Z")
+        path = partition.layout.scenes(partition.fold, partition.split)
+        write_scenes(path, [item], [0])
+    land_cover_labels.make(train)
+    with pytest.raises(ClusteringError, match=r"band_scales differ: .*'0\.0001'.*'0\.001'"):
         land_cover_labels.make(test)
 
 

@@ -287,7 +287,11 @@ def test_results_without_permission_are_an_error(tmp_path, examined, monkeypatch
     [
         (None, 0, "warning Dagster home: DAGSTER_HOME is not set, runs will be forgotten: export "),
         (".dagster_home", 1, "error Dagster home: DAGSTER_HOME='.dagster_home' must be absolute"),
-        ("/nowhere", 0, "warning Dagster home: /nowhere is not initialised; run geo-assets home"),
+        (
+            "/nowhere",
+            0,
+            "warning Dagster home: /nowhere holds no dagster.yaml; run geo-assets home",
+        ),
     ],
 )
 def test_a_home_that_is_not_ready_is_told(examined, monkeypatch, home, code, line):

@@ -6,7 +6,7 @@ constants, such as EVI's, want reflectance from 0 to 1.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from geo_assets.errors import SourceError
 from geo_assets.sources.scenes.band_keys import BandError, find_band, is_sentinel_2
@@ -22,6 +22,17 @@ SENTINEL_2_SCALE = 1e-4
 Specification Document 14.9)."""
 
 
+def known_scale(item: Item, band: str) -> Any:
+    """Return what a scene states of a band's scale, or is known for; None: nothing.
+
+    Raises:
+        BandError: If it has no such band.
+    """
+    place = find_band(item, band)
+    stated = raster_band(item["assets"][place.asset_key], place.index).get("scale")
+    return SENTINEL_2_SCALE if stated is None and is_sentinel_2(item) else stated
+
+
 def reflectance_scale(items: Sequence[Item], band: str, default: float | None) -> float:
     """Return what one digital number of a band is in units of reflectance, the same in all scenes.
 
@@ -34,14 +45,10 @@ def reflectance_scale(items: Sequence[Item], band: str, default: float | None) -
     scales: dict[float, str] = {}
     for item in items:
         try:
-            place = find_band(item, band)
+            known = known_scale(item, band)
         except BandError:
             continue
-        stated = raster_band(item["assets"][place.asset_key], place.index).get("scale")
-        if stated is None and is_sentinel_2(item):
-            stated = SENTINEL_2_SCALE
-        if stated is None:
-            stated = default
+        stated = default if known is None else known
         if stated is None:
             raise SourceError(
                 f"scene {item['id']}, band {band!r}: nothing says what a digital number is in "
