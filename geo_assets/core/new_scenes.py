@@ -48,7 +48,7 @@ class SceneCursor(CursorEntry):
     """What the cursor remembers of one partition; plain JSON."""
 
     digest: str
-    """Of the scenes that were wanting when it was requested."""
+    """Of the new scenes that were requested; of those that were not read, where none was new."""
     run_key: str
     """Of the latest request. It holds the time: scenes that were withdrawn and come back, or a
     cursor that was reset, are reasons to run again, and Dagster never runs a run key twice."""
@@ -62,10 +62,11 @@ def partitions_with_new_scenes(
 ) -> tuple[list[PartitionRequest], dict[str, SceneCursor]]:
     """Return the partitions to request now, in order of their keys, and the cursor to keep.
 
-    Each set of scenes that are new, or could not be read in full, is requested once, at once. Where
-    its run ended badly, or well without having read all pixels, or nothing is known of it and the
-    scenes are still new, it is requested again with a growing delay, a bounded number of times.
-    While a run is in flight nothing is decided.
+    Each set of new scenes is requested once, at once, and so are scenes that were not read in full
+    where nothing was requested before. Where a run ended badly, or well without having read all
+    pixels, or nothing is known of it and the scenes are still new, it is requested again with a
+    growing delay, a bounded number of times, even if other pixels failed this time. While a run is
+    in flight nothing is decided.
 
     Args:
         states: Every partition's state, by partition key.
@@ -77,7 +78,9 @@ def partitions_with_new_scenes(
     kept: dict[str, SceneCursor] = {}
     for key, state in sorted(states.items()):
         entry = cursor.get(key)
-        digest = digest_of(state.wanting) if state.wanting else None
+        digest = digest_of(state.new) if state.new else None
+        if digest is None and entry is None and state.unread:
+            digest = digest_of(state.unread)
         if state.in_flight:
             attempt = 0
         elif digest is not None and (entry is None or entry["digest"] != digest):
@@ -87,7 +90,7 @@ def partitions_with_new_scenes(
         else:
             attempt = 0
             # Used up by a run, or withdrawn by the source: what comes next starts afresh.
-            entry = entry if digest is not None or state.last_run == "badly" else None
+            entry = entry if state.wanting or state.last_run == "badly" else None
         if entry is None:
             continue
         if attempt:

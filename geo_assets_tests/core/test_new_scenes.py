@@ -114,5 +114,12 @@ def test_scenes_that_could_not_be_read_are_requested_again_though_their_run_ende
     assert keys == ["north"]
     assert cursor["north"]["attempts"] == 2
     assert decide(NOW, cursor, north=state(last_run="well")) == ([], {})
+    # Other scenes that failed this time are no reason to begin anew, and at once.
+    others = SceneState(frozenset(), in_flight=False, last_run="well", unread=B)
+    assert decide(NOW + dt.timedelta(minutes=6), cursor, north=others)[0] == []
+    keys, cursor = decide(NOW + dt.timedelta(hours=1), cursor, north=others)
+    assert keys == ["north"]
+    assert cursor["north"]["attempts"] == POLICY.max_attempts
+    assert decide(NOW + dt.timedelta(days=9), cursor, north=unread)[0] == []
     # What a run by hand could not read is requested, too.
     assert decide(NOW, {}, north=unread)[0] == ["north"]
