@@ -59,6 +59,7 @@ def land_cover_labels(partition: Partition) -> Facts:
     areas: dict[str, AreaFeatures] = {
         name: Placed(each) if rules.position_weight else each for name, each in images.items()
     }
+    scales = _band_scales(partition)
     lender, place = rules.model_from or partition, (partition.fold, partition.split)
     asset = LabelAsset(
         "land_cover_labels",
@@ -66,7 +67,7 @@ def land_cover_labels(partition: Partition) -> Facts:
         _fit_rules(campaign),
         layout.land_cover_labels_folder(lender.fold, lender.split),
         {
-            name: _wanted(rules, each) | {"band_scales": _scales(partition, name)}
+            name: _wanted(rules, each) | {"band_scales": scales.get(cluster_of(name), {})}
             for name, each in areas.items()
         },
         folder=layout.land_cover_labels_folder(*place),
@@ -118,27 +119,28 @@ def _wanted(rules: LandCoverLabels, features: AreaFeatures) -> dict[str, Any]:
     }
 
 
-def _scales(partition: Partition, area: str) -> dict[str, list[str]]:
-    """What the scenes of an area say of the scale of each band: a model holds for one alone.
+def _band_scales(partition: Partition) -> dict[int, dict[str, list[str]]]:
+    """What the scenes of each cluster say of the scale of each band: a model holds for one alone.
 
     Empty where there are no scenes, as of images that a server composes.
     """
     from geo_assets.sources.scenes.band_keys import BandError
     from geo_assets.sources.scenes.reflectance_scale import known_scale
-    from geo_assets.storage.layout import cluster_of
     from geo_assets.storage.scenes import read_scenes
 
     path = partition.layout.scenes(partition.fold, partition.split)
     if not path.is_file():
         return {}
-    table = read_scenes(path)
-    scales: dict[str, set[str]] = {band: set() for band in partition.campaign.composite.bands}
+    table, bands = read_scenes(path), partition.campaign.composite.bands
+    scales = {cluster: {band: set[str]() for band in bands} for cluster in table.clusters}
     for item, cluster in zip(table.items, table.clusters, strict=True):
-        if cluster == cluster_of(area):
-            for band, known in scales.items():
-                with suppress(BandError):  # which reading it tells
-                    known.add(str(known_scale(item, band)))
-    return {band: sorted(known) for band, known in scales.items()}
+        for band in bands:
+            with suppress(BandError):  # which reading it tells
+                scales[cluster][band].add(str(known_scale(item, band)))
+    return {
+        cluster: {band: sorted(known) for band, known in of_bands.items()}
+        for cluster, of_bands in scales.items()
+    }
 
 
 def _digest(path: Path) -> str:
