@@ -118,9 +118,11 @@ def write_catalog(path: Path, rows: Sequence[CatalogRow], collection: ChipCollec
     """
     ordered = sorted(rows, key=lambda row: row.spec.chip_id)
     footprints = _footprints([row.spec for row in ordered])
+    # Of all at once: one by one, this would take longer than the rest of an item.
+    places = zip(shapely.to_wkb(footprints), shapely.bounds(footprints).tolist(), strict=True)
     items = [
-        _item(row, footprint, collection.id, path.name)
-        for row, footprint in zip(ordered, footprints, strict=True)
+        _item(row, place, collection.id, path.name)
+        for row, place in zip(ordered, places, strict=True)
     ]
     table = pa.Table.from_pylist(items, schema=SCHEMA)
     with publish(path) as temporary:
@@ -189,9 +191,11 @@ def _corners(geoboxes: Sequence[GeoBox]) -> tuple[npt.NDArray[np.float64], npt.N
 
 
 def _item(
-    row: CatalogRow, footprint: shapely.Polygon, collection: str, file_name: str
+    row: CatalogRow, place: tuple[bytes, list[float]], collection: str, file_name: str
 ) -> dict[str, Any]:
+    """Return a row of the table; its place is the footprint as WKB, and the footprint's bounds."""
     spec, outcome = row.spec, row.outcome
+    geometry, bounds = place
     crs = crs_of(spec.geobox)
     code = code_of(crs)
     checksum = None if outcome.sha256 is None else multihash_sha256(outcome.sha256)
@@ -208,8 +212,8 @@ def _item(
         "stac_version": _STAC_VERSION,
         "stac_extensions": _EXTENSIONS,
         "id": spec.chip_id,
-        "geometry": shapely.to_wkb(footprint),
-        "bbox": dict(zip(("xmin", "ymin", "xmax", "ymax"), footprint.bounds, strict=True)),
+        "geometry": geometry,
+        "bbox": dict(zip(("xmin", "ymin", "xmax", "ymax"), bounds, strict=True)),
         # The collection lies in this very file's metadata.
         "links": [
             {

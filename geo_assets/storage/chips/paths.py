@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,8 +39,11 @@ class ChipPaths:
 
     def href(self, file_name: str) -> str:
         """Return a chip file's address relative to the catalog's folder."""
-        chips = self.chips.relative_to(self.catalog.parents[2]).as_posix()
-        return f"../../{chips}/{file_name}"
+        return f"{self._folder_href}/{file_name}"
+
+    @cached_property
+    def _folder_href(self) -> str:
+        return f"../../{self.chips.relative_to(self.catalog.parents[2]).as_posix()}"
 
     def file(self, href: str) -> Path:
         """Return where the chip file of an address lies."""

@@ -139,8 +139,8 @@ class ChipZarrStore:
             new.setdefault(shard, {})[number] = chunks
         touched = []
         for shard, chips in new.items():
-            hrefs = {number: self._href(shard * slots + number) for number in range(slots)}
             there = self._shards.there(shard) - chips.keys()
+            hrefs = {n: self._href(shard * slots + n) for n in (*there, *chips)}
             kept = {number for number in there if is_kept(hrefs[number])}
             with writing(self.path):
                 self._shards.write(shard, kept, chips)
