@@ -101,6 +101,12 @@ class Clouds(Section):
         0.0, ge=0, le=1, description="Least clear share of the area for a date to enter a cube."
     )
 
+    @model_validator(mode="after")
+    def _classes_are_of_a_band(self) -> Self:
+        if self.band is None:
+            self._refuse_idle(["exclude", "dilate_m"], "a 'band' of classes")
+        return self
+
 
 class Grid(Section):
     """The pixel grid of a cluster."""

@@ -27,6 +27,12 @@ class Outliers(Section):
     rule: Literal["none", "mask", "median"] = Field("none", description="Leave, drop or replace.")
     n_sigma: StrictFloat = Field(10.0, gt=0, le=1000, description="Robust sigmas (1.4826 MAD).")
 
+    @model_validator(mode="after")
+    def _sigmas_are_of_a_rule(self) -> Self:
+        if self.rule == "none":
+            self._refuse_idle(["n_sigma"], "'rule: mask' or 'rule: median'")
+        return self
+
 
 class Smoothing(Section):
     """A smoothed copy of each index of a cube, `ndvi_smoothed` beside `ndvi`."""
@@ -51,6 +57,14 @@ class Smoothing(Section):
         if self.order >= self.window:
             msg = f"'order' must be less than 'window' (got {self.order} and {self.window})"
             raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _filter_is_the_method(self) -> Self:
+        if self.method != "savitzky-golay":
+            self._refuse_idle(["window", "order"], "'method: savitzky-golay'")
+        if self.method != "whittaker":
+            self._refuse_idle(["strength"], "'method: whittaker'")
         return self
 
 
@@ -90,6 +104,12 @@ class Cube(Section):
         description="Icechunk: days after which an earlier state of a cube may be removed; longer "
         "than the longest write.",
     )
+
+    @model_validator(mode="after")
+    def _snapshots_are_of_icechunk(self) -> Self:
+        if self.store != "icechunk":
+            self._refuse_idle(["keep_snapshots_days"], "'store: icechunk'")
+        return self
 
     def indices(self, bands: Sequence[str]) -> tuple[str, ...]:
         """Return the indices among the variables beside NDVI.

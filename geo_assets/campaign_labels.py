@@ -105,6 +105,12 @@ class TemporalLabels(PixelLabels):
         "robust", description="One common scale for all steps, or none."
     )
 
+    @model_validator(mode="after")
+    def _gaps_are_filled(self) -> Self:
+        if self.missing != "fill":
+            self._refuse_idle(["max_gap_days"], "'missing: fill'")
+        return self
+
 
 class LandCoverLabels(PixelLabels):
     """K-Means on the bands of the composite, and on indices of them."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import (
@@ -22,6 +22,9 @@ from pydantic import (
     ValidationInfo,
 )
 from pydantic_core import PydanticCustomError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 ARCHIVE_PREFIX = "archive:"
 """Marks a path inside the simulated archive, which is written at run time."""
@@ -45,6 +48,22 @@ class Section(BaseModel):
     """A part of a campaign: immutable, without unknown keys, infinities and NaN."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    def _refuse_idle(self, keys: Iterable[str], needed: str) -> None:
+        """Refuse keys that were given and change nothing: whoever wrote them expects otherwise.
+
+        Args:
+            keys: Of this section, those that nothing reads as it stands.
+            needed: With what they would be read.
+
+        Raises:
+            ValueError: One of them holds other than its default.
+        """
+        for key in keys:
+            value = getattr(self, key)
+            if value != type(self).model_fields[key].default:
+                msg = f"'{key}' changes nothing without {needed} (got {value}); remove it"
+                raise ValueError(msg)
 
 
 def looks_secret(key: str) -> bool:

@@ -98,3 +98,33 @@ def test_an_index_whose_band_a_raster_does_not_have_is_refused(tmp_path):
 def test_values_out_of_bounds_are_named(tmp_path, changes, message):
     with pytest.raises(CampaignError, match=message):
         cube_of(tmp_path, ["NDVI"], **changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "key", "needed"),
+    [
+        ({"cube": {"smoothing": {"window": 9}}}, "window", "'method: savitzky-golay'"),
+        (
+            {"cube": {"smoothing": {"method": "whittaker", "order": 3}}},
+            "order",
+            "'method: savitzky-golay'",
+        ),
+        ({"cube": {"smoothing": {"strength": 5.0}}}, "strength", "'method: whittaker'"),
+        ({"cube": {"outliers": {"n_sigma": 3.0}}}, "n_sigma", "'rule: mask' or 'rule: median'"),
+        ({"cube": {"keep_snapshots_days": 7.0}}, "keep_snapshots_days", "'store: icechunk'"),
+        (
+            {"temporal_labels": {"missing": "ignore", "max_gap_days": 9}},
+            "max_gap_days",
+            "'missing: fill'",
+        ),
+        ({"clouds": {"band": None, "dilate_m": 50.0}}, "dilate_m", "a 'band' of classes"),
+    ],
+)
+def test_a_key_that_would_change_nothing_is_refused(tmp_path, changes, key, needed):
+    with pytest.raises(CampaignError, match=f"'{key}' changes nothing without {needed}"):
+        a_campaign(tmp_path, changes)
+
+
+def test_a_key_that_holds_its_default_is_never_idle(tmp_path):
+    smoothing = {"method": "linear", "window": 7, "strength": 10.0}
+    assert cube_of(tmp_path, ["NDVI"], smoothing=smoothing).cube.smoothing.window == 7

@@ -55,7 +55,8 @@ def test_a_file_that_may_not_be_read_is_refused_by_name(tmp_path):
 
 
 @pytest.mark.parametrize("wanted", ["nowhere", "nowhere.yaml", "../demo", "demo.yaml"])
-def test_a_campaign_that_is_not_there_is_named_beside_those_that_are(wanted):
+def test_a_campaign_that_is_not_there_is_named_beside_those_that_are(tmp_path, monkeypatch, wanted):
+    monkeypatch.chdir(tmp_path)  # a folder beside the checkout may be called demo
     with pytest.raises(CampaignError) as caught:
         find_campaign(wanted)
     assert str(caught.value) == (

@@ -63,8 +63,8 @@ def test_series_are_told_apart_where_one_day_cannot(tmp_path):
 
 def test_with_ignore_a_pixel_with_gaps_is_labelled_by_what_is_known(tmp_path):
     values, kind = months(gaps=0.3)
-    rules = {"n_clusters": 2, "max_gap_days": 0}
-    filled = a_partition(tmp_path / "fill", temporal_labels=rules)
+    rules = {"n_clusters": 2}
+    filled = a_partition(tmp_path / "fill", temporal_labels=rules | {"max_gap_days": 0})
     ignored = a_partition(tmp_path / "ignore", temporal_labels=rules | {"missing": "ignore"})
     for partition in (filled, ignored):
         write_ndvi(partition, values, days=MONTHS)
@@ -82,7 +82,7 @@ def test_with_ignore_a_pixel_with_gaps_is_labelled_by_what_is_known(tmp_path):
 
 def test_of_a_step_that_nobody_saw_no_centre_is_invented(tmp_path):
     """March is all cloud, and July where the second kind of land lies."""
-    rules = {"n_clusters": 2, "max_gap_days": 0, "missing": "ignore", "model_from": NORTH_TRAIN}
+    rules = {"n_clusters": 2, "missing": "ignore", "model_from": NORTH_TRAIN}
     train = a_partition(tmp_path, temporal_labels=rules)
     values, kind = months()
     clear = values.copy()
