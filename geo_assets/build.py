@@ -10,9 +10,10 @@ from geo_assets.assets import server_imagery
 from geo_assets.assets.areas import aoi_clusters, labels
 from geo_assets.assets.chips import chip_catalog, chip_grid
 from geo_assets.assets.cubes import ndvi_cube
-from geo_assets.assets.imagery import composite_image, scenes
+from geo_assets.assets.imagery import composite_image
 from geo_assets.assets.label_changes import ndvi_label_changes
 from geo_assets.assets.land_cover import land_cover_labels
+from geo_assets.assets.scenes import scenes
 from geo_assets.assets.spatial_labels import ndvi_spatial_labels
 from geo_assets.assets.temporal_labels import ndvi_temporal_labels
 from geo_assets.checks import build_checks

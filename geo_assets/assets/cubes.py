@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from geo_assets.assets.areas import read_boxes
-from geo_assets.assets.imagery import cloud_rules, scenes_of_boxes
+from geo_assets.assets.imagery import cloud_rules, warn_of_unread
+from geo_assets.assets.scenes import scenes_of_boxes
 from geo_assets.assets.step import DATA_VERSION, Facts, Partition, asset_step, shown_step, table_of
 from geo_assets.progress import logged
 
@@ -67,8 +67,7 @@ def ndvi_cube(partition: Partition) -> Facts:
         )
         for day, reason in made.put_off:
             partition.log.warning(f"{partition} {name}: {day} stays as it was: {reason}")
-        for error, windows in Counter(window.error for window in made.failed).items():
-            partition.log.warning(f"{partition} {name}: {error} ({windows} windows)")
+        warn_of_unread(partition, name, made.failed)
         for index, count in made.outside:
             partition.log.warning(
                 f"{partition} {name}: {count} values of {index} beyond ±3.2767 are missing"

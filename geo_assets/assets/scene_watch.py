@@ -113,7 +113,7 @@ def _look_at_each(
 
 def _scenes_of(partition: Partition) -> "frozenset[SceneKey]":
     """Return cluster and id of each scene that the step ``scenes`` would use now."""
-    from geo_assets.assets.imagery import selections
+    from geo_assets.assets.scenes import selections
 
     return frozenset(
         (box.cluster, str(item["id"]))

@@ -18,7 +18,8 @@ from rich.text import Text
 
 from geo_assets.assets.areas import aoi_clusters, labels
 from geo_assets.assets.chips import chip_grid
-from geo_assets.assets.imagery import cluster_areas, scenes, scenes_of_boxes
+from geo_assets.assets.imagery import cluster_areas
+from geo_assets.assets.scenes import scenes, scenes_of_boxes
 from geo_assets.assets.step import Partition
 from geo_assets.campaign_imagery import EarthEngineImagery, SimulatedImagery
 from geo_assets.resources import ImagerySource

@@ -1,8 +1,9 @@
-"""What the table of scenes refuses: to go from some scenes to none."""
+"""What the table of scenes refuses: to go from some scenes of a cluster to none."""
 
 from __future__ import annotations
 
 import datetime as dt
+import re
 
 import dagster as dg
 import pytest
@@ -42,6 +43,28 @@ def test_scenes_that_are_gone_take_no_results_with_them(ran):
     after = ran.files("north")
     assert after.keys() == before.keys()
     assert any(path.is_relative_to(cubes) for path in after)
+
+
+def test_a_cluster_whose_scenes_are_gone_keeps_its_results_beside_others(tmp_path):
+    of_one_fold = {
+        "folds": ["both"],
+        "areas": {"file": "areas.geojson"},
+        "clusters": {"count": 2},
+    }
+    with dg.DagsterInstance.ephemeral() as instance:
+        watched = Watched(tmp_path, instance, free_port(), of_one_fold)
+        with watched.api():
+            assert watched.run("cubes_and_labels", "both|all").success
+        before = watched.files("both")
+        gone = watched.items[0]["id"].split("-")[0]
+        watched.items = [item for item in watched.items if not item["id"].startswith(gone)]
+        with watched.api():
+            result = watched.run("cubes_and_labels", "both|all")
+        assert re.search(
+            r"both\|all, cluster \d: no scene is used: .*; what was made of 2 scenes before stays",
+            error_of(result),
+        )
+        assert watched.files("both").keys() == before.keys()
 
 
 def test_dates_without_a_scene_take_no_results_with_them(ran):
