@@ -58,8 +58,12 @@ def publish(path: Path) -> Iterator[Path]:
 
 
 def publish_bytes(path: Path, data: bytes) -> None:
-    """Publish ``data`` as the whole content of ``path``."""
-    with publish(path) as temporary:
+    """Publish ``data`` as the whole content of ``path``.
+
+    Raises:
+        StorageError: It cannot be written, on a full disk for instance; the path is named.
+    """
+    with writing(path), publish(path) as temporary:
         temporary.write_bytes(data)
 
 
@@ -67,7 +71,8 @@ def publish_json(path: Path, obj: object) -> None:
     """Publish ``obj`` as JSON: UTF-8, sorted keys, a trailing newline; equal objects, equal bytes.
 
     Raises:
-        StorageError: The object holds what JSON cannot say (NaN and infinity among it).
+        StorageError: The object holds what JSON cannot say (NaN and infinity among it), or the
+            file cannot be written.
     """
     try:
         text = json.dumps(obj, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False)

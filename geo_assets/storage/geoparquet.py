@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from geo_assets.errors import StorageError
 from geo_assets.storage.atomic import publish
+from geo_assets.storage.disk_errors import writing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,7 +40,7 @@ def write_table(
         metadata: JSON object kept in the file, see ``read_metadata``.
 
     Raises:
-        StorageError: The frame has no CRS, or the metadata cannot be said in JSON.
+        StorageError: The frame has no CRS, the metadata cannot be said in JSON, or the file not be written.
     """
     if frame.crs is None:
         raise StorageError(f"{path}: the table has no CRS; set one, for instance EPSG:4326")
@@ -49,7 +50,7 @@ def write_table(
     buffer.seek(0)
     table = _with_text_columns(pq.read_table(buffer))
     entries = {**table.schema.metadata, METADATA_KEY: encode_metadata(path, metadata or {})}
-    with publish(path) as temporary:
+    with writing(path), publish(path) as temporary:
         pq.write_table(table.replace_schema_metadata(entries), temporary, compression="zstd")
 
 

@@ -21,6 +21,7 @@ import stac_geoparquet.arrow
 
 from geo_assets.errors import StorageError
 from geo_assets.storage.atomic import publish
+from geo_assets.storage.disk_errors import writing
 from geo_assets.storage.geoparquet import METADATA_KEY, encode_metadata, read_metadata, require
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def write_scenes(
 
     Raises:
         StorageError: Not as many clusters as items, an asset's href is relative, or what is given
-            cannot be said in JSON or in stac-geoparquet.
+            cannot be said in JSON or in stac-geoparquet; or the file cannot be written.
     """
     if len(items) != len(clusters):
         raise StorageError(f"{path}: {len(items)} items want as many clusters, not {len(clusters)}")
@@ -92,7 +93,7 @@ def write_scenes(
     table = table.append_column("cluster", pa.array(clusters, pa.int32()))
     table = table.append_column("item", pa.array(texts, pa.string()))
     ours = {METADATA_KEY: encode_metadata(path, {"left_out": [dict(scene) for scene in left_out]})}
-    with publish(path) as temporary:
+    with writing(path), publish(path) as temporary:
         # stac-geoparquet makes its own file metadata and keeps no other; ours is added to it.
         stac_geoparquet.arrow.to_parquet(table, temporary)
         written = pq.read_table(temporary)
