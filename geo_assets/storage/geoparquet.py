@@ -40,7 +40,8 @@ def write_table(
         metadata: JSON object kept in the file, see ``read_metadata``.
 
     Raises:
-        StorageError: The frame has no CRS, the metadata cannot be said in JSON, or the file not be written.
+        StorageError: The frame has no CRS, the metadata cannot be said in JSON, or the file
+            cannot be written.
     """
     if frame.crs is None:
         raise StorageError(f"{path}: the table has no CRS; set one, for instance EPSG:4326")
