@@ -91,7 +91,8 @@ def healed_composites(partition: Partition) -> CompositeChips:
     with partition_lock(layout.lock("composite_image", fold, split), run_id=partition.run_id):
         for cluster, builder in builders.items():
             image = layout.composite_image(fold, split, cluster)
-            sidecar = builder.heal(image, layout.composite_sidecar(fold, split, cluster))
+            place = layout.composite_sidecar(fold, split, cluster)
+            sidecar = builder.heal(image, place, partition.workers)
             composites[cluster] = Composite(builder, image, version_of(image), sidecar)
     labels = read_labels_of_fold(partition)
     return CompositeChips(composites, labels, partition.campaign.composite_dates)

@@ -8,6 +8,7 @@ reads just those windows again. How chips are cut is in ``composite_chips``.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,16 +21,11 @@ from geo_assets.core.workers import Threads
 from geo_assets.errors import ReadError, SourceError, StorageError
 from geo_assets.products.composites.blocks import BlockTask, compose_block
 from geo_assets.products.composites.canvas import Canvas, dtypes_differ
+from geo_assets.products.composites.healing import HealTask, heal_block
 from geo_assets.products.composites.sidecar import DTYPE_WITHOUT_PIXELS, Sidecar
-from geo_assets.products.observations import failed_window, items_meeting, items_observed
+from geo_assets.products.observations import items_meeting, items_observed
 from geo_assets.products.recipes import grid_recipe, scene_pins, stated_values
-from geo_assets.products.windows import (
-    FailedWindow,
-    Window,
-    disjoint_windows,
-    merge_windows,
-    tiles_of,
-)
+from geo_assets.products.windows import FailedWindow, Window, merge_windows, tiles_of
 from geo_assets.sources.rules import CompositeRules
 from geo_assets.sources.scenes.order import solar_day
 from geo_assets.storage.atomic import publish_json, sha256_of
@@ -136,14 +132,14 @@ class CompositeBuilder:
         known = Sidecar.read(sidecar)
         if known is None or known.recipe != recipe or not known.describes(image):
             return self._build(image, sidecar, recipe, progress, workers), "built"
-        made = self._heal(image, sidecar, known)
+        made = self._heal(image, sidecar, known, workers)
         return made, "kept" if made == known else "healed"
 
-    def heal(self, image: Path, sidecar: Path) -> Sidecar:
+    def heal(self, image: Path, sidecar: Path, workers: Workers | None = None) -> Sidecar:
         """Read the failed windows of a published composite again, and only those.
 
         An image that is not the one of its sidecar (a run was killed between the two, a disk lost
-        a block) is built anew.
+        a block) is built anew. Arguments as for ``build``.
 
         Raises:
             StorageError: If there is no composite, or one of another recipe.
@@ -158,8 +154,8 @@ class CompositeBuilder:
                 "materialize composite_image first"
             )
         if not known.describes(image):
-            return self._build(image, sidecar, recipe)
-        return self._heal(image, sidecar, known)
+            return self._build(image, sidecar, recipe, workers=workers)
+        return self._heal(image, sidecar, known, workers)
 
     def _build(
         self,
@@ -220,40 +216,66 @@ class CompositeBuilder:
         items = items_observed(self.items, grid, self.rules.clouds)
         return BlockTask(self.source, items, grid, self.rules)
 
-    def _heal(self, image: Path, sidecar: Path, known: Sidecar) -> Sidecar:
-        if not known.failed_windows:
-            return known
+    def _heal(self, image: Path, sidecar: Path, known: Sidecar, workers: Workers | None) -> Sidecar:
         failed: list[FailedWindow] = []
-        patches: dict[Window, list[Part]] = {}
-        for block in self._blocks():
-            lost = [part for window in known.failed_windows if (part := window.within(block))]
-            absent = [window for window in lost if window.kind == "permanent"]
-            passing = [window for window in lost if window.kind != "permanent"]
-            still = [again for window in absent if (again := self._asked_again(window))]
-            gone = [window for window in still if window.kind == "permanent"]
-            for cell in disjoint_windows(gone):
-                failed += [part for window in still if (part := window.within(cell))]
-                parts = [part for window in passing if (part := window.within(cell))]
-                failed += [again for part in parts if (again := self._asked_again(part))]
-            for cell in disjoint_windows(lost, without=gone):
-                made = compose_block(self._task(cell))
-                failed += [window.moved(cell.row, cell.col) for window in made.failed]
-                patches.setdefault(block, []).append((cell, made.pixels, made.valid))
-        if tuple(merge_windows(failed)) == known.failed_windows:
+        healed = self._healed(known.failed_windows, failed, workers or Threads())
+        seen: list[tuple[Window, Sequence[Part]]] = []
+        for block, patches, changed in healed:
+            # What has not changed lies in the image; its patches would only be held.
+            seen.append((block, patches if changed else ()))
+            if changed:
+                break
+        else:
             return known
+        rest = ((block, patches) for block, patches, _ in healed)
         # Opened around all that publication opens: GDAL's environments of a thread nest.
         with open_raster(image) as raster:
-            healed = self._patched(raster, patches)
-            return self._publish(healed, known.dtype, failed, (image, sidecar), known.recipe)
+            parts = self._patched(raster, chain(seen, rest))
+            return self._publish(parts, known.dtype, failed, (image, sidecar), known.recipe)
+
+    def _healed(
+        self, lost: Sequence[FailedWindow], failed: list[FailedWindow], workers: Workers
+    ) -> Iterator[tuple[Window, Sequence[Part], bool]]:
+        """Yield all blocks, each with patches and whether anything changed, see ``heal_block``.
+
+        What cannot be read still is added to ``failed``, block by block.
+        """
+        if not lost:
+            return
+        blocks = self._blocks()
+        lost_in = {
+            block: tuple(
+                part.moved(-block.row, -block.col)
+                for window in lost
+                if (part := window.within(block))
+            )
+            for block in blocks
+        }
+        tasks = (self._heal_task(block, lost_in[block]) for block in blocks if lost_in[block])
+        answers = workers.map(heal_block, tasks)
+        for block in blocks:
+            if not lost_in[block]:
+                yield block, (), False
+                continue
+            made = next(answers)
+            failed += [window.moved(block.row, block.col) for window in made.failed]
+            yield block, made.patches, made.changed
+
+    def _heal_task(self, block: Window, lost: tuple[FailedWindow, ...]) -> HealTask:
+        grid = self.geobox[block.slices]
+        names = {window.scene_id for window in lost}
+        names |= {item["id"] for item in items_observed(self.items, grid, self.rules.clouds)}
+        items = [item for item in self.items if item["id"] in names]
+        return HealTask(self.source, items, grid, self.rules, lost)
 
     def _patched(
-        self, raster: OpenRaster, patches: Mapping[Window, Sequence[Part]]
+        self, raster: OpenRaster, healed: Iterable[tuple[Window, Sequence[Part]]]
     ) -> Iterator[Part]:
-        """Yield all blocks of a published image with patches, by block, laid over."""
-        for block in self._blocks():
+        """Yield all blocks of a published image with their patches laid over."""
+        for block, patches in healed:
             before = raster.window(self.geobox[block.slices])
             pixels, valid = before.data[:-1], before.valid
-            for cell, patch, mask in patches.get(block, ()):
+            for cell, patch, mask in patches:
                 if patch is None or mask is None:
                     continue
                 if not valid.any():
@@ -261,23 +283,8 @@ class CompositeBuilder:
                     pixels = np.full(pixels.shape, fill_value(patch.dtype), patch.dtype)
                 if pixels.dtype != patch.dtype:
                     raise dtypes_differ(pixels.dtype, patch.dtype)
-                inner = cell.moved(-block.row, -block.col).slices
-                pixels[:, *inner], valid[inner] = patch, mask
+                pixels[:, *cell.slices], valid[cell.slices] = patch, mask
             yield (block, pixels, valid) if valid.any() else (block, None, None)
-
-    def _asked_again(self, window: FailedWindow) -> FailedWindow | None:
-        """Read a window of its scene alone; None if that goes now, else why it does not.
-
-        A scene that is gone is asked first: while it is, its window stays as it is, and reading
-        all other scenes there would be in vain.
-        """
-        item = next(item for item in self.items if item["id"] == window.scene_id)
-        geobox = self.geobox[window.slices]
-        try:
-            self.source.read(item, self.rules.bands_read, geobox, scl_band=self.rules.clouds.band)
-        except ReadError as error:
-            return failed_window(window, item, error)
-        return None
 
     def _publish(
         self,

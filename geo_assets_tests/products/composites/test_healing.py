@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import rasterio
 
-from geo_assets.errors import StorageError
+from geo_assets.errors import ReadError, StorageError
 from geo_assets.products.composites import builder as composites
 from geo_assets.sources.rules import CloudRules
 from geo_assets_tests.products.composites.composite_testing import (
@@ -64,6 +64,42 @@ def test_a_healed_composite_is_the_one_that_never_failed(
     healed, how = builder.build(*paths)
     assert how == "healed"
     assert paths[0].read_bytes() == content
+    assert healed == whole
+
+
+class Flickering(MemorySource):
+    """A source whose scenes cannot be opened at every other call for their grid."""
+
+    calls = 0
+
+    def native_geobox(self, item, band):
+        self.calls += 1
+        if self.calls % 2:
+            raise ReadError("away just now", kind="transient")
+        return super().native_geobox(item, band)
+
+
+@pytest.mark.parametrize("calls", [0, 1])
+def test_a_scene_that_is_away_for_a_moment_takes_no_healed_pixel_with_it(
+    paths, tmp_path, monkeypatch, calls
+):
+    """Blocks follow the first scene's file; what was healed is laid into the same ones."""
+    monkeypatch.setattr(composites, "STACK_BYTES", 0)
+    monkeypatch.setattr(composites, "BLOCK", 64)
+    corner = random_scene(6, "E1", "2021-04-01", grid(120, 120, row=37, col=51))
+    everything = [corner, *scenes()]
+    damaged = scenes()[3].with_faults(Fault(rows=slice(0, 220), cols=slice(0, 220)))
+    source = Flickering.of(*everything)
+    source.change(damaged)
+    builder = builder_of(source)
+    builder.build(*paths)
+    source.change(*everything)
+    source.calls = calls
+    healed, how = builder.build(*paths)
+    image = tmp_path / "sound.tif"
+    whole, _ = builder_of(MemorySource.of(*everything)).build(image, tmp_path / "s.json")
+    assert how == "healed"
+    assert paths[0].read_bytes() == image.read_bytes()
     assert healed == whole
 
 
