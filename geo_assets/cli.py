@@ -204,7 +204,10 @@ def export(  # noqa: PLR0917  # one parameter for each option
 @main.command("export-cube")
 @CAMPAIGN
 @click.option(
-    "--to", type=click.Path(path_type=Path), required=True, help="The store, or a folder for it."
+    "--to",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="The store, NAME.zarr, or a folder for it.",
 )
 @click.option("--fold", required=True, help="Fold of the cube.")
 @click.option("--split", required=True, help="Split of the cube.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -241,11 +242,16 @@ def _results(layout: Layout) -> Iterator[Finding]:
     folder = layout.root
     while not folder.exists():
         folder = folder.parent
-    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
-        yield Finding("error", "results", f"cannot write below {folder}")
+    try:
+        # Asked by doing it: a system of files of its own (/proc) permits what it then refuses.
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".geo-assets-"):
+            pass
+    except OSError as error:
+        reason = error.strerror or error
+        yield Finding("error", "results", f"GEO_ASSETS_DATA: cannot write below {folder}: {reason}")
         return
     free = free_bytes(layout.root)
-    grade: Grade = "ok" if free > 10 * RESERVE else "warning"
+    grade: Grade = "ok" if free > 10 * RESERVE else "warning" if free > RESERVE else "error"
     yield Finding(grade, "results", f"{layout.folder}, {free / 1024**3:.1f} GiB free")
 
 

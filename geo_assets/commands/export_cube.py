@@ -31,8 +31,8 @@ def export_cube(
     Args:
         campaign: The campaign.
         layout: Where its results lie.
-        to: The store to make, or a folder that exists: then ``CAMPAIGN-FOLD-SPLIT-CUBE.zarr`` in
-            it.
+        to: The store to make, where its name ends in ``.zarr``; else a folder, in which it will be
+            ``CAMPAIGN-FOLD-SPLIT-CUBE.zarr``.
         fold: Fold of the cube.
         split: Split of the cube.
         cube: ``cluster-0``, or ``cluster-0-33UUU`` of a tile.
@@ -53,7 +53,7 @@ def export_cube(
     chosen("fold", fold, campaign.folds)
     chosen("split", split, campaign.splits)
     to = to.expanduser().resolve()
-    if to.is_dir() and not (to / "zarr.json").is_file():
+    if to.suffix != ".zarr":
         to /= f"{campaign.name}-{fold}-{split}-{cube}.zarr"
     if to.is_relative_to(layout.folder.resolve()):
         raise StorageError(f"{to}: lies among the results of {campaign.name}; export elsewhere")

@@ -88,6 +88,20 @@ def test_export_cube_copies_one_and_names_it(command, campaign, layout, tmp_path
     assert command(*told, "--cube", "cluster-3-33UUU", "--force").exit_code == 0
 
 
+def test_a_folder_that_is_not_there_yet_takes_one_cube_after_the_other(
+    command, campaign, layout, tmp_path
+):
+    for number in (0, 1):
+        build(layout, f"cluster-{number}.zarr")
+        told = ("--to", tmp_path / "cubes", "--cube", f"cluster-{number}")
+        done = command("export-cube", "-c", campaign, *NORTH, *told)
+        assert done.exit_code == 0, done.output
+    assert sorted(path.name for path in (tmp_path / "cubes").iterdir()) == [
+        "tiny-north-train-cluster-0.zarr",
+        "tiny-north-train-cluster-1.zarr",
+    ]
+
+
 def test_an_export_among_the_results_is_refused(command, campaign, layout):
     build(layout, "cluster-0.zarr")
     done = command("export-cube", "-c", campaign, *NORTH, "--to", layout.folder / "x.zarr")

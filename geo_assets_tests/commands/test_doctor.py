@@ -271,7 +271,10 @@ def test_results_that_cannot_be_written_are_an_error(tmp_path, examined, monkeyp
     (tmp_path / "file").write_text("")
     monkeypatch.setenv(DATA_VARIABLE, str(tmp_path / "file"))
     code, lines, _ = examined()
-    assert (code, _errors(lines)) == (1, [f"results: cannot write below {tmp_path / 'file'}"])
+    assert (code, _errors(lines)) == (
+        1,
+        [f"results: GEO_ASSETS_DATA: cannot write below {tmp_path / 'file'}: Not a directory"],
+    )
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
@@ -279,7 +282,10 @@ def test_results_without_permission_are_an_error(tmp_path, examined, monkeypatch
     (tmp_path / "closed").mkdir(mode=0o500)
     monkeypatch.setenv(DATA_VARIABLE, str(tmp_path / "closed/data"))
     code, lines, _ = examined()
-    assert (code, _errors(lines)) == (1, [f"results: cannot write below {tmp_path / 'closed'}"])
+    assert (code, _errors(lines)) == (
+        1,
+        [f"results: GEO_ASSETS_DATA: cannot write below {tmp_path / 'closed'}: Permission denied"],
+    )
 
 
 @pytest.mark.parametrize(

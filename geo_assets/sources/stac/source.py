@@ -6,6 +6,8 @@ them are used is decided in ``scenes.selection``; pixels come from ``scenes.read
 
 from __future__ import annotations
 
+import threading
+import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +22,7 @@ from geo_assets.sources.stac.search import CatalogKind, StacSearch
 from geo_assets.sources.stac.signing import SigningName, signing_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from odc.geo.geobox import GeoBox
@@ -67,8 +69,15 @@ class StacSource:
     supports = ASSETS_OF_KIND["stac"]
     single_raster = False
 
-    def __init__(self, rules: StacRules) -> None:
+    def __init__(self, rules: StacRules, token: str | None = None) -> None:
+        """Open a source.
+
+        Args:
+            rules: What a user chose.
+            token: Of the source in another process that this one stands for; None: of none.
+        """
         self.rules = rules
+        self._token = token or uuid.uuid4().hex
         self._search = StacSearch(rules.location, rules.collections, rules.kind, rules.http)
         cache = None if rules.keep_scenes is None else SceneCache(rules.keep_scenes)
         self._reader = SceneReader(
@@ -78,9 +87,9 @@ class StacSource:
             offsets=rules.offsets,
         )
 
-    def __reduce__(self) -> tuple[type[StacSource], tuple[StacRules]]:
-        # In another process it is opened anew: a catalog that was walked here is not sent there.
-        return type(self), (self.rules,)
+    def __reduce__(self) -> tuple[Callable[..., StacSource], tuple[StacRules, str]]:
+        # A catalog that was walked here is not sent to another process.
+        return _opened_once, (self.rules, self._token)
 
     def describe(self) -> dict[str, Any]:
         """Return what of the source decides pixels, for recipes.
@@ -122,6 +131,25 @@ class StacSource:
     ) -> SceneRead:
         """Return the pixels of a scene on a grid, see ``RasterSource.read``."""
         return self._reader.read(item, bands, geobox, scl_band)
+
+
+_MOST_OPENED = 4
+_OPENED: dict[str, StacSource] = {}
+_OPENING = threading.Lock()
+
+
+def _opened_once(rules: StacRules, token: str) -> StacSource:
+    """Return what stands for the source of another process here, the same for each of its tasks.
+
+    It remembers failures for a run: opened for each block, it would ask a server that is down, and
+    load a file that is torn, as often as there are blocks.
+    """
+    with _OPENING:
+        if token not in _OPENED:
+            _OPENED[token] = StacSource(rules, token)
+            while len(_OPENED) > _MOST_OPENED:
+                del _OPENED[next(iter(_OPENED))]
+        return _OPENED[token]
 
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,7 +25,6 @@ from geo_assets.storage.cubes.opening import open_cube, open_group
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     import xarray as xr
 
@@ -72,12 +72,13 @@ def compact_cube(cube: Path, *, force: bool = False) -> tuple[Path, bool]:
     return target, True
 
 
-def open_time_major(cube: Path, *, chunks: Mapping[str, int] | None = None) -> xr.Dataset:
+def open_time_major(cube: Path | str, *, chunks: Mapping[str, int] | None = None) -> xr.Dataset:
     """Open the time-major copy of a cube, as ``open_cube`` opens the cube.
 
     Raises:
         StorageError: If there is none, or the cube has changed since.
     """
+    cube = Path(cube)
     target = time_major_of(cube)
     state = _state(open_group(cube, asset="ndvi_cube"), cube)
     there = _source_of(target)

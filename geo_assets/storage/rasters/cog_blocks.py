@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import rasterio
 import rasterio.shutil
+from rasterio._err import CPLE_BaseError
 from rasterio.enums import Interleaving
 from rasterio.errors import RasterioError
 from rasterio.io import MemoryFile
@@ -22,6 +23,7 @@ from rasterio.windows import Window
 
 from geo_assets.errors import StorageError
 from geo_assets.storage.atomic import publish, publish_bytes, scratch_folder
+from geo_assets.storage.disk import free_bytes
 from geo_assets.storage.rasters.block_cache import bound_block_cache
 from geo_assets.storage.rasters.gdal_errors import reason_of
 from geo_assets.storage.rasters.overviews import BLOCK_SIZE, write_overviews
@@ -112,8 +114,11 @@ def _named(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except RasterioError as error:
-        raise StorageError(f"{path}: cannot be written: {reason_of(error)}") from error
+    except (RasterioError, CPLE_BaseError) as error:  # a copy lets GDAL's own through
+        free = free_bytes(path.parent) / 1024**2
+        raise StorageError(
+            f"{path}: cannot be written: {reason_of(error)} ({free:,.0f} MiB free on its disk)"
+        ) from error
 
 
 @contextmanager

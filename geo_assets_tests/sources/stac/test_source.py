@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import pickle
 import shutil
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -427,3 +428,13 @@ def test_threads_that_need_the_same_token_ask_once(
         signed = set(pool.map(PlanetaryComputerSigning().sign, [href] * 32))
         assert signed == {f"{href}?sig=secret"}
         assert len(requests) == 1
+
+
+def test_a_source_that_is_sent_with_each_of_many_tasks_is_opened_once(tmp_path):
+    """So that what a worker remembers of a server that is down holds for all tasks of a run."""
+    source, of_another_run = (StacSource(StacRules(str(tmp_path))) for _ in range(2))
+    first, second = (pickle.loads(pickle.dumps(source)) for _ in range(2))
+    assert first is second is pickle.loads(pickle.dumps(first))
+    assert first is not source
+    assert first.rules == source.rules
+    assert pickle.loads(pickle.dumps(of_another_run)) is not first

@@ -6,9 +6,15 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
+import rasterio.shutil
+from affine import Affine
+from odc.geo.geobox import GeoBox
+from rasterio._err import CPLE_AppDefinedError
 from rio_cogeo import cog_validate
 
+from geo_assets.errors import StorageError
 from geo_assets.storage.rasters import cog_blocks
 from geo_assets.storage.rasters.cog import (
     write_cog,
@@ -40,6 +46,18 @@ def test_a_raster_made_of_blocks_on_the_disk_is_the_one_made_in_memory(
     assert (tmp_path / "a.tif").read_bytes() == (tmp_path / "b.tif").read_bytes()
     assert cog_validate(tmp_path / "b.tif", strict=True) == (True, [], [])
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["a.tif", "b.tif"]
+
+
+def test_what_gdal_says_of_itself_names_the_file(tmp_path, monkeypatch):
+    def refused(*_args, **_options):
+        raise CPLE_AppDefinedError(1, 1, "TIFFRewriteDirectory:Error fetching directory count")
+
+    monkeypatch.setattr(rasterio.shutil, "copy", refused)
+    grid = GeoBox((64, 64), Affine(10, 0, 5e5, 0, -10, 9e6), "EPSG:32737")
+    said = r"a\.tif: cannot be written: TIFFRewriteDirectory.* \([\d,]+ MiB free on its disk\)"
+    with pytest.raises(StorageError, match=said):
+        write_cog(tmp_path / "a.tif", np.ones((1, 64, 64), np.uint8), grid)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_full_disk_is_named_where_a_raster_is_made_on_it(tmp_path: Path) -> None:
