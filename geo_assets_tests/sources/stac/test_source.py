@@ -433,8 +433,8 @@ def test_threads_that_need_the_same_token_ask_once(
 def test_a_source_that_is_sent_with_each_of_many_tasks_is_opened_once(tmp_path):
     """So that what a worker remembers of a server that is down holds for all tasks of a run."""
     source, of_another_run = (StacSource(StacRules(str(tmp_path))) for _ in range(2))
-    first, second = (pickle.loads(pickle.dumps(source)) for _ in range(2))
-    assert first is second is pickle.loads(pickle.dumps(first))
+    first, second = (pickle.loads(pickle.dumps(source)) for _ in range(2))  # noqa: S301
+    assert first is second is pickle.loads(pickle.dumps(first))  # noqa: S301
     assert first is not source
     assert first.rules == source.rules
-    assert pickle.loads(pickle.dumps(of_another_run)) is not first
+    assert pickle.loads(pickle.dumps(of_another_run)) is not first  # noqa: S301
