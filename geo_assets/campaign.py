@@ -104,7 +104,7 @@ class Clouds(Section):
     @model_validator(mode="after")
     def _classes_are_of_a_band(self) -> Self:
         if self.band is None:
-            self._refuse_idle(["exclude", "dilate_m"], "a 'band' of classes")
+            self.refuse_idle(["exclude", "dilate_m"], "a 'band' of classes")
         return self
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from geo_assets.campaign import Campaign
-    from geo_assets.campaign_labels import LabelRules
+    from geo_assets.campaign_labels import PixelLabels, SpatialLabels
 
 LABEL_BAND = "label"
 """Name of the band of labels that follows the image bands."""
@@ -90,9 +90,9 @@ def _dates(campaign: Campaign) -> Iterator[str]:
 
 def _clusters(campaign: Campaign) -> Iterator[str]:
     clusters = {"clusters.only": campaign.clusters.only or ()}
-    for name, rules in _label_rules(campaign):
+    for rules in label_rules(campaign):
         if rules.model_from is not None and rules.model_from.cluster is not None:
-            clusters[f"{name}.model_from.cluster"] = (rules.model_from.cluster,)
+            clusters[f"{rules.section}.model_from.cluster"] = (rules.model_from.cluster,)
     count = campaign.clusters.count
     # With max_box_km there may be more, which the polygons say.
     for key, numbers in clusters.items() if campaign.clusters.max_box_km is None else ():
@@ -165,7 +165,7 @@ def _label_tables(campaign: Campaign) -> Iterator[str]:
 
 
 def _models(campaign: Campaign) -> Iterator[str]:
-    for name, rules in _label_rules(campaign):
+    for rules in label_rules(campaign):
         lender = rules.model_from
         if lender is None:
             continue
@@ -175,13 +175,14 @@ def _models(campaign: Campaign) -> Iterator[str]:
         ):
             if value not in allowed:
                 yield (
-                    f"{name}.model_from.{field}: {value!r} is not among the campaign's "
+                    f"{rules.section}.model_from.{field}: {value!r} is not among the campaign's "
                     f"{field}s {list(allowed)}"
                 )
 
 
-def _label_rules(campaign: Campaign) -> Iterator[tuple[str, LabelRules]]:
-    yield "spatial_labels", campaign.spatial_labels
-    yield "temporal_labels", campaign.temporal_labels
+def label_rules(campaign: Campaign) -> Iterator[SpatialLabels | PixelLabels]:
+    """Yield the rules of each kind of labels that a campaign has."""
+    yield campaign.spatial_labels
+    yield campaign.temporal_labels
     if campaign.land_cover is not None:
-        yield "land_cover", campaign.land_cover
+        yield campaign.land_cover

@@ -30,7 +30,7 @@ class Outliers(Section):
     @model_validator(mode="after")
     def _sigmas_are_of_a_rule(self) -> Self:
         if self.rule == "none":
-            self._refuse_idle(["n_sigma"], "'rule: mask' or 'rule: median'")
+            self.refuse_idle(["n_sigma"], "'rule: mask' or 'rule: median'")
         return self
 
 
@@ -62,9 +62,9 @@ class Smoothing(Section):
     @model_validator(mode="after")
     def _filter_is_the_method(self) -> Self:
         if self.method != "savitzky-golay":
-            self._refuse_idle(["window", "order"], "'method: savitzky-golay'")
+            self.refuse_idle(["window", "order"], "'method: savitzky-golay'")
         if self.method != "whittaker":
-            self._refuse_idle(["strength"], "'method: whittaker'")
+            self.refuse_idle(["strength"], "'method: whittaker'")
         return self
 
 
@@ -108,7 +108,7 @@ class Cube(Section):
     @model_validator(mode="after")
     def _snapshots_are_of_icechunk(self) -> Self:
         if self.store != "icechunk":
-            self._refuse_idle(["keep_snapshots_days"], "'store: icechunk'")
+            self.refuse_idle(["keep_snapshots_days"], "'store: icechunk'")
         return self
 
     def indices(self, bands: Sequence[str]) -> tuple[str, ...]:

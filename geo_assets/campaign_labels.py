@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, StrictFloat, StrictInt, model_validator
 
@@ -31,6 +31,9 @@ class ModelFrom(Section):
 class LabelRules(Section):
     """What every kind of label raster has in common."""
 
+    section: ClassVar[str]
+    """Their key in a campaign."""
+
     n_clusters: K | Literal["auto"] = Field(5, description="K, or chosen by the K report.")
     k_range: tuple[K, K] = Field((2, 10), description="Least and greatest K of the K report.")
     smooth_px: StrictInt = Field(
@@ -47,10 +50,16 @@ class LabelRules(Section):
             raise ValueError(msg)
         return self
 
+    def _refuse_idle_cluster(self, fit: str) -> None:
+        """Refuse a lending cluster where all clusters have one model."""
+        if fit == "partition" and self.model_from is not None:
+            self.model_from.refuse_idle(["cluster"], "'fit: cluster'")
+
 
 class SpatialLabels(LabelRules):
     """Exact one-variable K-Means on the NDVI of dates."""
 
+    section = "spatial_labels"
     fit: Literal["date", "cluster", "partition"] = Field(
         "date",
         description="A model for each date; or one for all dates of a cluster, or of a fold and "
@@ -62,6 +71,7 @@ class SpatialLabels(LabelRules):
         if self.model_from is not None and self.fit == "date":
             msg = "'model_from' needs 'fit: cluster' or 'fit: partition', one model for all dates"
             raise ValueError(msg)
+        self._refuse_idle_cluster(self.fit)
         return self
 
 
@@ -86,12 +96,14 @@ class PixelLabels(LabelRules):
                 "nothing in another area"
             )
             raise ValueError(msg)
+        self._refuse_idle_cluster(self.fit)
         return self
 
 
 class TemporalLabels(PixelLabels):
     """K-Means on each pixel's NDVI series."""
 
+    section = "temporal_labels"
     every: Literal["date", "10d", "month"] = Field("month", description="Step of the time axis.")
     missing: Literal["fill", "ignore"] = Field(
         "fill",
@@ -108,13 +120,14 @@ class TemporalLabels(PixelLabels):
     @model_validator(mode="after")
     def _gaps_are_filled(self) -> Self:
         if self.missing != "fill":
-            self._refuse_idle(["max_gap_days"], "'missing: fill'")
+            self.refuse_idle(["max_gap_days"], "'missing: fill'")
         return self
 
 
 class LandCoverLabels(PixelLabels):
     """K-Means on the bands of the composite, and on indices of them."""
 
+    section = "land_cover"
     indices: tuple[Variable, ...] = Field(
         (), description="Spectral indices by name, such as NDVI, NDWI, NDBI, beside the bands."
     )

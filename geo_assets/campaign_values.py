@@ -49,7 +49,7 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    def _refuse_idle(self, keys: Iterable[str], needed: str) -> None:
+    def refuse_idle(self, keys: Iterable[str], needed: str) -> None:
         """Refuse keys that were given and change nothing: whoever wrote them expects otherwise.
 
         Args:

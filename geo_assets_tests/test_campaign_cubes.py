@@ -118,6 +118,16 @@ def test_values_out_of_bounds_are_named(tmp_path, changes, message):
             "'missing: fill'",
         ),
         ({"clouds": {"band": None, "dilate_m": 50.0}}, "dilate_m", "a 'band' of classes"),
+        (
+            {
+                "temporal_labels": {
+                    "fit": "partition",
+                    "model_from": {"fold": "north", "split": "train", "cluster": 0},
+                }
+            },
+            "cluster",
+            "'fit: cluster'",
+        ),
     ],
 )
 def test_a_key_that_would_change_nothing_is_refused(tmp_path, changes, key, needed):

@@ -80,7 +80,8 @@ def borrowed_model(
     if not found:
         if others := published_models(folder):
             raise ClusteringError(
-                f"model_from.cluster: {lender.cluster}; {key} has models of {', '.join(others)}"
+                f"{rules.section}.model_from.cluster: {lender.cluster}; {key} has models of "
+                f"{', '.join(others)}"
             )
         raise StorageError(
             f"{folder}: no model; materialize {partition.campaign.name}/{asset} of {key} first"
@@ -88,10 +89,13 @@ def borrowed_model(
     if len(found) > 1 and rules.fit != "partition":
         several = f"{key} has a model for each of {', '.join(found)}"
         if lender.cluster is None:
-            raise ClusteringError(f"model_from.cluster: missing; {several}")
+            raise ClusteringError(
+                f"{rules.section}.model_from.cluster: missing; {several}: name one, or set fit: "
+                "partition for one model of all"
+            )
         raise ClusteringError(
-            f"model_from.cluster: {lender.cluster}; {several}, one a tile; set fit: partition for "
-            "one model of all"
+            f"{rules.section}.model_from.cluster: {lender.cluster}; {several}, one a tile; set "
+            "fit: partition for one model of all"
         )
     return read_model(next(iter(found.values())))
 
@@ -200,6 +204,7 @@ def check_agreement(
         theirs = model.get(field)
         if theirs != mine:
             raise ClusteringError(
-                f"model_from: {field} differ: the model of {lending_key(rules)} has {theirs}, "
-                f"{f'{partition} {area}'.rstrip()} has {mine}"
+                f"{rules.section}.model_from: {field} differ: the model of {lending_key(rules)} "
+                f"has {theirs}, {f'{partition} {area}'.rstrip()} has {mine}; if that model is of "
+                f"earlier rules, materialize {lending_key(rules)} first"
             )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from rich.text import Text
 
+from geo_assets.campaign_consistency import label_rules
 from geo_assets.campaign_environment import ENV_FILE, HERE, names_in_env_file
 from geo_assets.campaign_imagery import (
     EarthEngineImagery,
@@ -48,7 +49,7 @@ class Finding:
 
 
 def examine(campaign: Campaign, layout: Layout, folder: Path) -> list[Finding]:
-    """Look at everything that a run needs, without writing or downloading.
+    """Look at everything that a run needs; nothing is downloaded, and nothing written that stays.
 
     Args:
         campaign: The campaign.
@@ -61,6 +62,7 @@ def examine(campaign: Campaign, layout: Layout, folder: Path) -> list[Finding]:
         *_areas(campaign, layout),
         *_grid(campaign),
         *_imagery(campaign),
+        *_labels(campaign),
         *_results(layout),
         _compute(),
         *_home(),
@@ -236,6 +238,28 @@ def _request_size(campaign: Campaign) -> Iterator[Finding]:
         check_request(size, size, bands * 4, bands)
     except GeoAssetsError as error:
         yield Finding("warning", "chips", f"chips.size: of pixels of 4 bytes, {error}")
+
+
+def _labels(campaign: Campaign) -> Iterator[Finding]:
+    """Label rules of which no labels come, or which only the areas can say to be enough."""
+    for rules in label_rules(campaign):
+        lender, section = rules.model_from, rules.section
+        if campaign.cube is None and section != "land_cover":
+            if rules != type(rules)():
+                told = f"{section} makes nothing without a section 'cube'"
+                yield Finding("warning", "labels", told)
+        elif (
+            lender is not None
+            and lender.cluster is None
+            and rules.fit == "cluster"
+            and campaign.clusters.count > 1
+        ):
+            yield Finding(
+                "warning",
+                "labels",
+                f"{section}.model_from names no cluster; if {lender.fold}|{lender.split} has "
+                "several, each with its own model, it must (or set fit: partition)",
+            )
 
 
 def _results(layout: Layout) -> Iterator[Finding]:

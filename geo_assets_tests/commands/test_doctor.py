@@ -148,6 +148,8 @@ NICFI = "projects/planet-nicfi/assets/basemaps/africa"
 EARTH_ENGINE = {
     "imagery": {"kind": "earth-engine", "collection": NICFI, "cadence": "monthly"},
     "cube": None,
+    "spatial_labels.n_clusters": 5,
+    "temporal_labels": {},
 }
 CANARY = "canary-4f1d"
 
@@ -265,6 +267,25 @@ def test_a_chip_that_no_request_may_ask_for_is_an_error(examined, changes):
     code, lines, _ = examined(EARTH_ENGINE | changes)
     assert code == 1
     assert any("chips: chips.size: a request of" in line for line in _errors(lines))
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"cube": None}, "temporal_labels makes nothing without a section 'cube'"),
+        (
+            {
+                "clusters.count": 2,
+                "temporal_labels.model_from": {"fold": "north", "split": "train"},
+            },
+            "temporal_labels.model_from names no cluster; if north|train has several, each with",
+        ),
+    ],
+)
+def test_label_rules_that_will_not_do_as_they_stand_are_a_warning(examined, changes, told):
+    code, lines, _ = examined(changes)
+    assert code == 0
+    assert any(line.startswith(f"warning labels: {told}") for line in lines)
 
 
 def test_results_that_cannot_be_written_are_an_error(tmp_path, examined, monkeypatch):
