@@ -177,7 +177,9 @@ class Chips(Section):
         "tif", description="A file for each chip, or one Zarr store of a fold and split."
     )
     preview_bands: tuple[Band, Band, Band] | None = Field(
-        None, description="Red, green, blue for previews, png and jpg; absent: found by name."
+        None,
+        description="Red, green, blue for previews, png and jpg; absent: found by name, the true "
+        "colours or infrared, red, green; else the first three.",
     )
     stretch: tuple[StrictFloat, StrictFloat] | None = Field(
         None,

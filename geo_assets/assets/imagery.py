@@ -113,7 +113,8 @@ def composite_image(partition: Partition) -> Facts:
 def warn_of_unread(partition: Partition, name: str, windows: Iterable[FailedWindow]) -> None:
     """Log what could not be read of a composite or a cube, a line for each error."""
     for error, count in Counter(window.error for window in windows).items():
-        partition.log.warning(f"{partition} {name}: {error} ({count} windows)")
+        windows_lost = "1 window" if count == 1 else f"{count} windows"
+        partition.log.warning(f"{partition} {name}: {error} ({windows_lost})")
 
 
 @dataclass(frozen=True)
@@ -223,8 +224,9 @@ def rgb_indices(campaign: Campaign) -> list[int]:
     if campaign.chips.preview_bands is not None:
         return [bands.index(band) for band in campaign.chips.preview_bands]
     names = [common_name(band) for band in bands]
-    if {"red", "green", "blue"} <= set(names):
-        return [names.index(colour) for colour in ("red", "green", "blue")]
+    for colours in (("red", "green", "blue"), ("nir", "red", "green"), ("swir16", "nir", "red")):
+        if set(colours) <= set(names):
+            return [names.index(colour) for colour in colours]
     return [0, 1, 2] if len(bands) >= 3 else [0, 0, 0]
 
 

@@ -159,6 +159,7 @@ def label_pictures(
     *,
     valid: NDArray[np.bool_] | None = None,
     subtitle: str,
+    name: str = "",
 ) -> dict[str, Any]:
     """Show an image beside its labels, one mask a cluster, and the image rebuilt from centres.
 
@@ -169,15 +170,16 @@ def label_pictures(
         centers: (K, band) in units and bands of ``image``.
         valid: (y, x), where the image has data.
         subtitle: Which day, which cluster.
+        name: Which bands the image shows; empty: NDVI.
     """
     from geo_assets.previews.labels import class_masks, label_map, rebuilt_image
 
     return {
-        name: picture(png, f"{name}: {subtitle}")
-        for name, png in {
-            "preview": label_map(image, raster, classes, valid, subtitle=subtitle),
+        key: picture(png, f"{key}: {subtitle}")
+        for key, png in {
+            "preview": label_map(image, raster, classes, valid, subtitle=subtitle, name=name),
             "masks": class_masks(raster, classes, subtitle=subtitle),
-            "rebuilt": rebuilt_image(image, raster, centers, valid, subtitle=subtitle),
+            "rebuilt": rebuilt_image(image, raster, centers, valid, subtitle=subtitle, name=name),
         }.items()
     }
 

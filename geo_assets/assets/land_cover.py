@@ -177,6 +177,7 @@ def _previews(partition: Partition, image: CompositeBands, made: Labelled) -> di
         centers[:, shown],
         valid=valid,
         subtitle=subtitle,
+        name=f"{', '.join(image.bands[band] for band in shown)} as RGB",
     )
     pictures["spectra"] = picture(
         centre_spectra(centers, image.bands, image.indices, classes, subtitle=subtitle),

@@ -95,7 +95,7 @@ def transition_map(
             colour=MUTED,
         )  # fmt: skip
     sheet.text(
-        MARGIN, top + k * cell + 8, "percent of each row; how many at the right",
+        MARGIN, top + k * cell + 8, "percent of each row; at the right its pixels, over all steps",
         size=SMALL_SIZE, colour=MUTED,
     )  # fmt: skip
     return sheet.png()

@@ -176,7 +176,8 @@ def valid_share(
         raise GeoAssetsError(f"{len(values)} shares for {len(days)} dates")
     if not len(days):
         return nothing_here(title, "no date was kept for this cube")
-    subtitle = subtitle or f"{len(days)} dates  ·  mean {np.nanmean(values):.0%}"
+    dates_there = "1 date" if len(days) == 1 else f"{len(days)} dates"
+    subtitle = subtitle or f"{dates_there}  ·  mean {np.nanmean(values) * 100:.0f} %"
     top = Sheet.top(title, subtitle)
     width, height = min(max(30 * len(days), 380), 800), 150
     sheet = Sheet(width + 2 * MARGIN + 34, top + height + 84, title, subtitle)
@@ -224,7 +225,9 @@ def _histogram(axes: Axes, values: NDArray[np.float64], pixels: int) -> None:
         centres, counts / pixels * 100, width=np.diff(edges) * 0.92, linewidth=0,
         color=paint_ndvi(centres) / 255,
     )  # fmt: skip
-    axes.set_xticks([-0.2, 0, 0.2, 0.4, 0.6, 0.8, 1], ["-0.2", "0", ".2", ".4", ".6", ".8", "1"])
+    axes.set_xticks(
+        [-0.2, 0, 0.2, 0.4, 0.6, 0.8, 1], ["-0.2", "0", "0.2", "0.4", "0.6", "0.8", "1"]
+    )
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g} %")
     axes.locator_params(axis="y", nbins=5)
     axes.grid(visible=False, axis="x")

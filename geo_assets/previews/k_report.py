@@ -52,10 +52,12 @@ def k_plot(report: KReport, *, title: str = "Choosing K", subtitle: str = "") ->
     ks = [row.k for row in report.rows]
     for index, (name, lines) in enumerate(panels):
         x, y = MARGIN + index % 2 * step_x, top + index // 2 * step_y
-        sheet.text(x, y, name, size=SMALL_SIZE, bold=True)
         axes = sheet.axes(x + _LEFT, y + LABEL_HEIGHT, _WIDTH, _HEIGHT)
         known = _plot(axes, ks, lines, report.chosen)
         sheet.finish_axes(axes)
+        # One line needs no legend to tell what it is.
+        only = next(iter(known), "") if len(known) == 1 else ""
+        sheet.text(x, y, f"{name} {only}".rstrip(), size=SMALL_SIZE, bold=True)
         if len(known) > 1:
             items = [LegendItem(name, colour) for name, colour in known.items()]
             sheet.legend(x + 76, y - 3, items, 200, 2)

@@ -61,6 +61,7 @@ def label_map(
     *,
     title: str = "Labels",
     subtitle: str = "",
+    name: str = "",
 ) -> bytes:
     """Return the photograph beside its label map, with each class' share of the labelled pixels.
 
@@ -71,6 +72,7 @@ def label_map(
         valid: True = datum of ``data``, (y, x) or (band, y, x).
         title: Heading.
         subtitle: Second line.
+        name: What the photograph shows, such as its bands.
     """
     if not labels.any():
         return nothing_here(title, "no pixel of this area is labelled")
@@ -85,7 +87,7 @@ def label_map(
     columns, legend_width = side_legend(items, height)
     body = LABEL_HEIGHT + max(height, -(-len(items) // columns) * LEGEND_ROW)
     sheet = Sheet(legend + legend_width + MARGIN, top + body + MARGIN, title, subtitle)
-    sheet.text(MARGIN, top, _named(data), size=SMALL_SIZE, bold=True)
+    sheet.text(MARGIN, top, name or _named(data), size=SMALL_SIZE, bold=True, room=width)
     sheet.photo(MARGIN, top + LABEL_HEIGHT, photograph, known)
     sheet.frame(MARGIN, top + LABEL_HEIGHT, width, height)
     sheet.text(second, top, "labels", size=SMALL_SIZE, bold=True)
@@ -113,16 +115,22 @@ def class_masks(
     table = complete_table(classes, labels)
     if not labels.any() or not table:
         return nothing_here(title, "no pixel of this area is labelled")
+    probe, whole = Sheet(1, 1), _SHEET_WIDTH - 2 * MARGIN + GAP
+    names = max(probe.text_width(name, SMALL_SIZE, bold=True) for name, _ in table.values())
+    heading = names + 8 + probe.text_width("100.0%", SMALL_SIZE)
     rows = 1 if len(table) <= 4 else 2 if len(table) <= 12 else -(-len(table) // 8)
+    columns = min(-(-len(table) // rows), max(whole // (heading + GAP), 2))
+    rows = -(-len(table) // columns)
     columns = -(-len(table) // rows)
     room = min(
-        (_SHEET_WIDTH - 2 * MARGIN + GAP) // columns - GAP,
+        whole // columns - GAP,
         220,
         int((_MASK_PIXELS / len(table)) ** 0.5),
     )
     shape = display_shape((labels.shape[0], labels.shape[1]), room, room)
     small = resample_labels(labels, shape)
-    step_x, step_y = max(shape[1], 84) + GAP, shape[0] + LABEL_HEIGHT + GAP
+    step_x = max(shape[1], min(heading, whole // columns - GAP)) + GAP
+    step_y = shape[0] + LABEL_HEIGHT + GAP
     top = Sheet.top(title, subtitle)
     sheet = Sheet(
         max(2 * MARGIN + columns * step_x - GAP, 300), top + rows * step_y - GAP + MARGIN,
@@ -166,6 +174,7 @@ def rebuilt_image(
     *,
     title: str = "Rebuilt from cluster centres",
     subtitle: str = "",
+    name: str = "",
 ) -> bytes:
     """Return the image beside the one rebuilt from its clusters' centres, stretched alike.
 
@@ -176,6 +185,7 @@ def rebuilt_image(
         valid: True = datum, (y, x) or (band, y, x).
         title: Heading.
         subtitle: Second line.
+        name: What the photograph shows, such as its bands.
 
     Raises:
         GeoAssetsError: The centres have another number of bands than the data.
@@ -199,7 +209,7 @@ def rebuilt_image(
         title, subtitle,
     )  # fmt: skip
     second = MARGIN + width + GAP
-    sheet.text(MARGIN, top, _named(data), size=SMALL_SIZE, bold=True)
+    sheet.text(MARGIN, top, name or _named(data), size=SMALL_SIZE, bold=True, room=width)
     sheet.photo(MARGIN, top + LABEL_HEIGHT, photograph, known)
     sheet.text(second, top, "cluster centres", size=SMALL_SIZE, bold=True)
     sheet.photo(second, top + LABEL_HEIGHT, again, seen)

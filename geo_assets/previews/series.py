@@ -87,8 +87,20 @@ def _plot_series(axes: Any, series: Array, days: NDArray[np.datetime64], table: 
     axes.set_ylim(max(-1.0, min(low - 0.05, 0.0)), min(1.0, high + 0.08))
     margin = max(3.0, (at[-1] - at[0]) * 0.02)
     axes.set_xlim(at[0] - margin, at[-1] + margin)
-    whole = days.astype(np.int64)
-    evenly = np.linspace(whole.min(), whole.max(), 6)
-    # The dates nearest to these, so that each tick has its points.
-    ticks = np.unique(whole[np.abs(whole - evenly[:, np.newaxis]).argmin(axis=1)])
-    axes.set_xticks(ticks, [str(day) for day in ticks.astype("datetime64[D]")])
+    ticks = _ticks(days)
+    of_months = (days == days.astype("datetime64[M]")).all()
+    axes.set_xticks(ticks.astype(np.int64), [str(day)[: 7 if of_months else 10] for day in ticks])
+
+
+def _ticks(days: NDArray[np.datetime64]) -> NDArray[np.datetime64]:
+    """Return about six of the dates, as evenly as these lie: each tick has its points."""
+    whole = days.astype("datetime64[D]").astype(np.int64)
+    gaps = np.diff(whole)
+    # Months are of 28 to 31 days.
+    if not len(gaps) or gaps.max() - gaps.min() <= 3:
+        chosen = np.arange(0, len(days), max(-(-len(gaps) // 5), 1))
+    else:
+        evenly = np.linspace(whole.min(), whole.max(), 6)
+        chosen = np.unique(np.abs(whole - evenly[:, np.newaxis]).argmin(axis=1))
+    ticks: NDArray[np.datetime64] = days[chosen]
+    return ticks

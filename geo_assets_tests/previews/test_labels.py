@@ -15,8 +15,8 @@ from geo_assets.previews.palette import (
     paint_ndvi,
     rgb_of,
 )
-from geo_assets.previews.series import ndvi_series
-from geo_assets.previews.style import GAP, LABEL_HEIGHT, MARGIN, Sheet
+from geo_assets.previews.series import _ticks, ndvi_series
+from geo_assets.previews.style import GAP, LABEL_HEIGHT, MARGIN, SMALL_SIZE, Sheet
 
 TOP = Sheet.top("Labels") + LABEL_HEIGHT
 
@@ -71,6 +71,24 @@ def test_each_mask_shows_its_class_alone(opened, quarters, classes):
     assert tuple(first[10, 200]) == rgb_of(class_colours(2)[0])
     assert tuple(first[200, 10]) == rgb_of(UNLABELLED)
     assert not (first == rgb_of(class_colours(2)[1])).all(axis=2).any()
+
+
+@pytest.mark.parametrize("count", [2, 9, 32])
+def test_masks_are_as_wide_as_their_headings(count, opened):
+    labels = np.arange(count, dtype=np.uint8).reshape(1, -1) + 1
+    names = [f"cluster {index + 1}, NDVI 0.123" for index in range(count)]
+    pixels = opened(class_masks(labels, class_table(names, ordered=True)))
+    heading = Sheet(1, 1).text_width(f"{names[0]} 100.0%", SMALL_SIZE, bold=True)
+    a_row = min(count, (880 - 2 * MARGIN) // heading)
+    assert pixels.shape[1] >= min(a_row, 2) * heading + 2 * MARGIN
+    assert pixels.shape[1] <= 880
+
+
+def test_ticks_of_a_regular_axis_are_equally_many_steps_apart():
+    months = np.arange("2021-01", "2022-01", dtype="datetime64[M]").astype("datetime64[D]")
+    assert [str(day) for day in _ticks(months)] == [f"2021-{m:02}-01" for m in (1, 4, 7, 10)]
+    crowded = np.array(["2021-01-01", "2021-01-03", "2021-01-04", "2021-12-01"], "datetime64[D]")
+    assert [str(day) for day in _ticks(crowded)] == ["2021-01-01", "2021-01-04", "2021-12-01"]
 
 
 @pytest.mark.parametrize("count", [1, 5, 13, 32])
