@@ -20,8 +20,8 @@ from shapely.geometry import shape
 from geo_assets.core.clouds import clear_mask
 from geo_assets.core.compositing import fill_value
 from geo_assets.core.fusion import DayFusion
-from geo_assets.core.grids import GridKey, lattice_position
-from geo_assets.errors import ReadError
+from geo_assets.core.grids import GridKey, lattice_position, pixel_window
+from geo_assets.errors import ReadError, SourceError
 from geo_assets.products.windows import FailedWindow, Window, merge_windows, tiles_of
 from geo_assets.sources.protocol import SceneRead
 from geo_assets.sources.scenes.order import observation_order, solar_day
@@ -104,9 +104,12 @@ def observe(
     failed: dict[np.datetime64, list[FailedWindow]] = {}
     for item, day in zip(ordered, item_days, strict=True):
         scene, lost = read_what_can_be(source, item, bands, padded, clouds.band)
-        # Whether a pixel is clear is unknown as long as one within the margin is.
+        # Whether a pixel is clear is unknown as long as one within the margin is; but of a scene's
+        # own alone: its clouds hide no other's.
+        place = _place_of(source, item, bands[0], padded) if lost else None
         reach = (window.grown(margin).within(inner) for window in lost)
-        failed.setdefault(day, []).extend(w.moved(-margin, -margin) for w in reach if w)
+        own = (w if place is None or w is None else w.within(place) for w in reach)
+        failed.setdefault(day, []).extend(w.moved(-margin, -margin) for w in own if w)
         if scene is None:
             continue
         clear = scene.valid
@@ -229,6 +232,22 @@ def read_what_can_be(
         except ReadError as error:
             failed.append(failed_window(leaf, item, error))
     return _put_together(parts, len(bands), geobox.shape.yx), failed
+
+
+def _place_of(source: RasterSource, item: Item, band: str, geobox: GeoBox) -> Window | None:
+    """Return the leaves of a grid in which a scene's own lies, as one window; None: not known."""
+    try:
+        own = pixel_window(geobox, source.native_geobox(item, band))
+    except (ReadError, SourceError):  # its file is not there, or of another lattice
+        return None
+    (top, bottom), (left, right) = (
+        (
+            (pixels.start + first) // LEAF * LEAF - first,
+            -(-(pixels.stop + first) // LEAF) * LEAF - first,
+        )
+        for pixels, first in zip(own, lattice_position(geobox), strict=True)
+    )
+    return Window(top, left, bottom - top, right - left)
 
 
 def failed_window(window: Window, item: Item, error: ReadError) -> FailedWindow:

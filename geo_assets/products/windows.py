@@ -151,6 +151,19 @@ def disjoint_windows(windows: Iterable[Window], without: Iterable[Window] = ()) 
     )
 
 
+def say_the_same(one: Iterable[AnyWindow], other: Iterable[AnyWindow]) -> bool:
+    """Whether windows say the same of the same pixels, however they are cut."""
+    return _covered(one) == _covered(other)
+
+
+def _covered(windows: Iterable[AnyWindow]) -> dict[tuple[str, ...], list[Window]]:
+    """Return the pixels of each subject, as windows that depend on nothing else."""
+    by_subject: defaultdict[tuple[str, ...], list[Window]] = defaultdict(list)
+    for w in windows:
+        by_subject[w.subject()].append(Window(w.row, w.col, w.height, w.width))
+    return {subject: disjoint_windows(group) for subject, group in by_subject.items()}
+
+
 def _joined_across(windows: Iterable[AnyWindow]) -> list[AnyWindow]:
     joined: list[AnyWindow] = []
     for window in sorted(windows, key=lambda w: (w.row, w.height, w.col)):

@@ -150,6 +150,19 @@ def test_a_fault_makes_all_pixels_unknown_whose_clearness_hangs_on_it():
     assert failed[90 - 3 : 110 + 3, 40 - 3 : 50 + 3].all()
 
 
+def test_a_scene_beside_the_area_that_is_gone_takes_no_pixel_of_another():
+    """Its clouds could be grown into the area, but hide no pixel that is not its own."""
+    scenes = three_days()
+    beside = random_scene(9, "E1", scenes[0].day, grid(220, 60, col=195))
+    gone = beside.with_faults(Fault("permanent", error="the file is missing"))
+    source = MemorySource.of(*scenes, gone)
+    clouds = CloudRules(dilate_m=100)
+    seen = observe(source, source.items, BANDS, AREA, clouds)
+    assert "E1" in {scene for scene, _ in source.reads}
+    assert seen.failed == ()
+    check_against(seen, scenes, AREA, radius=10)
+
+
 def test_a_scene_that_failed_is_not_replaced_by_another_of_its_day():
     """Else the pixels of a day would change when the scene is healed."""
     scenes = three_days()

@@ -9,6 +9,7 @@ from geo_assets.products.windows import (
     Window,
     disjoint_windows,
     merge_windows,
+    say_the_same,
     tiles_of,
 )
 
@@ -61,6 +62,19 @@ def test_merged_windows_cover_the_same_pixels_whether_they_overlap_or_not(window
     merged = merge_windows(windows)
     assert len(merged) <= len(windows)
     np.testing.assert_array_equal(painted(merged) > 0, painted(windows) > 0)
+
+
+@settings(deadline=None)
+@given(WINDOWS, WINDOWS)
+def test_windows_say_the_same_if_they_cover_the_same_however_they_are_cut(windows, others):
+    def of_a_scene(pixels):
+        return [failed(int(row), int(col), 1, 1) for row, col in np.argwhere(pixels)]
+
+    whole = [failed(w.row, w.col, w.height, w.width) for w in windows]
+    assert say_the_same(whole, of_a_scene(painted(windows)))
+    equal = np.array_equal(painted(windows) > 0, painted(others) > 0)
+    assert say_the_same(whole, of_a_scene(painted(others))) == equal
+    assert say_the_same(whole, [failed(0, 0, 9, 9, "b"), *whole]) is False
 
 
 @settings(deadline=None)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from geo_assets.errors import ReadError
 from geo_assets.products.composites.blocks import BlockTask, compose_block
 from geo_assets.products.observations import failed_window
-from geo_assets.products.windows import FailedWindow, disjoint_windows, merge_windows
+from geo_assets.products.windows import FailedWindow, disjoint_windows, say_the_same
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,8 +81,7 @@ def heal_block(task: HealTask) -> HealedBlock:
         made = compose_block(BlockTask(task.source, task.items, grid, task.rules))
         failed += [window.moved(cell.row, cell.col) for window in made.failed]
         patches.append((cell, made.pixels, made.valid))
-    changed = merge_windows(failed) != merge_windows(task.lost)
-    return HealedBlock(tuple(patches), tuple(failed), changed)
+    return HealedBlock(tuple(patches), tuple(failed), not say_the_same(failed, task.lost))
 
 
 def _asked_again(task: HealTask, window: FailedWindow) -> FailedWindow | None:
