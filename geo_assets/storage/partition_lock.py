@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
-from geo_assets.errors import LockedError
+from geo_assets.errors import LockedError, StorageError
 from geo_assets.storage.atomic import publish_json, sweep_temporaries_of
 from geo_assets.storage.disk_errors import writing
 
@@ -57,8 +57,7 @@ def partition_lock(path: Path, *, run_id: str) -> Iterator[None]:
             "host": socket.gethostname(),
             "started": _now(),
         }
-        with writing(owner_path):
-            publish_json(owner_path, owner | {"heartbeat": owner["started"]})
+        publish_json(owner_path, owner | {"heartbeat": owner["started"]})
         heart = threading.Thread(target=_beat, args=(owner_path, owner, stopped), daemon=True)
         heart.start()
         try:
@@ -122,7 +121,7 @@ def _describe(path: Path) -> str:
 def _beat(path: Path, owner: dict[str, object], stopped: threading.Event) -> None:
     while not stopped.wait(HEARTBEAT_SECONDS):
         # A full disk costs the heartbeat, never the lock; the run will meet it by itself.
-        with suppress(OSError):
+        with suppress(StorageError):
             publish_json(path, owner | {"heartbeat": _now()})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import json
 import os
@@ -13,6 +14,7 @@ import threading
 import pytest
 
 from geo_assets.errors import LockedError, StorageError
+from geo_assets.storage import atomic
 from geo_assets.storage import partition_lock as module
 from geo_assets.storage.partition_lock import dead_owners, is_locked, partition_lock
 from geo_assets_tests.conftest import REPOSITORY
@@ -124,13 +126,35 @@ def test_a_lock_that_is_looked_at_can_still_be_taken(path):
 
 
 def test_an_owner_that_cannot_be_written_frees_the_lock(path, monkeypatch):
-    def full(*_arguments):
+    def full(_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(module, "publish_json", full)
+    monkeypatch.setattr(atomic, "publish", full)
     with pytest.raises(StorageError, match="No space left"), partition_lock(path, run_id="mine"):
         pytest.fail("the lock has no owner")
     assert not is_locked(path)
+
+
+def test_a_full_disk_costs_heartbeats_and_the_next_one_comes_all_the_same(path, monkeypatch):
+    monkeypatch.setattr(module, "HEARTBEAT_SECONDS", 0.001)
+    publish, full, refused, beaten = atomic.publish, *(threading.Event() for _ in range(3))
+
+    @contextlib.contextmanager
+    def publish_where_there_is_room(target):
+        if full.is_set():
+            refused.set()
+            raise OSError(28, "No space left on device")
+        with publish(target) as temporary:
+            yield temporary
+        beaten.set()
+
+    monkeypatch.setattr(atomic, "publish", publish_where_there_is_room)
+    with partition_lock(path, run_id="mine"):
+        full.set()
+        assert refused.wait(60)
+        beaten.clear()
+        full.clear()
+        assert beaten.wait(60)
 
 
 def test_a_killed_owner_is_known_until_the_next_one_has_the_lock(path, holder):
