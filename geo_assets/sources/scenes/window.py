@@ -24,7 +24,7 @@ from rasterio.windows import Window
 
 from geo_assets.core.grids import GridKey, pixel_window
 from geo_assets.errors import ReadError
-from geo_assets.sources.scenes.lattices import parts_of_pixels, same_lattice, same_place
+from geo_assets.sources.scenes.lattices import parts_of_pixels, same_lattice
 from geo_assets.storage.rasters.tiff_tiles import read_pixels
 
 if TYPE_CHECKING:
@@ -189,15 +189,15 @@ def _source_window(
 ) -> tuple[slice, slice, GeoBox | None]:
     """Rows and columns of a file that a grid needs, and their grid; None: it is the one wanted."""
     whole, geobox = file.geobox, wanted.geobox
-    rows, cols = _rows_and_cols(whole, geobox, nearest=nearest)
-    grid = whole[rows, cols]
-    return rows, cols, None if same_place(grid, geobox) else grid
-
-
-def _rows_and_cols(whole: GeoBox, geobox: GeoBox, *, nearest: bool) -> tuple[slice, slice]:
     if same_lattice(whole, geobox):
-        wanted = pixel_window(whole, geobox)
-        return (_clip(wanted[0], whole.shape.y), _clip(wanted[1], whole.shape.x))
+        asked = pixel_window(whole, geobox)
+        rows, cols = _clip(asked[0], whole.shape.y), _clip(asked[1], whole.shape.x)
+        return rows, cols, None if (rows, cols) == asked else whole[rows, cols]
+    rows, cols = _off_the_lattice(whole, geobox, nearest=nearest)
+    return rows, cols, whole[rows, cols]
+
+
+def _off_the_lattice(whole: GeoBox, geobox: GeoBox, *, nearest: bool) -> tuple[slice, slice]:
     if nearest and (parts := parts_of_pixels(GridKey(whole), GridKey(geobox))) is not None:
         (_, places_y), (_, places_x) = parts
         return _span(places_y), _span(places_x)
