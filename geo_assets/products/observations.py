@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import shapely
-from odc.geo.geobox import GeoBox
+from odc.geo.crs import CRS
 from shapely.geometry import shape
 
 from geo_assets.core.clouds import clear_mask
 from geo_assets.core.compositing import fill_value
 from geo_assets.core.fusion import DayFusion
-from geo_assets.core.grids import GridKey, lattice_position, pixel_window
+from geo_assets.core.grids import GridKey, crs_of, lattice_position, pixel_window
 from geo_assets.errors import ReadError, SourceError
 from geo_assets.products.windows import FailedWindow, Window, merge_windows, tiles_of
 from geo_assets.sources.protocol import SceneRead
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
+    from odc.geo.geobox import GeoBox
     from shapely.geometry.base import BaseGeometry
 
     from geo_assets.sources.protocol import Item, RasterSource
@@ -38,6 +39,10 @@ if TYPE_CHECKING:
 
 LEAF = 64
 """Pixels a side of the smallest window that a failed read is narrowed down to."""
+
+_LONGITUDE_LATITUDE = CRS("EPSG:4326")
+_RING = np.array([[0, 1, 2, 2, 2, 1, 0, 0], [0, 0, 0, 1, 2, 2, 2, 1]]) / 2
+"""Corners and middles of edges, of a grid's width and height."""
 
 PATIENCE = 8
 """Leaves of one read that may fail in passing (a server that is away) before the rest is given up,
@@ -170,9 +175,19 @@ def _area_of(grid: GridKey) -> bytes:
     Not a geometry, and none left with the grid either: what GEOS keeps for long amid the memory of
     arrays that come and go would part that memory, and the heap would grow by each.
     """
-    given = grid.geobox
-    area = GeoBox(given.shape, given.affine, given.crs).footprint("EPSG:4326", npoints=2).geom
-    wkb: bytes = area.buffer(_bulge(area), join_style="mitre").wkb
+    # Straight to PROJ: by way of odc-geo's geometries it takes six times as long.
+    affine, (height, width) = grid.geobox.affine, grid.geobox.shape
+    cols, rows = _RING[0] * width, _RING[1] * height
+    ring = np.stack(
+        crs_of(grid.geobox).transformer_to_crs(_LONGITUDE_LATITUDE)(
+            affine.a * cols + affine.b * rows + affine.c,
+            affine.d * cols + affine.e * rows + affine.f,
+        ),
+        axis=-1,
+    )
+    known = ring[np.isfinite(ring).all(axis=1)]
+    area = shapely.Polygon(known) if len(known) > 2 else shapely.Polygon()
+    wkb: bytes = shapely.to_wkb(shapely.buffer(area, _bulge(area), join_style="mitre"))
     return wkb
 
 
