@@ -115,7 +115,7 @@ def compress(inputs: Path, _: Path, watch: Stopwatch) -> None:
 
     blosc.use_threads = False
     ndvi = np.load(inputs / "ndvi.npy")
-    codec = Blosc("zstd", clevel=1, shuffle=Blosc.BITSHUFFLE, blocksize=1024**2)
+    codec = Blosc("zstd", clevel=1, shuffle=Blosc.SHUFFLE, blocksize=1024**2)
     corners = list(product(*(range(0, size, 1024) for size in ndvi.shape[1:])))
     chunks = [
         np.ascontiguousarray(image[row : row + 1024, col : col + 1024])

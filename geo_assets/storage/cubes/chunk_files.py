@@ -33,7 +33,7 @@ which in a young process costs more than to decode."""
 # the same data. Chunks are compressed side by side by threads of ours.
 numcodecs.blosc.use_threads = False
 
-_BLOSC = Blosc(cname="zstd", clevel=1, shuffle=Blosc.BITSHUFFLE, blocksize=BLOCK_BYTES)
+_BLOSC = Blosc(cname="zstd", clevel=1, shuffle=Blosc.SHUFFLE, blocksize=BLOCK_BYTES)
 
 
 @dataclass(frozen=True)
