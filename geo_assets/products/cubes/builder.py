@@ -7,7 +7,6 @@ in ``storage``.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections import defaultdict
@@ -16,6 +15,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from xxhash import xxh3_128_hexdigest
 
 from geo_assets.core.chips import recipe_digest
 from geo_assets.core.workers import Threads
@@ -192,7 +192,7 @@ class CubeBuilder:
                 "source": self.source.describe(),
                 "rules": self.rules.to_dict(),
                 "grid": grid_recipe(self.geobox),
-                "area": _mask_digest(self.area),
+                "area": xxh3_128_hexdigest(np.ascontiguousarray(self.area).data),
             }
         )
 
@@ -351,12 +351,3 @@ class CubeBuilder:
 def _precedence(item: Item) -> tuple[Any, str]:
     """What decides between twins, in whatever order they come."""
     return scene_pins([item]), json.dumps(item, sort_keys=True, default=str)
-
-
-def _mask_digest(mask: NDArray[np.bool_]) -> str:
-    """Return the SHA-256 of a mask (y, x), eight pixels a byte."""
-    digest = hashlib.sha256()
-    # Strip by strip, so that no bit is padded but at the end and the bytes stay in the cache.
-    for row in range(0, len(mask), 256):
-        digest.update(np.packbits(mask[row : row + 256]).data)
-    return digest.hexdigest()

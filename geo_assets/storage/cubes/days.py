@@ -6,7 +6,6 @@ cube need not be made again, and so that the cube says the same however its days
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping  # noqa: TC003  # types of fields of dataclasses
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from xxhash import xxh3_128_hexdigest
 
 from geo_assets.core.smoothing import SmoothingRules  # noqa: TC001  # type of a field
 from geo_assets.storage.cubes.chunk_files import chunk_digest
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 RULES_ATTRIBUTE = "geo_assets_rules"
 DAYS_ATTRIBUTE = "geo_assets_days"
-CHECKSUM_ATTRIBUTE = "geo_assets_sha256"
+CHECKSUM_ATTRIBUTE = "geo_assets_checksum"
 SMOOTHED = "_smoothed"
 
 
@@ -46,20 +46,20 @@ class StoredDay:
     """What is known of one day that was looked at.
 
     Attributes:
-        sha256: Of its stored values, see ``day_digest``; None: the day has no place in the cube,
+        digest: Of its stored values, see ``day_digest``; None: the day has no place in the cube,
             because too little of it is clear.
         dtypes: numpy's name of the dtype of each band, which the source decides.
         facts: Whatever else its maker wants to find again, as JSON values.
     """
 
-    sha256: str | None
+    digest: str | None
     dtypes: Mapping[str, str] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def kept(self) -> bool:
         """Whether the day is in the cube."""
-        return self.sha256 is not None
+        return self.digest is not None
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class CubeHead:
             smoothed: Digest of the smoothed variables, if there are any.
         """
         records = {
-            name: {"sha256": day.sha256, "dtypes": dict(day.dtypes), "facts": dict(day.facts)}
+            name: {"digest": day.digest, "dtypes": dict(day.dtypes), "facts": dict(day.facts)}
             for name, day in sorted(days.items())
         }
         return {
@@ -132,18 +132,16 @@ def smoothed_in_order(names: Iterable[str]) -> list[str]:
 
 
 def checksum_of(days: Mapping[str, StoredDay], smoothed: str | None) -> str:
-    """Return the SHA-256 of all values of a cube, taken of the digests of its days.
+    """Return the XXH3 (128 bits) of all values of a cube, taken of the digests of its days.
 
     Args:
         days: All days that were looked at.
         smoothed: Digest of the smoothed variables, if there are any.
     """
-    digest = hashlib.sha256()
-    for name in kept_days(days):
-        digest.update(f"{name} {days[name].sha256}\n".encode())
+    lines = [f"{name} {days[name].digest}\n" for name in kept_days(days)]
     if smoothed is not None:
-        digest.update(f"smoothed {smoothed}\n".encode())
-    return digest.hexdigest()
+        lines.append(f"smoothed {smoothed}\n")
+    return xxh3_128_hexdigest("".join(lines).encode())
 
 
 def days_of(group: zarr.Group, rules: str) -> dict[str, StoredDay] | None:
@@ -152,7 +150,7 @@ def days_of(group: zarr.Group, rules: str) -> dict[str, StoredDay] | None:
         return None
     records = json.loads(str(group.attrs[DAYS_ATTRIBUTE]))
     return {
-        name: StoredDay(record["sha256"], record["dtypes"], record["facts"])
+        name: StoredDay(record["digest"], record["dtypes"], record["facts"])
         for name, record in sorted(records.items())
     }
 
@@ -188,12 +186,12 @@ def sound_days(
     return {
         name
         for name, digest in zip(names, digests, strict=True)
-        if digest is not None and digest == days[name].sha256
+        if digest is not None and digest == days[name].digest
     }
 
 
 def day_digest(arrays: Iterable[zarr.Array[Any]], position: int) -> str:
-    """Return the SHA-256 of one day's stored values, of all variables.
+    """Return the XXH3 (128 bits) of one day's stored values, of all variables.
 
     It is taken of the digests of the chunks, so that chunks can be looked at in any order; a chunk
     that was lost reads as missing and gives another digest.
@@ -209,7 +207,7 @@ def day_digest(arrays: Iterable[zarr.Array[Any]], position: int) -> str:
 def digest_of_chunks(chunks: Mapping[tuple[str, int, int], str]) -> str:
     """Return the digest of a day from those of its chunks by variable, row and column."""
     lines = [f"{name} {row} {col} {digest}\n" for (name, row, col), digest in chunks.items()]
-    return hashlib.sha256("".join(sorted(lines)).encode()).hexdigest()
+    return xxh3_128_hexdigest("".join(sorted(lines)).encode())
 
 
 def array_of(group: zarr.Group, name: str) -> zarr.Array[Any]:

@@ -6,7 +6,6 @@ Icechunk repository those before the first change are not touched at all.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import zarr
+from xxhash import xxh3_128
 
 from geo_assets.core.indices import dequantise_index, quantise_in_range
 from geo_assets.core.smoothing import smooth_series
@@ -254,7 +254,7 @@ def _write_smoothed(
         del group[name]
     if not smoothed:
         return None
-    digest = hashlib.sha256()
+    digest = xxh3_128()
     for variable in smoothed:
         source = array_of(group, variable.name.removesuffix(SMOOTHED))
         target = create_variable(group, variable, (len(names), *head.geobox.shape))
@@ -272,7 +272,7 @@ def smoothed_digest(group: zarr.Group, names: Sequence[str]) -> str | None:
         group: The cube.
         names: Their names, in order; one that is not there counts too.
     """
-    digest = hashlib.sha256()
+    digest = xxh3_128()
     for name in names:
         array = array_of(group, name) if name in group else None
         chunks = [] if array is None else chunk_slices((1, *array.shape[1:]), array.chunks)

@@ -57,6 +57,8 @@ def check_sound(cube: Path, group: zarr.Group) -> None:
 
 
 def _damage_of(group: zarr.Group, rules: str) -> str | None:
+    if CHECKSUM_ATTRIBUTE not in group.attrs:
+        return "says no checksum of its values, or one of an earlier version"
     days = days_of(group, rules) or {}
     for name in DIMENSIONS:
         if _is_lost(array_of(group, name)):

@@ -66,7 +66,7 @@ class Stage:
         place = (slot, rows.start // self.edges[0], cols.start // self.edges[1])
         write_chunk_file(self.folder / variable.name, place, packed)
         key = (variable.name, rows.start, cols.start)
-        self._digests.setdefault(slot, {})[key] = packed.sha256
+        self._digests.setdefault(slot, {})[key] = packed.digest
 
     def hold(self, name: str, chunk: Index3, values: NDArray[Any]) -> None:
         """Lay a chunk (y, x) of the day in making aside; it takes the place of an earlier day's."""

@@ -16,9 +16,11 @@ from geo_assets.errors import StorageError
 from geo_assets.products.cubes.rules import IndexRule
 from geo_assets.storage.cubes import time_major
 from geo_assets.storage.cubes.chunk_files import pack_chunk, write_chunk_file
+from geo_assets.storage.cubes.days import RULES_ATTRIBUTE
 from geo_assets.storage.cubes.export import export_store
 from geo_assets.storage.cubes.format import band_variable, create_variable, index_variable
 from geo_assets.storage.cubes.opening import open_cube, open_group
+from geo_assets.storage.cubes.soundness import check_sound
 from geo_assets.storage.cubes.time_major import compact_cube, open_time_major, time_major_of
 from geo_assets_tests.acceptance.cube_writing import DAYS, builder
 from geo_assets_tests.sources.memory_source import MemorySource, grid, random_scene
@@ -175,6 +177,15 @@ def test_a_cube_that_says_no_checksum_is_not_compacted(tmp_path):
     )
     with pytest.raises(StorageError, match="says no checksum of its values"):
         compact_cube(tmp_path / "c.zarr")
+
+
+def test_a_cube_of_an_earlier_version_is_to_be_made_again(tmp_path):
+    path = tmp_path / "c.zarr"
+    values = {"ndvi": np.zeros((1, 4, 4), np.int16)}
+    said = {RULES_ATTRIBUTE: "of before", "geo_assets_sha256": "ab" * 32}
+    write_cube(path, values, np.array(["2021-01-01"], "datetime64[ns]"), grid(4, 4), said)
+    with pytest.raises(StorageError, match="an earlier version; materialize ndvi_cube"):
+        check_sound(path, open_group(path))
 
 
 SMOOTH = {
