@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 NDVI = "ndvi"
-FORMAT = 3
+FORMAT = 4
 """Raised when equal rules give other bytes than before."""
 
 _UNREAD = "uint16"
@@ -118,7 +118,8 @@ class CubeRules:
 def index_of(rule: IndexRule) -> CubeVariable:
     """Return an index as variable, described in the catalogue's words."""
     if rule.variable == NDVI:
-        return index_variable(NDVI)
+        # The catalogue's words too, which are not loaded for it alone.
+        return index_variable(NDVI, comment="NDVI = (N-R)/(N+R)")
     index = find_index(rule.name)
     return index_variable(
         rule.variable,

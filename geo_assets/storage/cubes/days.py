@@ -94,7 +94,9 @@ class CubeHead:
         how = self.smoothing.describe()
         copies = {
             each.name + SMOOTHED: index_variable(
-                each.name + SMOOTHED, long_name=f"{each.name}, smoothed", comment=how
+                each.name + SMOOTHED,
+                long_name=f"{each.attributes.get('long_name', each.name)}, smoothed",
+                comment=how,
             )
             for each in variables
             if "scale_factor" in each.attributes

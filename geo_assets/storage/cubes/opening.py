@@ -113,7 +113,8 @@ def _decoded(store: Any, *, consolidated: bool) -> xr.Dataset:
         # As xarray's own decoding does it, which would compute float64, in twice the memory.
         lazy = lazy_elemwise_func(stored._data, dequantise_index, np.dtype(np.float32))
         cube[name] = xr.Variable(stored.dims, LazilyIndexedArray(lazy), said, encoding)
-    return cube[[*raw.data_vars]]
+    # An Icechunk store lists its arrays in any order.
+    return cube[sorted(raw.data_vars, key=str)]
 
 
 def _task_chunks(variable: xr.DataArray) -> dict[Hashable, int]:

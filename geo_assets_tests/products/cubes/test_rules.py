@@ -8,7 +8,7 @@ import pytest
 
 from geo_assets.core.index_catalogue import find_index
 from geo_assets.products.cubes import rules as cube_rules
-from geo_assets.products.cubes.rules import CubeRules, IndexRule
+from geo_assets.products.cubes.rules import CubeRules, IndexRule, index_of
 from geo_assets.sources.rules import CloudRules
 
 BANDS = (("nir", "B08"), ("red", "B04"), ("blue", "B02"))
@@ -29,3 +29,11 @@ def test_another_formula_in_a_later_catalogue_makes_another_cube(monkeypatch, ch
     later = replace(find_index("EVI"), **change)
     monkeypatch.setattr(cube_rules, "find_index", lambda _: later)
     assert said_of("EVI") != before
+
+
+def test_ndvi_is_described_in_the_words_of_the_catalogue_like_any_other_index():
+    ndvi, evi = (index_of(IndexRule(name, BANDS)) for name in ("NDVI", "EVI"))
+    found = find_index("NDVI")
+    assert ndvi.attributes["comment"] == f"NDVI = {found.formula}"
+    assert ndvi.attributes["long_name"].casefold() == found.long_name.casefold()
+    assert evi.attributes["comment"].startswith("EVI = ")

@@ -156,11 +156,14 @@ def test_smoothed_copies_are_made_of_stored_values_whatever_the_order_of_days(
     builder(given, smoothing=rules, indices=(NDMI,)).build(whole)
     cube = open_cube(path).load()
     xr.testing.assert_identical(cube, open_cube(whole).load())
+    assert list(cube.data_vars) == sorted(cube.data_vars)
     for name in ("ndvi", "ndmi"):
         stored = np.rint(cube[name].values.astype(np.float64) * 1e4) / 1e4
         expected = smooth_series(stored, cube["time"].values, rules)
         np.testing.assert_allclose(cube[f"{name}_smoothed"].values, expected, atol=0.51e-4)
-    assert cube["ndvi_smoothed"].attrs["comment"].startswith(f"{method}: max_gap_days 62")
+    said = cube["ndvi_smoothed"].attrs
+    assert said["comment"].startswith(f"{method}: max_gap_days 62")
+    assert said["long_name"] == "Normalized difference vegetation index, smoothed"
 
 
 @pytest.mark.parametrize("store", STORES)
