@@ -69,6 +69,12 @@ COMPOSITE_RECOVERY = """\
 Materialize `land_cover_labels` for the partition: its composite was healed (runs of chips do that)
 or made again after its labels.
 """
+CUBE_RECOVERY = """\
+**What to do**
+
+Materialize the asset again for the partition: its cube was extended, healed or made again after its
+labels.
+"""
 LENDER_RECOVERY = """\
 **What to do**
 
@@ -203,6 +209,20 @@ QUESTIONS = (
         "Each label raster was labelled by the model beside it and holds its clusters alone.",
         labels.temporal_labels,
         LABEL_RECOVERY,
+    ),
+    Question(
+        "ndvi_spatial_labels",
+        "labels_are_of_their_cube",
+        "Each label raster was made from the cube that is there now.",
+        labels.spatial_labels_of_another_cube,
+        CUBE_RECOVERY,
+    ),
+    Question(
+        "ndvi_temporal_labels",
+        "labels_are_of_their_cube",
+        "Each label raster was made from the cube that is there now.",
+        labels.temporal_labels_of_another_cube,
+        CUBE_RECOVERY,
     ),
     Question(
         "land_cover_labels",

@@ -42,6 +42,13 @@ CUBES_AND_LABELS = (
 )
 LAND_COVER = ("labels", "aoi_clusters", "scenes", "composite_image", "land_cover_labels")
 
+_CHECKS_OF_ORIGIN = {
+    "ndvi_spatial_labels": "labels_are_of_their_cube",
+    "ndvi_temporal_labels": "labels_are_of_their_cube",
+    "land_cover_labels": "labels_are_of_their_composite",
+}
+"""Asked every day: runs of chips heal composites, and of cubes alone change cubes, after labels."""
+
 EVERYTHING = "everything"
 REDOWNLOAD = "redownload_failed_chips"
 CUBES = "cubes_and_labels"
@@ -76,12 +83,10 @@ def build_jobs(campaign: Campaign, names: AbstractSet[str]) -> dict[str, Job]:
 
     chips = dg.AssetKey([campaign.name, "chip_catalog"])
     left_over: dg.AssetSelection = dg.AssetSelection.checks_for_assets(chips)
-    if "land_cover_labels" in names:
-        # Runs of chips heal composites that labels were made from.
-        labels = dg.AssetKey([campaign.name, "land_cover_labels"])
-        left_over |= dg.AssetSelection.checks(
-            dg.AssetCheckKey(labels, "labels_are_of_their_composite")
-        )
+    for labels, check in _CHECKS_OF_ORIGIN.items():
+        if labels in names:
+            key = dg.AssetCheckKey(dg.AssetKey([campaign.name, labels]), check)
+            left_over |= dg.AssetSelection.checks(key)
     jobs: dict[str, Job] = {
         EVERYTHING: job(EVERYTHING, assets(*sorted(names)), "Every asset of the campaign."),
         "areas_and_chips": job(

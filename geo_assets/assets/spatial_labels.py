@@ -104,7 +104,7 @@ def ndvi_spatial_labels(partition: Partition) -> Facts:
                 raster,
                 cube.geobox,
                 classes=ndvi_classes(made.model.centers * NDVI_SCALE),
-                model=_document(partition, name, made) | {"day": day},
+                model=_document(partition, name, cube, made) | {"day": day},
                 report=made.report if rules.fit == "date" else None,
             )
             rows.append(_row(name, day, "", made.model, raster))
@@ -117,7 +117,8 @@ def ndvi_spatial_labels(partition: Partition) -> Facts:
             if rules.fit != "date":
                 path = layout.ndvi_spatial_model(partition.fold, partition.split, name)
                 shared = models[name][0]
-                kept += publish_model(path, _document(partition, name, shared), shared.report)
+                document = _document(partition, name, cube, shared)
+                kept += publish_model(path, document, shared.report)
     made_rows = sum(not row["note"] for row in rows)
     # First: what a failure leaves is what was there.
     refuse_if_nothing_was_made(partition, "ndvi_spatial_labels", reasons, made_rows)
@@ -195,8 +196,8 @@ def _borrowed(partition: Partition) -> DayModel:
     return DayModel(HistogramKMeans.from_dict(model), fitted_on=model["fitted_on"])
 
 
-def _document(partition: Partition, name: str, made: DayModel) -> dict[str, Any]:
-    """Return a model as it is published."""
+def _document(partition: Partition, name: str, cube: NdviDays, made: DayModel) -> dict[str, Any]:
+    """Return a model as it is published beside the labels of a cube."""
     from geo_assets.core.indices import NDVI_SCALE
     from geo_assets.storage.layout import cluster_of
 
@@ -211,6 +212,7 @@ def _document(partition: Partition, name: str, made: DayModel) -> dict[str, Any]
         "n_clusters": len(made.model.centers),
         "unit": NDVI_SCALE,
         "smooth_px": rules.smooth_px,
+        "inputs": {"ndvi_cube": cube.checksum},
         **made.model.to_dict(),
     }
 

@@ -74,6 +74,7 @@ def ndvi_temporal_labels(partition: Partition) -> Facts:
         also=lambda name: {
             "max_gap_days": rules.max_gap_days,
             "steps": list(series[name].names),
+            "inputs": {"ndvi_cube": series[name].cube.checksum},
         },
         told=lambda name, reason: _told(campaign, reason, len(series[name].names)),
         shares=("filled_share", "held_share"),

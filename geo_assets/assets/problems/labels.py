@@ -61,6 +61,40 @@ def labels_of_another_lender(
     ]
 
 
+def spatial_labels_of_another_cube(layout: Layout, fold: str, split: str) -> Problems:
+    """Return the cubes that have changed since their spatial labels were made."""
+    folder = layout.ndvi_spatial_labels_folder(fold, split)
+    return _labels_of_another_cube(folder, layout, fold, split)
+
+
+def temporal_labels_of_another_cube(layout: Layout, fold: str, split: str) -> Problems:
+    """Return the cubes that have changed since their temporal labels were made."""
+    folder = layout.ndvi_temporal_labels_folder(fold, split)
+    return _labels_of_another_cube(folder, layout, fold, split)
+
+
+def _labels_of_another_cube(folder: Path, layout: Layout, fold: str, split: str) -> Problems:
+    from geo_assets.storage.cubes.days import CHECKSUM_ATTRIBUTE
+    from geo_assets.storage.cubes.opening import open_group, published_cubes
+    from geo_assets.storage.layout import model_of
+
+    made_from: dict[str, set[str | None]] = {}
+    for path in sorted(folder.rglob("*.tif")):
+        if model_of(path).is_file():  # else said by the check of labels and their model
+            model = read_model(model_of(path))
+            inputs = model.get("inputs", {})
+            made_from.setdefault(str(model.get("area")), set()).add(inputs.get("ndvi_cube"))
+    there = {
+        name: open_group(path).attrs.get(CHECKSUM_ATTRIBUTE)
+        for name, path in published_cubes(layout, fold, split).items()
+    }
+    return [
+        {"area": area, "ndvi_cube": "has changed since" if area in there else "is gone"}
+        for area, checksums in made_from.items()
+        if area not in there or checksums != {there[area]}
+    ]
+
+
 def land_cover_of_another_composite(layout: Layout, fold: str, split: str) -> Problems:
     """Return the land-cover labels whose composite was healed or made anew since."""
     from geo_assets.storage.layout import model_of

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from dataclasses import asdict, replace
 
 import dagster as dg
@@ -18,14 +19,16 @@ from geo_assets.errors import StorageError
 from geo_assets.products.composites.sidecar import Sidecar
 from geo_assets.resources import Results
 from geo_assets.storage.atomic import publish_json, sha256_of
+from geo_assets.storage.cubes.days import CHECKSUM_ATTRIBUTE
 from geo_assets.storage.layout import Layout, model_of
-from geo_assets_tests.assets.label_cases import GRID, a_partition, two_kinds, write_ndvi
+from geo_assets_tests.assets.label_cases import DAYS, GRID, a_partition, two_kinds, write_ndvi
 from geo_assets_tests.assets.test_land_cover import (
     a_land_cover_partition,
     an_image,
     of,
     write_image,
 )
+from geo_assets_tests.storage.cubes.written_cube import write_cube
 
 NORTH, SOUTH = "north|train", "south|train"
 LEFT_OVER = "check_what_is_left_failed"
@@ -114,6 +117,47 @@ def test_land_cover_of_a_composite_that_was_healed_is_reported(tmp_path):
     assert _problems("land_cover_labels", partition) == []
 
 
+@pytest.mark.parametrize("step", [ndvi_spatial_labels, ndvi_temporal_labels])
+@pytest.mark.parametrize("fit", ["date", "partition"])
+def test_labels_of_a_cube_that_was_extended_or_healed_are_reported(tmp_path, step, fit):
+    rules = {"n_clusters": 2}
+    partition = a_partition(
+        tmp_path,
+        spatial_labels=rules | {"fit": fit},
+        temporal_labels=rules | {"every": "date", "max_gap_days": 200},
+    )
+
+    def write(checksum, cluster=0):
+        path = partition.layout.ndvi_cube("north", "train", cluster)
+        values, _ = two_kinds()
+        said = {CHECKSUM_ATTRIBUTE: checksum}
+        write_cube(path, {"ndvi": values}, DAYS.astype("datetime64[ms]"), GRID, said)
+        return path
+
+    write("of before")
+    gone = write("of another", cluster=1)
+    step.make(partition)
+    assert _problems(step.name, partition) == []
+
+    write("of now")
+    shutil.rmtree(gone)
+
+    assert _problems(step.name, partition) == [
+        {"area": "cluster-0", "ndvi_cube": "has changed since"},
+        {"area": "cluster-1", "ndvi_cube": "is gone"},
+    ]
+    defs = build_defs(partition.campaign, resources={"results": Results(data=str(tmp_path))})
+    report = defs.resolve_job_def(LEFT_OVER).execute_in_process()
+    found = [
+        (each.asset_key.path[-1], each.check_name, each.passed)
+        for each in report.get_asset_check_evaluations()
+    ]
+    assert (step.name, "labels_are_of_their_cube", False) in found
+    write("of another", cluster=1)
+    step.make(partition)
+    assert _problems(step.name, partition) == []
+
+
 def test_a_composite_is_known_by_what_its_sidecar_says(tmp_path):
     """Hashing every composite again, after every run, would take longer than the run."""
     partition = a_land_cover_partition(tmp_path)
@@ -191,6 +235,6 @@ def test_damaged_tables_and_models_are_errors_by_name(tmp_path, damage):
         raster.parent.mkdir(parents=True)
         raster.touch()
         model_of(raster).write_text(damage)
-        [question] = [each for each in QUESTIONS if each.asset == raster.parts[-4]]
-        with pytest.raises(StorageError, match=rf"cluster-0\.json: is no {what} .*materialize"):
-            question.problems(layout, "north", "train")
+        for question in (each for each in QUESTIONS if each.asset == raster.parts[-4]):
+            with pytest.raises(StorageError, match=rf"cluster-0\.json: is no {what} .*materialize"):
+                question.problems(layout, "north", "train")
