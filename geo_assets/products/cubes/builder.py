@@ -19,7 +19,6 @@ from xxhash import xxh3_128_hexdigest
 
 from geo_assets.core.chips import recipe_digest
 from geo_assets.core.workers import Threads
-from geo_assets.errors import StorageError
 from geo_assets.products.cubes.days import DayChunk, see_chunk
 from geo_assets.products.cubes.facts import (
     FAILED_ATTRIBUTE,
@@ -28,7 +27,7 @@ from geo_assets.products.cubes.facts import (
     failed_of,
     outliers_of,
 )
-from geo_assets.products.cubes.known_cube import KnownCube, require_a_day
+from geo_assets.products.cubes.known_cube import KnownCube, require_days_of_before
 from geo_assets.products.cubes.making import DayInMaking
 from geo_assets.products.cubes.rules import CubeRules
 from geo_assets.products.observations import items_meeting
@@ -38,10 +37,10 @@ from geo_assets.sources.scenes.reflectance_scale import reflectance_scale
 from geo_assets.storage.cubes.days import (
     CubeHead,
     StoredDay,
-    axes_agree,
     days_of,
     kept_days,
     sound_days,
+    wrong_axes,
 )
 from geo_assets.storage.cubes.icechunk_cube import (
     SUFFIX,
@@ -50,7 +49,7 @@ from geo_assets.storage.cubes.icechunk_cube import (
     latest_snapshot,
     require_icechunk,
 )
-from geo_assets.storage.cubes.opening import open_group
+from geo_assets.storage.cubes.opening import metadata_agree, open_group
 from geo_assets.storage.cubes.publication import Changes, publish_changes, smoothed_digest
 from geo_assets.storage.cubes.stage import Stage, staged
 from geo_assets.storage.disk import require_room
@@ -112,11 +111,12 @@ class CubeBuilder:
         Returns:
             What it holds and what was done: ``built`` (there was none of these rules), ``extended``
             (days were added, changed or taken away), ``healed`` (what failed or was damaged is
-            whole now), ``rewritten`` (attributes or smoothing changed) or ``kept``.
+            whole now), ``rewritten`` (attributes or smoothing
+            changed, axes or metadata were damaged) or ``kept``.
 
         Raises:
-            ReadError: None of the days could be read of a cube that is to take the place of one of
-                other rules, or of a damaged one.
+            ReadError: The cube is to take the place of one of other rules, or of a damaged one, and
+                a day of that could not be read again.
             StorageError: There is no room for the days, the disk refuses them, or Icechunk is not
                 installed.
         """
@@ -138,7 +138,7 @@ class CubeBuilder:
         with staged(path, len(asked), self.geobox.shape.yx) as stage:
             days, slots = self._see(asked, stage, workers, progress)
             if known is None and path.exists():
-                require_a_day(path, days)
+                require_days_of_before(path, days)
             worse = {day for day, said in days.items() if known and known.is_better(day, said)}
             news = {
                 day: said
@@ -146,6 +146,8 @@ class CubeBuilder:
                 if day not in worse and (known is None or known.is_news(day, said))
             }
             snapshot = None
+            # A repository of which nothing can be read takes no transaction either.
+            afresh = afresh or bool(known and not worse and known.is_all_damaged)
             how = self._how(known, news, changed=changed)
             if how != "kept":
                 slots = {day: slot for day, slot in slots.items() if day in news}
@@ -254,13 +256,15 @@ class CubeBuilder:
         if days is None:
             return None
         names = kept_days(days)
-        if not axes_agree(group, names, self.geobox):
-            raise StorageError(f"{path}: its axes are not those of its days and grid")
         # By threads, whoever reads: a day is but hashed, and its values stay on this disk.
         sound = sound_days(group, days, self._head.variables_of(days), Threads())
         smoothed = [each.name for each in self._head.smoothed_of(self._head.variables_of(days))]
         digest = smoothed_digest(group, smoothed)
-        whole = dict(group.attrs) == self._head.attributes_of(days, digest)
+        whole = (
+            dict(group.attrs) == self._head.attributes_of(days, digest)
+            and not wrong_axes(group, names, self.geobox)
+            and (is_repository(path) or metadata_agree(path))
+        )
         return KnownCube(days, frozenset(names) - sound, whole, group)
 
     def _bytes_at_most(self, asked: int, known: KnownCube | None, moved: str | None) -> int:

@@ -9,8 +9,10 @@ import numpy as np
 
 from geo_assets.errors import ReadError
 from geo_assets.products.cubes.facts import failed_of
-from geo_assets.storage.cubes.days import SMOOTHED, array_of, kept_days
+from geo_assets.storage.cubes.days import SMOOTHED, array_of, days_recorded, kept_days
 from geo_assets.storage.cubes.format import COORDINATES
+from geo_assets.storage.cubes.icechunk_cube import damage
+from geo_assets.storage.cubes.opening import open_group
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,11 +44,23 @@ class KnownCube:
         """Whether what was made of a day is other than what lies there."""
         return day in self.damaged or said != self.days.get(day)
 
+    @property
+    def is_all_damaged(self) -> bool:
+        """Whether there are days and none is as it was written."""
+        return bool(self.damaged) and self.damaged == set(kept_days(self.days))
+
     def is_better(self, day: str, said: StoredDay) -> bool:
-        """Whether a day as it lies there has pixels that could not be read now."""
+        """Whether a day as it lies there has pixels that could not be read now.
+
+        What of a damaged one is sound is not known, so that it stays until what was read of it
+        before can be read again.
+        """
         there = self.days.get(day)
-        if there is None or not there.kept or day in self.damaged:
+        if there is None or not there.kept:
             return False
+        if day in self.damaged:
+            before = {_place_of(window) for window in failed_of([there])}
+            return any(_place_of(window) not in before for window in failed_of([said]))
         position = kept_days(self.days).index(day)
         return any(self._has_datum(position, window) for window in failed_of([said]))
 
@@ -63,17 +77,40 @@ class KnownCube:
         return False
 
 
-def require_a_day(path: Path, days: Mapping[str, StoredDay]) -> None:
-    """Refuse to replace a cube by one of which nothing could be read.
+def _place_of(window: Window) -> tuple[int, int, int, int]:
+    return (window.row, window.col, window.height, window.width)
+
+
+def require_days_of_before(path: Path, days: Mapping[str, StoredDay]) -> None:
+    """Refuse to replace a cube, of other rules or damaged, where that would lose one of its days.
+
+    Args:
+        path: Where it lies.
+        days: What could be read now.
 
     Raises:
-        ReadError: It names the first window that could not be read.
+        ReadError: A day that the cube has whole could not be read as a whole; or, where it cannot
+            say what it has, no day could be read at all.
     """
+    try:
+        before = days_recorded(open_group(path))
+    except damage():
+        before = {}
+    lost = {
+        name: failed_of([days[name]])
+        for name, facts in before.items()
+        if name in days and not facts.get("failed")
+    }
+    lost = {name: failed for name, failed in lost.items() if failed}
     failed = failed_of(days.values())
-    if failed and not any(day.kept for day in days.values()):
-        first = failed[0]
-        raise ReadError(
-            f"{path}: is left as it is, for no day of {len(days)} could be read: {first.error}",
-            kind=first.kind,
-            scene_id=first.scene_id,
-        )
+    if not lost and (before or not failed or any(day.kept for day in days.values())):
+        return
+    first = next(iter(lost.values()), failed)[0]
+    told = f"{len(lost)} of its {len(before)} days" if lost else f"any day of {len(days)}"
+    raise ReadError(
+        f"{path}: is left as it is, for it is to be made again and {told} could not be read: "
+        f"{first.error}; materialize ndvi_cube when that can be read, or remove the cube if it "
+        "never will",
+        kind=first.kind,
+        scene_id=first.scene_id,
+    )

@@ -167,12 +167,34 @@ def times_of(names: Iterable[str]) -> NDArray[np.datetime64]:
     return np.array(list(names), "datetime64[D]").astype("datetime64[ms]")
 
 
-def axes_agree(group: zarr.Group, names: list[str], geobox: GeoBox) -> bool:
-    """Whether a cube's coordinates are those of a grid and of days, and not damaged."""
-    return all(
-        np.array_equal(np.asarray(array_of(group, name)[...]), wanted.values)
+def wrong_axes(group: zarr.Group, names: list[str], geobox: GeoBox) -> list[str]:
+    """Return the coordinates of a cube that are not those of a grid and of days, or damaged."""
+    return [
+        name
         for name, wanted in coordinates_of(times_of(names), geobox).items()
-    )
+        if not _holds(group, name, wanted.values)
+    ]
+
+
+def _holds(group: zarr.Group, name: str, wanted: NDArray[Any]) -> bool:
+    try:
+        return np.array_equal(np.asarray(array_of(group, name)[...]), wanted)
+    except damage():
+        return False
+
+
+def days_recorded(group: zarr.Group) -> dict[str, Mapping[str, Any]]:
+    """Return the facts of each day that a published cube holds, whatever its rules and version."""
+    try:
+        records = json.loads(str(group.attrs[DAYS_ATTRIBUTE]))
+        return {
+            name: record["facts"]
+            for name, record in records.items()
+            # An earlier version said how the digest was taken.
+            if record.get("digest", record.get("sha256")) is not None
+        }
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return {}
 
 
 def sound_days(

@@ -70,10 +70,15 @@ def create_repository(path: Path) -> Any:
 
 
 def damage() -> tuple[type[Exception], ...]:
-    """Return what reading a damaged store raises: we, Zarr or, where in use, Icechunk."""
+    """Return what reading a damaged store raises: we, Zarr, codecs or, where in use, Icechunk."""
     icechunk = sys.modules.get("icechunk")
     own = () if icechunk is None else (icechunk.IcechunkError,)
-    return (StorageError, OSError, KeyError, RuntimeError, TypeError, ValueError, *own)
+    return (
+        *(StorageError, OSError, KeyError, RuntimeError, TypeError, ValueError),
+        # Blosc, of a frame that says it holds less than nothing.
+        SystemError,
+        *own,
+    )
 
 
 @contextmanager

@@ -8,6 +8,7 @@ lies there (docs/decisions/0004-whole-store-publication-of-cubes.md), or an Icec
 
 from __future__ import annotations
 
+import json
 import re
 import warnings
 from contextlib import contextmanager
@@ -135,6 +136,19 @@ def open_group(path: Path, *, asset: str | None = None) -> zarr.Group:
     with _readable(path):
         store = latest_store(path) if is_repository(path) else path
         return zarr.open_group(store, mode="r")
+
+
+def metadata_agree(store: Path) -> bool:
+    """Whether each array of a plain store still says what its root has of it."""
+    try:
+        root = json.loads((store / "zarr.json").read_bytes())
+        said = root["consolidated_metadata"]["metadata"]
+        return all(
+            json.loads((store / name / "zarr.json").read_bytes()) == of_array
+            for name, of_array in said.items()
+        )
+    except damage():
+        return False
 
 
 def consolidate(store: Path) -> None:

@@ -6,9 +6,10 @@ after the cube has been made again.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
+from affine import Affine
+from odc.geo.geobox import GeoBox
 
 from geo_assets.core.workers import Threads
 from geo_assets.errors import StorageError
@@ -22,8 +23,9 @@ from geo_assets.storage.cubes.days import (
     kept_days,
     smoothed_in_order,
     sound_days,
+    wrong_axes,
 )
-from geo_assets.storage.cubes.format import COORDINATES, DIMENSIONS, variable_of
+from geo_assets.storage.cubes.format import COORDINATES, GRID_MAPPING, variable_of
 from geo_assets.storage.cubes.icechunk_cube import damage
 from geo_assets.storage.cubes.publication import smoothed_digest
 
@@ -60,9 +62,9 @@ def _damage_of(group: zarr.Group, rules: str) -> str | None:
     if CHECKSUM_ATTRIBUTE not in group.attrs:
         return "says no checksum of its values, or one of an earlier version"
     days = days_of(group, rules) or {}
-    for name in DIMENSIONS:
-        if _is_lost(array_of(group, name)):
-            return f"{name} is damaged"
+    wrong = wrong_axes(group, kept_days(days), _grid_of(group))
+    if wrong:
+        return f"{wrong[0]} is damaged"
     arrays = [array_of(group, name) for name in group.array_keys() if name not in COORDINATES]
     variables = [variable_of(array) for array in arrays if not array.basename.endswith(SMOOTHED)]
     sound = sound_days(group, days, variables, Threads())
@@ -76,8 +78,9 @@ def _damage_of(group: zarr.Group, rules: str) -> str | None:
     return None
 
 
-def _is_lost(array: zarr.Array[Any]) -> bool:
-    """Whether a coordinate lacks a chunk, which reads as what no coordinate is."""
-    values = np.asarray(array[...])
-    missing = np.isnan(values) if values.dtype.kind == "f" else values == array.fill_value
-    return bool(missing.any())
+def _grid_of(group: zarr.Group) -> GeoBox:
+    """Return the grid that a cube's grid mapping states, in the size of its axes."""
+    said = array_of(group, GRID_MAPPING).attrs
+    numbers = [float(number) for number in str(said["GeoTransform"]).split()]
+    rows, cols = (array_of(group, name).shape[0] for name in ("y", "x"))
+    return GeoBox((rows, cols), Affine.from_gdal(*numbers), str(said["crs_wkt"]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from dataclasses import replace
 
@@ -124,13 +125,16 @@ def test_a_cube_of_other_rules_is_not_given_up_for_one_without_a_day(tmp_path):
     builder_of(source).build(path)
     before = files_of(path)
     failing(source, AWAY)
-    with pytest.raises(
-        ReadError, match=r"c\.zarr: is left as it is, for no day of 3 could be"
-    ) as e:
+    with pytest.raises(ReadError, match=r"c\.zarr: is left as it is, .* 3 of its 3 days") as e:
         builder_of(source, outliers="mask").build(path)
     assert e.value.kind == "transient"
     assert files_of(path) == before
+    source.change(*scenes()[:3], scenes()[3].with_faults(AWAY))
+    with pytest.raises(ReadError, match=r"1 of its 3 days could not be read: scene C1.*remove"):
+        builder_of(source, outliers="mask").build(path)
+    assert files_of(path) == before
     # Where there is none, an empty one names the windows.
+    failing(source, AWAY)
     facts, how = builder_of(source).build(tmp_path / "new.zarr")
     assert (how, facts.days) == ("built", ())
     assert facts.failed
@@ -209,3 +213,93 @@ def test_a_day_that_is_dropped_does_not_decide_the_dtype(tmp_path):
     source = MemorySource.of(cloudy, random_scene(2, "B", "2021-05-11", grid(100, 130)))
     facts, _ = builder_of(source, raw_bands=("B04",), min_clear=0.1).build(tmp_path / "c.zarr")
     assert (facts.days, facts.left_out) == (("2021-05-11",), ("2021-05-01",))
+
+
+def _as_of_an_earlier_version(path):
+    root = path / "zarr.json"
+    said = json.loads(root.read_text())
+    attrs = said["attributes"]
+    attrs["geo_assets_sha256"] = attrs.pop("geo_assets_checksum")
+    attrs["geo_assets_rules"] = "of then"
+    attrs["geo_assets_days"] = attrs["geo_assets_days"].replace('"digest"', '"sha256"')
+    root.write_text(json.dumps(said))
+
+
+def test_a_cube_of_an_earlier_version_keeps_its_days_until_all_can_be_read_again(tmp_path):
+    path, sound = tmp_path / "c.zarr", tmp_path / "s.zarr"
+    source = MemorySource.of(*scenes())
+    builder_of(source).build(path)
+    builder_of(source).build(sound)
+    _as_of_an_earlier_version(path)
+    before = files_of(path)
+    source.change(*scenes()[:3], scenes()[3].with_faults(AWAY))
+    with pytest.raises(ReadError, match="1 of its 3 days could not be read"):
+        builder_of(source).build(path)
+    assert files_of(path) == before
+    source.change(*scenes())
+    assert builder_of(source).build(path)[1] == "built"
+    assert files_of(path) == files_of(sound)
+
+
+@pytest.mark.parametrize("lost", ["time/c/0", "x/c/0", "ndvi/zarr.json", "time/zarr.json"])
+def test_what_follows_from_the_days_is_written_again_without_reading_any(tmp_path, lost):
+    path = tmp_path / "c.zarr"
+    source = MemorySource.of(*scenes())
+    builder_of(source).build(path)
+    before = files_of(path)
+    (path / lost).unlink()
+    failing(source, AWAY)
+    source.reads.clear()
+    assert builder_of(source).build(path)[1] == "rewritten"
+    assert source.reads == []
+    assert files_of(path) == before
+
+
+@pytest.mark.parametrize("store", ["zarr", "icechunk"])
+def test_a_damaged_day_that_cannot_be_read_now_stays_until_it_can_be(tmp_path, store):
+    path = tmp_path / f"c.{store}"
+    source = MemorySource.of(*scenes())
+    builder_of(source).build(path)
+    values = open_cube(path).load()
+    chunk = max((path / "ndvi/c/1" if store == "zarr" else path / "chunks").rglob("*"), key=_size)
+    content = bytearray(chunk.read_bytes())
+    chunk.write_bytes(bytes(len(content)))
+    failing(source, AWAY)
+    facts, how = builder_of(source).build(path)
+    assert (how, len(facts.days), len(facts.put_off)) == ("kept", 3, 1)
+    assert "the server is away" in facts.put_off[0][1]
+    source.change(*scenes())
+    assert builder_of(source).build(path)[1] == "healed"
+    xr.testing.assert_equal(open_cube(path).load(), values)
+
+
+def _size(path):
+    return path.stat().st_size if path.is_file() else 0
+
+
+@pytest.mark.parametrize("store", ["zarr", "icechunk"])
+def test_a_frame_that_says_it_holds_less_than_nothing_is_made_again(tmp_path, store):
+    """Blosc's answer to that is a SystemError."""
+    path = tmp_path / f"c.{store}"
+    source = MemorySource.of(*scenes())
+    builder_of(source).build(path)
+    values = open_cube(path).load()
+    chunk = max((path / "ndvi/c/1" if store == "zarr" else path / "chunks").rglob("*"), key=_size)
+    content = bytearray(chunk.read_bytes())
+    content[7] ^= 0x80
+    chunk.write_bytes(content)
+    assert builder_of(source).build(path)[1] == "healed"
+    xr.testing.assert_equal(open_cube(path).load(), values)
+
+
+@pytest.mark.parametrize("harm", [lambda file: file.unlink(), lambda file: file.write_bytes(b"")])
+def test_an_icechunk_cube_whose_manifests_are_lost_is_made_anew(tmp_path, harm):
+    path = tmp_path / "c.icechunk"
+    source = MemorySource.of(*scenes())
+    builder_of(source).build(path)
+    values = open_cube(path).load()
+    for manifest in (path / "manifests").iterdir():
+        harm(manifest)
+    builder_of(source).build(path)
+    xr.testing.assert_equal(open_cube(path).load(), values)
+    assert builder_of(source).build(path)[1] == "kept"

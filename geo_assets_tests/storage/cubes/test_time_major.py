@@ -19,6 +19,7 @@ from geo_assets.storage.cubes.chunk_files import pack_chunk, write_chunk_file
 from geo_assets.storage.cubes.days import RULES_ATTRIBUTE
 from geo_assets.storage.cubes.export import export_store
 from geo_assets.storage.cubes.format import band_variable, create_variable, index_variable
+from geo_assets.storage.cubes.icechunk_cube import open_repository
 from geo_assets.storage.cubes.opening import open_cube, open_group
 from geo_assets.storage.cubes.soundness import check_sound
 from geo_assets.storage.cubes.time_major import compact_cube, open_time_major, time_major_of
@@ -200,6 +201,17 @@ def truncate(*files):
         os.truncate(file, 10)
 
 
+def shift(path, axis, by):
+    """Move one value of an axis, as a bit that flipped would."""
+    if path.suffix == ".zarr":
+        group = zarr.open_group(path, mode="r+")
+        group[axis][-1] += by
+        return
+    session = open_repository(path).writable_session("main")
+    zarr.open_group(session.store, mode="r+")[axis][-1] += by
+    session.commit("moved")
+
+
 @pytest.mark.parametrize(
     ("store", "harm", "message"),
     [
@@ -207,7 +219,10 @@ def truncate(*files):
         ("zarr", lambda p: truncate(p / "B04/c/1/0/0"), f"day {DAYS[1]} is damaged"),
         ("zarr", lambda p: shutil.rmtree(p / "ndvi/c"), f"day {DAYS[0]} is damaged, and 3 more"),
         ("zarr", lambda p: (p / "y/c/0").unlink(), "y is damaged"),
-        ("zarr", lambda p: truncate(p / "x/c/0"), "cannot be read as a cube"),
+        ("zarr", lambda p: truncate(p / "x/c/0"), "x is damaged"),
+        ("zarr", lambda p: shift(p, "time", 2), "time is damaged"),
+        ("zarr", lambda p: shift(p, "x", 5000.0), "x is damaged"),
+        ("icechunk", lambda p: shift(p, "y", -10.0), "y is damaged"),
         ("zarr", lambda p: (p / "dvi_smoothed/c/1/0/0").unlink(), "smoothed copies are not those"),
         ("zarr", lambda p: truncate(p / "dvi_smoothed/c/1/0/0"), "smoothed copies are not"),
         (
@@ -222,6 +237,9 @@ def truncate(*files):
         "lost variable",
         "lost axis",
         "truncated axis",
+        "another time",
+        "another place",
+        "another place in icechunk",
         "lost smoothed chunk",
         "truncated smoothed chunk",
         "truncated chunks of icechunk",
