@@ -220,32 +220,38 @@ def read_what_can_be(
 
     Returns:
         The pixels, not valid where they could not be read, None if none could; and the leaves
-        within the scene's footprint that could not.
+        within the scene's footprint that could not. Beyond it pixels are read too, for a footprint
+        may be narrower than what the file holds; but where none is promised none is missed.
     """
     try:
         return source.read(item, bands, geobox, scl_band=scl_band), []
     except ReadError as error:
         whole = error
     footprint = footprint_of(item)
-    leaves = [
+    leaves = list(tiles_of(geobox.shape.yx, LEAF, lattice_position(geobox)))
+    promised = {
         leaf
-        for leaf in tiles_of(geobox.shape.yx, LEAF, lattice_position(geobox))
+        for leaf in leaves
         if footprint.intersects(geobox[leaf.slices].footprint("EPSG:4326", npoints=2).geom)
-    ]
+    }
     if whole.whole or whole.kind == "permanent":  # a file that is not there is there for no leaf
-        return None, [failed_window(leaf, item, whole) for leaf in leaves]
+        return None, [failed_window(leaf, item, whole) for leaf in leaves if leaf in promised]
     parts: dict[Window, SceneRead] = {}
-    failed: list[FailedWindow] = []
+    lost: dict[Window, ReadError] = {}
     # In mixed order, so that the first few tell of the whole grid.
     for number in np.random.default_rng(0).permutation(len(leaves)):
         leaf = leaves[number]
-        if not parts and whole.kind == "transient" and len(failed) >= PATIENCE:
-            failed.append(failed_window(leaf, item, whole))
+        if not parts and whole.kind == "transient" and len(lost) >= PATIENCE:
+            lost[leaf] = whole
             continue
         try:
-            parts[leaf] = source.read(item, bands, geobox[leaf.slices], scl_band=scl_band)
+            part = source.read(item, bands, geobox[leaf.slices], scl_band=scl_band)
         except ReadError as error:
-            failed.append(failed_window(leaf, item, error))
+            lost[leaf] = error
+            continue
+        if leaf in promised or part.valid.any():
+            parts[leaf] = part
+    failed = [failed_window(leaf, item, error) for leaf, error in lost.items() if leaf in promised]
     return _put_together(parts, len(bands), geobox.shape.yx), failed
 
 

@@ -10,7 +10,7 @@ from odc.geo.geobox import GeoBox
 from odc.geo.geom import Geometry
 from shapely.geometry import shape
 
-from geo_assets.errors import SourceError
+from geo_assets.errors import ReadError, SourceError
 from geo_assets.products import observations
 from geo_assets.products.observations import footprint_of, items_meeting, observe
 from geo_assets.products.windows import FailedWindow
@@ -189,6 +189,24 @@ def test_a_scene_that_is_gone_fails_within_its_footprint_and_is_not_asked_for_le
     unread = {str(day): np.zeros(AREA.shape, bool) for day in seen.days}
     unread["2021-05-11"][:, :108] = True
     check_against(seen, scenes, AREA, unread=unread)
+
+
+def test_pixels_beyond_a_narrow_footprint_are_there_however_reading_went():
+    """Footprints of archives may miss much of what a file holds."""
+    whole = grid(220, 220)
+    source = MemorySource.of(random_scene(1, "A", "2021-05-01", whole))
+    items = [{**source.items[0], "geometry": whole[:, :80].footprint("EPSG:4326").json}]
+    sound = observe(source, items, BANDS, AREA, CloudRules())
+
+    def fail_once():
+        source.before_read = None
+        raise ReadError("the server is away", kind="transient", scene_id="A")
+
+    source.before_read = fail_once
+    seen = observe(source, items, BANDS, AREA, CloudRules())
+    assert seen.failed == ()
+    np.testing.assert_array_equal(seen.valid, sound.valid)
+    assert seen.valid[0, :, 100:].any()
 
 
 @pytest.mark.parametrize("kind", ["permanent", "invalid_payload", "transient"])
