@@ -65,6 +65,7 @@ def ndvi_cube(partition: Partition) -> Facts:
         made, how = builder.build(
             path, logged(partition.log, f"cube {partition} {name}: days"), partition.workers
         )
+        partition.log.info(f"{partition} {name}: {how}")
         for day, reason in made.put_off:
             partition.log.warning(f"{partition} {name}: {day} stays as it was: {reason}")
         warn_of_unread(partition, name, made.failed)
