@@ -146,8 +146,14 @@ class CubeBuilder:
                 if day not in worse and (known is None or known.is_news(day, said))
             }
             snapshot = None
-            # A repository of which nothing can be read takes no transaction either.
-            afresh = afresh or bool(known and not worse and known.is_all_damaged)
+            if path.suffix == SUFFIX and known and not worse and known.is_all_damaged:
+                # A repository of which nothing can be read takes no transaction either.
+                afresh = True
+                news = {
+                    day: said
+                    for day, said in known.days.items()
+                    if not said.kept and day not in gone
+                } | news
             how = self._how(known, news, changed=changed)
             if how != "kept":
                 slots = {day: slot for day, slot in slots.items() if day in news}
