@@ -25,6 +25,7 @@ from geo_assets.sources.protocol import LeftOut
 from geo_assets.sources.scenes.asset_files import is_remote, local_path
 from geo_assets.sources.scenes.order import solar_day
 from geo_assets.sources.scenes.servers import RETRYABLE_STATUS
+from geo_assets.sources.stac.paging import found_features
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,7 +64,8 @@ class StacSearch:
         """Return the items that may serve a query, and records that could not be read.
 
         Raises:
-            SourceError: If the catalog or API cannot be read.
+            SourceError: If the catalog or API cannot be read, or an API gives fewer items than it
+                said it has.
         """
         if self._is_api():
             return self._searched(query), []
@@ -102,24 +104,26 @@ class StacSearch:
     def _searched(self, query: SceneQuery) -> list[Item]:
         # A solar day may be the day before or after in UTC.
         around = (query.start - dt.timedelta(days=1), query.end + dt.timedelta(days=1))
+        name = f"{self.location}: the search of {', '.join(self.collections) or 'everything'}"
+        io = self._io()
         try:
-            client = pystac_client.Client.open(self.location, stac_io=self._io())
+            client = pystac_client.Client.open(self.location, stac_io=io)
             search = client.search(
                 bbox=query.box.wgs84_bounds(),
                 datetime=f"{around[0]}T00:00:00Z/{around[1]}T23:59:59Z",
                 collections=list(self.collections) or None,
             )
             local = _on_this_machine(self.location)
-            found = [_item_record(item, paths=local) for item in search.items()]
+            found = [
+                _item_record(pystac.Item.from_dict(feature, root=client), paths=local)
+                for feature in found_features(io, search, name)
+            ]
             # A search of a collection that is not there finds nothing and says nothing.
             named = {item.get("collection") for item in found}
             silent = [name for name in self.collections if name not in named]
             missing = [name for name in silent if client.get_collection(name) is None]
         except _DAMAGED as error:
-            raise SourceError(
-                f"{self.location}: the search of {', '.join(self.collections) or 'everything'} "
-                f"failed: {error}"
-            ) from error
+            raise SourceError(f"{name} failed: {error}") from error
         if missing:
             raise SourceError(f"{self.location}: has no collection {missing}")
         return [item for item in found if _of_the_dates(item, query)]

@@ -1,0 +1,104 @@
+"""Searches of an API whose answers come in pages, some of them odd."""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from geo_assets.errors import SourceError
+from geo_assets.sources.scenes.asset_files import HttpRules
+from geo_assets.sources.stac.source import StacRules, StacSource
+from geo_assets_tests.emulators.file_server import Answer, serve_files
+from geo_assets_tests.sources.scene_testing import item_of, query
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from geo_assets_tests.emulators.file_server import FileServer
+
+QUICK = HttpRules(attempts=1, timeout_s=5, wait_initial_s=0.001, wait_max_s=0.01)
+
+
+def item(name: str) -> dict[str, Any]:
+    return item_of({"B04": {"href": f"https://host/{name}.tif", "type": "image/tiff"}}, id=name)
+
+
+def page(*features: object, following: object = None, **said: Any) -> dict[str, Any]:
+    """One page of a search; ``following`` is the body of the next request."""
+    link = {"rel": "next", "method": "POST", "href": "/search", "body": following}
+    links = [] if following is None else [link]
+    return {"type": "FeatureCollection", "features": list(features), "links": links, **said}
+
+
+@contextmanager
+def api(folder: Path, *pages: object, methods: tuple[str, ...] = ("POST",)) -> Iterator[FileServer]:
+    """An API that gives these pages one after the other, to whatever it is asked."""
+    with serve_files(folder) as server:
+        landing = {
+            "type": "Catalog",
+            "stac_version": "1.0.0",
+            "id": "pages",
+            "description": "tests",
+            "conformsTo": [
+                f"https://api.stacspec.org/v1.0.0/{name}" for name in ("core", "item-search")
+            ],
+            "links": [
+                {
+                    "rel": "search",
+                    "href": f"{server.url}/search",
+                    "type": "application/geo+json",
+                    "method": method,
+                }
+                for method in methods
+            ],
+        }
+        answers = [landing, *pages]
+        server.faults = deque(Answer(200, json.dumps(answer).encode()) for answer in answers)
+        yield server
+
+
+def of(server: FileServer) -> StacSource:
+    return StacSource(StacRules(server.url, kind="api", http=QUICK))
+
+
+@pytest.mark.parametrize("said", [{"numberMatched": 3}, {"context": {"matched": 3}}, {}])
+def test_all_pages_of_a_search_are_one_answer(tmp_path: Path, said: dict[str, Any]) -> None:
+    pages = [page(item("a"), item("b"), following={"page": 2}, **said), page(item("c"), **said)]
+    with api(tmp_path, *pages) as server:
+        found = of(server).select(query())
+    assert [scene["id"] for scene in found.items] == ["a", "b", "c"]
+
+
+def test_more_items_than_the_server_said_are_all_used(tmp_path: Path) -> None:
+    with api(tmp_path, page(item("a"), item("b"), numberMatched=1)) as server:
+        assert len(of(server).select(query()).items) == 2
+
+
+@pytest.mark.parametrize("said", [{"numberMatched": 4}, {"context": {"matched": 4}}])
+@pytest.mark.parametrize("last", [page(), page(item("c")), page(item("a"), item("b"))])
+def test_a_search_that_ends_before_what_the_server_said_is_refused(
+    tmp_path: Path, last: dict[str, Any], said: dict[str, Any]
+) -> None:
+    pages = [page(item("a"), item("b"), following={"page": 2}, **said), {**last, **said}]
+    words = r"http://.*search of everything ended early: [23] distinct items came, .* said 4"
+    with api(tmp_path, *pages) as server, pytest.raises(SourceError, match=words):
+        of(server).select(query())
+
+
+@pytest.mark.parametrize("odd", [{"message": "Internal server error"}, {"features": None}, []])
+@pytest.mark.parametrize(("said", "number"), [({"numberMatched": 4}, "4"), ({}, "an unknown")])
+def test_an_answer_without_features_is_no_last_page(
+    tmp_path: Path, odd: object, said: dict[str, Any], number: str
+) -> None:
+    pages = [page(item("a"), item("b"), following={"page": 2}, **said), odd]
+    with api(tmp_path, *pages) as server, pytest.raises(SourceError) as raised:
+        of(server).select(query())
+    told = str(raised.value)
+    assert told.startswith(f"{server.url}: the search of everything ended early: after 2 items of")
+    assert f"of {number}" in told
+    assert told.endswith(f"without features: {json.dumps(odd)}")
