@@ -93,7 +93,7 @@ class LeftOut:
     """A scene that was found and is not used."""
 
     scene_id: str
-    """The item's id, or its file where it could not be read."""
+    """The item's id; where it could not be read, its file, or its place in an API's answer."""
     reason: Reason
     detail: str
     """The reason with its values, for people."""

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import pystac
 import pystac_client
-from pystac.errors import STACError
+from pystac.errors import STACError, STACTypeError
 from pystac_client.exceptions import APIError
 from pystac_client.stac_api_io import StacApiIO
 from requests import RequestException
@@ -28,7 +28,7 @@ from geo_assets.sources.scenes.servers import RETRYABLE_STATUS
 from geo_assets.sources.stac.paging import found_features
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from geo_assets.sources.protocol import Item, SceneQuery
     from geo_assets.sources.scenes.asset_files import HttpRules
@@ -37,16 +37,20 @@ CatalogKind = Literal["auto", "static", "api"]
 
 _KEPT_LINKS = frozenset({"collection", "license", "via", "canonical"})
 """Links that say something outside of the catalog they were found in."""
-# What pystac raises for records that are no STAC: its own errors, and those of plain dictionaries.
+# What pystac raises for records that are no STAC: its own errors, and those of plain dictionaries,
+# numbers and dates. A STACTypeError is no STACError.
 _DAMAGED = (
     STACError,
+    STACTypeError,
     APIError,
     OSError,
     RequestException,
     ValueError,
-    KeyError,
+    LookupError,
+    ArithmeticError,
     TypeError,
     AttributeError,
+    RecursionError,
 )
 
 
@@ -68,10 +72,10 @@ class StacSearch:
                 said it has.
         """
         if self._is_api():
-            return self._searched(query), []
-        if self._walked is None:
-            self._walked = self._walk()
-        items, damaged = self._walked
+            items, damaged = self._searched(query)
+        else:
+            self._walked = self._walked or self._walk()
+            items, damaged = self._walked
         return [item for item in items if _of_the_dates(item, query)], damaged
 
     def _io(self) -> StacApiIO:
@@ -101,7 +105,7 @@ class StacSearch:
             raise SourceError(f"{self.location}: no STAC is found there: {error}") from error
         return bool(landing.get("conformsTo"))
 
-    def _searched(self, query: SceneQuery) -> list[Item]:
+    def _searched(self, query: SceneQuery) -> tuple[list[Item], list[LeftOut]]:
         # A solar day may be the day before or after in UTC.
         around = (query.start - dt.timedelta(days=1), query.end + dt.timedelta(days=1))
         name = f"{self.location}: the search of {', '.join(self.collections) or 'everything'}"
@@ -113,20 +117,33 @@ class StacSearch:
                 datetime=f"{around[0]}T00:00:00Z/{around[1]}T23:59:59Z",
                 collections=list(self.collections) or None,
             )
-            local = _on_this_machine(self.location)
-            found = [
-                _item_record(pystac.Item.from_dict(feature, root=client), paths=local)
-                for feature in found_features(io, search, name)
-            ]
+            items, damaged = self._records_of(found_features(io, search, name), client)
             # A search of a collection that is not there finds nothing and says nothing.
-            named = {item.get("collection") for item in found}
-            silent = [name for name in self.collections if name not in named]
-            missing = [name for name in silent if client.get_collection(name) is None]
+            named = {item.get("collection") for item in items}
+            silent = [each for each in self.collections if each not in named]
+            missing = [each for each in silent if client.get_collection(each) is None]
         except _DAMAGED as error:
             raise SourceError(f"{name} failed: {error}") from error
         if missing:
             raise SourceError(f"{self.location}: has no collection {missing}")
-        return [item for item in found if _of_the_dates(item, query)]
+        return items, damaged
+
+    def _records_of(
+        self, features: Iterable[Any], client: pystac_client.Client
+    ) -> tuple[list[Item], list[LeftOut]]:
+        """Return what an API found as items; one that cannot be understood costs itself alone."""
+        local = _on_this_machine(self.location)
+        items: list[Item] = []
+        damaged: list[LeftOut] = []
+        for position, feature in enumerate(features, 1):
+            try:
+                item = pystac.Item.from_dict(feature, root=client)
+                items.append(_item_record(item, paths=local))
+            except _DAMAGED as error:
+                name = feature.get("id") if isinstance(feature, dict) else None
+                name = f"item {position} of the search" if name is None else str(name)
+                damaged.append(LeftOut(name, "damaged", _unreadable(error)))
+        return items, damaged
 
     def _walk(self) -> tuple[list[Item], list[LeftOut]]:
         href = self.location if is_remote(self.location) else str(_catalog_file(self.location))
@@ -173,7 +190,7 @@ def _records(catalog: pystac.Catalog, names: set[str]) -> Iterator[Item | LeftOu
             record = _item_record(found) if isinstance(found, pystac.Item) else None
         except _DAMAGED as error:
             name = Path(link.get_absolute_href() or link.href).name
-            yield LeftOut(name, "damaged", f"its record cannot be read: {_words(error)}")
+            yield LeftOut(name, "damaged", _unreadable(error))
             continue
         if record is not None:
             names.add(str(record.get("collection")))
@@ -182,14 +199,16 @@ def _records(catalog: pystac.Catalog, names: set[str]) -> Iterator[Item | LeftOu
             yield from _records(found, names)
 
 
-def _words(error: BaseException) -> str:
+def _unreadable(error: BaseException) -> str:
     """Say why a record cannot be read, without folders, for it ends in a published table."""
     while error.__cause__ is not None:  # pystac wraps what happened
         error = error.__cause__
-    if isinstance(error, FileNotFoundError):
-        return "the file is missing"
     words = f"{type(error).__name__}: {error}"
-    return type(error).__name__ if "/" in words else words
+    if isinstance(error, FileNotFoundError):
+        words = "the file is missing"
+    elif "/" in words:
+        words = type(error).__name__
+    return f"its record cannot be read: {words}"
 
 
 def _item_record(item: pystac.Item, *, paths: bool = False) -> Item:

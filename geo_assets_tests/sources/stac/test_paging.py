@@ -102,3 +102,34 @@ def test_an_answer_without_features_is_no_last_page(
     assert told.startswith(f"{server.url}: the search of everything ended early: after 2 items of")
     assert f"of {number}" in told
     assert told.endswith(f"without features: {json.dumps(odd)}")
+
+
+def without(name: str, *keys: str) -> dict[str, Any]:
+    return {key: value for key, value in item(name).items() if key not in keys}
+
+
+@pytest.mark.parametrize(
+    ("odd", "scene_id", "words"),
+    [
+        (without("b", "stac_version"), "b", "STACTypeError: "),
+        ({**item("b"), "properties": None}, "b", "AttributeError: "),
+        ({**item("b"), "properties": {"datetime": "soon"}}, "b", "ValueError: "),
+        ({**item("b"), "properties": {}}, "b", "STACError: "),
+        ({**item("b"), "assets": {"B04": {}}}, "b", "KeyError: 'href'"),
+        ({**item("b"), "assets": {"B04": None}}, "b", "AttributeError: "),
+        ({**item("b"), "links": [{"rel": "license"}]}, "b", "KeyError: 'href'"),
+        ({**item("b"), "id": 17}, "17", "TypeError: "),
+        (without("b", "id", "type"), "item 2 of the search", "STACTypeError: "),
+        (None, "item 2 of the search", "TypeError: "),
+    ],
+)
+def test_an_item_of_an_api_that_cannot_be_understood_costs_itself_alone(
+    tmp_path: Path, odd: object, scene_id: str, words: str
+) -> None:
+    pages = [page(item("a"), odd, following={"page": 2}), page(item("c"), numberMatched=3)]
+    with api(tmp_path, *pages) as server:
+        found = of(server).select(query())
+    assert [scene["id"] for scene in found.items] == ["a", "c"]
+    (left,) = found.left_out
+    assert (left.scene_id, left.reason) == (scene_id, "damaged")
+    assert left.detail.startswith(f"its record cannot be read: {words}")
