@@ -66,10 +66,11 @@ def solar_shift(longitude: float) -> dt.timedelta:
 
 def observation_order(items: Iterable[Item]) -> list[Item]:
     """Return items in order of precedence within a day: higher baseline first, then by id."""
-    return sorted(items, key=lambda item: (-_baseline(item), str(item["id"])))
+    return sorted(items, key=lambda item: (-baseline_number(item), str(item["id"])))
 
 
-def _baseline(item: Item) -> float:
+def baseline_number(item: Item) -> float:
+    """Return the processing baseline of a scene, 5.0 for ``05.00``; 0 if it states none."""
     name = baseline_property(item)
     try:
         return 0.0 if name is None else float(item["properties"][name])

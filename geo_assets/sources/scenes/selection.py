@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime as dt
+import json
 from typing import TYPE_CHECKING
 
 from shapely import make_valid
@@ -11,9 +11,11 @@ from shapely.geometry import box, shape
 
 from geo_assets.sources.protocol import LeftOut, SceneSelection
 from geo_assets.sources.scenes.band_keys import BandError, find_band, find_offered_band
-from geo_assets.sources.scenes.order import scene_time, solar_day
+from geo_assets.sources.scenes.order import baseline_number, scene_time, solar_day
+from geo_assets.sources.scenes.processing import baseline_property
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Iterable
 
     from shapely import Polygon
@@ -27,7 +29,8 @@ def choose_scenes(
 ) -> SceneSelection:
     """Return the scenes to use in fixed order, and those left out with the first reason that holds.
 
-    Days are solar days, the same that scenes are fused by. An item found twice is used once.
+    Days are solar days, the same that scenes are fused by. An item found twice is used once: of two
+    processing baselines the higher, in whatever order they were found.
 
     Args:
         found: STAC items in any order.
@@ -35,27 +38,43 @@ def choose_scenes(
         damaged: Scenes whose record could not be read at all.
     """
     area = query.box.wgs84_polygon()
-    used: dict[tuple[str, str], Item] = {}
+    usable: dict[tuple[str, str], list[Item]] = {}
     left_out = list(damaged)
-    for item in sorted(found, key=_order):
+    for item in found:
         reason = _reason(item, query, area)
-        name = (str(item.get("collection")), str(item.get("id")))
-        if reason is None and name in used:
-            reason = LeftOut(item["id"], "duplicate", f"found more than once in {name[0]}")
         if reason is not None:
             left_out.append(reason)
         else:
-            used[name] = item
+            usable.setdefault((str(item.get("collection")), str(item["id"])), []).append(item)
+    used: list[Item] = []
+    for same in usable.values():
+        newest, *others = sorted(same, key=_precedence) if len(same) > 1 else same
+        used.append(newest)
+        left_out += [_duplicate(other, newest) for other in others]
+    used.sort(key=_order)
     left_out.sort(key=lambda out: (out.scene_id, out.reason, out.detail))
-    return SceneSelection(list(used.values()), left_out)
+    return SceneSelection(used, left_out)
+
+
+def _precedence(item: Item) -> tuple[float, str]:
+    """Higher baseline first; the text decides between equal ones, as the search's order may not."""
+    return -baseline_number(item), json.dumps(item, sort_keys=True, default=str)
+
+
+def _duplicate(item: Item, used: Item) -> LeftOut:
+    detail = f"found more than once in {item.get('collection')}"
+    if baseline_number(item) < baseline_number(used):
+        detail += f"; used is {_baseline_words(used)}, not {_baseline_words(item)}"
+    return LeftOut(item["id"], "duplicate", detail)
+
+
+def _baseline_words(item: Item) -> str:
+    name = baseline_property(item)
+    return "the one without a baseline" if name is None else f"baseline {item['properties'][name]}"
 
 
 def _order(item: Item) -> tuple[dt.datetime, str, str]:
-    try:
-        when = scene_time(item)
-    except (KeyError, TypeError, ValueError):
-        when = dt.datetime.min.replace(tzinfo=dt.UTC)
-    return when, str(item.get("id")), str(item.get("collection"))
+    return scene_time(item), str(item["id"]), str(item.get("collection"))
 
 
 def _reason(item: Item, query: SceneQuery, area: Polygon) -> LeftOut | None:

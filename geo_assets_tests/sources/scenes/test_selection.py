@@ -94,6 +94,27 @@ def test_an_item_found_twice_is_used_once_and_said_so() -> None:
     assert [left.reason for left in selection.left_out] == ["duplicate"]
 
 
+@pytest.mark.parametrize("older", ["02.13", None])
+@pytest.mark.parametrize("newer_first", [True, False])
+def test_of_an_id_found_with_two_baselines_the_higher_is_used(
+    older: str | None, newer_first: bool
+) -> None:
+    old = scene("x", **{} if older is None else {"s2:processing_baseline": older})
+    # A reprocessed scene may state another time, too.
+    new = scene("x", **{"s2:processing_baseline": "05.00", "datetime": "2021-06-01T10:00:02Z"})
+    selection = choose_scenes([new, old] if newer_first else [old, new], query())
+    assert selection.items == [new]
+    (left,) = selection.left_out
+    assert (left.scene_id, left.reason) == ("x", "duplicate")
+    assert "found more than once in tests; used is baseline 05.00, not " in left.detail
+
+
+def test_the_order_of_a_search_does_not_decide_between_copies_of_one_baseline() -> None:
+    copies = [scene("x", created=f"2021-06-0{day}T00:00:00Z") for day in (2, 3)]
+    first, second = (choose_scenes(found, query()) for found in (copies, copies[::-1]))
+    assert first == second
+
+
 @given(st.permutations([("b", 1), ("a", 1), ("c", 2), ("d", 1)]))
 def test_the_order_depends_on_date_and_id_alone(order: list[tuple[str, int]]) -> None:
     found = [scene(name, datetime=f"2021-06-0{day}T10:00:00Z") for name, day in order]
