@@ -29,11 +29,12 @@ def found_features(io: StacApiIO, search: ItemSearch, name: str) -> list[Any]:
         name: Names the search in messages, such as ``https://host: the search of tests``.
 
     Raises:
-        SourceError: If a page is no page, or fewer distinct items came than the server said.
+        SourceError: If a page is no page, if pages repeat themselves, or if fewer distinct items
+            came than the server said.
     """
     features: list[Any] = []
     said: int | None = None
-    for page in _pages(io, search):
+    for page in _pages(io, search, name):
         came = page.get("features") if isinstance(page, dict) else None
         if not isinstance(came, list):
             raise SourceError(
@@ -43,7 +44,7 @@ def found_features(io: StacApiIO, search: ItemSearch, name: str) -> list[Any]:
         features += came
         # An answer that goes wrong may say 0; the others were right.
         said = max((n for n in (said, _matched(page)) if n is not None), default=None)
-    distinct = len({json.dumps(feature, sort_keys=True) for feature in features})
+    distinct = len({_fingerprint(feature) for feature in features})
     if said is not None and distinct < said:
         raise SourceError(
             f"{name} ended early: {distinct} distinct items came, the server said {said}"
@@ -51,16 +52,27 @@ def found_features(io: StacApiIO, search: ItemSearch, name: str) -> list[Any]:
     return features
 
 
-def _pages(io: StacApiIO, search: ItemSearch) -> Iterator[Any]:
+def _pages(io: StacApiIO, search: ItemSearch, name: str) -> Iterator[Any]:
     """Give the answers in turn; the last is the first that has no features or no next link."""
     parameters = search.get_parameters()
     page = io.read_json(search.url, method=search.method, parameters=parameters)
     yield page
+    had: set[int] = set()
     # Some servers have a next link on every page: there, an empty one is the last.
-    while page.get("features") and (following := _next_link(page)):
-        following["href"] = urljoin(search.url, following["href"])
-        page = io.read_json(Link.from_dict(following), parameters=parameters)
+    while page["features"] and (link := _next_link(page)):
+        link["href"] = urljoin(search.url, link["href"])
+        # The page too, as a server may count its links on and give the same for each.
+        now = {_fingerprint(link), _fingerprint(page["features"])}
+        if not had.isdisjoint(now):
+            raise SourceError(f"{name} does not end, its pages repeat; the next link is {link}")
+        had |= now
+        page = io.read_json(Link.from_dict(link), parameters=parameters)
         yield page
+
+
+def _fingerprint(value: object) -> int:
+    """Return what tells JSON values apart, without keeping them."""
+    return hash(json.dumps(value, sort_keys=True))
 
 
 def _next_link(page: Mapping[str, Any]) -> dict[str, Any] | None:

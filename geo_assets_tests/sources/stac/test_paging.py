@@ -104,6 +104,24 @@ def test_an_answer_without_features_is_no_last_page(
     assert told.endswith(f"without features: {json.dumps(odd)}")
 
 
+def test_a_next_link_that_was_followed_before_ends_the_search_by_name(tmp_path: Path) -> None:
+    pages = [page(item(name), following={"page": 2}) for name in "abcd"]
+    words = r"search of everything does not end, .* next link is .*/search', 'body': {'page': 2}"
+    with api(tmp_path, *pages) as server:
+        with pytest.raises(SourceError, match=words):
+            of(server).select(query())
+        assert server.requests == ["/", "/search", "/search"]
+
+
+def test_a_server_that_counts_pages_and_gives_the_same_one_ends_the_search_by_name(
+    tmp_path: Path,
+) -> None:
+    pages = [page(item("a"), following={"page": number}) for number in range(2, 6)]
+    words = r"search of everything does not end, .* next link is .*/search', 'body': {'page': 3}"
+    with api(tmp_path, *pages) as server, pytest.raises(SourceError, match=words):
+        of(server).select(query())
+
+
 def without(name: str, *keys: str) -> dict[str, Any]:
     return {key: value for key, value in item(name).items() if key not in keys}
 
