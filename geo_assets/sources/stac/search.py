@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
@@ -28,13 +29,14 @@ from geo_assets.sources.scenes.servers import RETRYABLE_STATUS
 from geo_assets.sources.stac.paging import found_features
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from geo_assets.sources.protocol import Item, SceneQuery
     from geo_assets.sources.scenes.asset_files import HttpRules
 
 CatalogKind = Literal["auto", "static", "api"]
 
+METHOD_NOT_ALLOWED = 405
 _KEPT_LINKS = frozenset({"collection", "license", "via", "canonical"})
 """Links that say something outside of the catalog they were found in."""
 # What pystac raises for records that are no STAC: its own errors, and those of plain dictionaries,
@@ -112,12 +114,16 @@ class StacSearch:
         io = self._io()
         try:
             client = pystac_client.Client.open(self.location, stac_io=io)
-            search = client.search(
+            search = partial(
+                client.search,
                 bbox=query.box.wgs84_bounds(),
                 datetime=f"{around[0]}T00:00:00Z/{around[1]}T23:59:59Z",
                 collections=list(self.collections) or None,
             )
-            items, damaged = self._records_of(found_features(io, search, name), client)
+            features = _asked(
+                client, lambda method: found_features(io, search(method=method), name)
+            )
+            items, damaged = self._records_of(features, client)
             # A search of a collection that is not there finds nothing and says nothing.
             named = {item.get("collection") for item in items}
             silent = [each for each in self.collections if each not in named]
@@ -172,6 +178,22 @@ class StacSearch:
                 f"{self.location}: has no collection {missing}; it has {sorted(names)}"
             )
         return items, damaged
+
+
+def _asked(client: pystac_client.Client, ask: Callable[[str], list[Any]]) -> list[Any]:
+    """Search by POST, and by GET where an API advertises GET alone or answers 405 to POST.
+
+    Every API must know GET; a search link that names no method means it.
+    """
+    links = [link for link in client.links if link.rel == "search"]
+    if links and all(link.extra_fields.get("method", "GET") == "GET" for link in links):
+        return ask("GET")
+    try:
+        return ask("POST")
+    except APIError as error:
+        if error.status_code != METHOD_NOT_ALLOWED:
+            raise
+    return ask("GET")
 
 
 def _records(catalog: pystac.Catalog, names: set[str]) -> Iterator[Item | LeftOut]:

@@ -6,6 +6,7 @@ import json
 from collections import deque
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -36,7 +37,9 @@ def page(*features: object, following: object = None, **said: Any) -> dict[str, 
 
 
 @contextmanager
-def api(folder: Path, *pages: object, methods: tuple[str, ...] = ("POST",)) -> Iterator[FileServer]:
+def api(
+    folder: Path, *pages: object, methods: tuple[str | None, ...] = ("POST",)
+) -> Iterator[FileServer]:
     """An API that gives these pages one after the other, to whatever it is asked."""
     with serve_files(folder) as server:
         landing = {
@@ -52,7 +55,7 @@ def api(folder: Path, *pages: object, methods: tuple[str, ...] = ("POST",)) -> I
                     "rel": "search",
                     "href": f"{server.url}/search",
                     "type": "application/geo+json",
-                    "method": method,
+                    **({} if method is None else {"method": method}),
                 }
                 for method in methods
             ],
@@ -120,6 +123,34 @@ def test_a_server_that_counts_pages_and_gives_the_same_one_ends_the_search_by_na
     words = r"search of everything does not end, .* next link is .*/search', 'body': {'page': 3}"
     with api(tmp_path, *pages) as server, pytest.raises(SourceError, match=words):
         of(server).select(query())
+
+
+@pytest.mark.parametrize("methods", [("GET",), (None,)])
+def test_an_api_that_advertises_get_alone_is_searched_by_get(
+    tmp_path: Path, methods: tuple[str | None, ...]
+) -> None:
+    link = {"rel": "next", "href": "/search?page=2"}
+    pages = [{**page(item("a")), "links": [link]}, page(item("b"))]
+    with api(tmp_path, *pages, methods=methods) as server:
+        found = of(server).select(query())
+        first, second = server.requests[1:]
+    assert [scene["id"] for scene in found.items] == ["a", "b"]
+    assert parse_qs(urlsplit(first).query)["datetime"] == [
+        "2020-12-31T00:00:00Z/2022-01-01T23:59:59Z"
+    ]
+    assert second == "/search?page=2"
+
+
+def test_an_api_that_refuses_post_is_searched_by_get(tmp_path: Path) -> None:
+    with api(tmp_path, page(item("a")), methods=("GET", "POST")) as server:
+        server.faults.insert(1, Answer(405, b"Method Not Allowed"))
+        assert len(of(server).select(query()).items) == 1
+        assert [request.partition("?")[0] for request in server.requests] == [
+            "/",
+            "/search",
+            "/search",
+        ]
+        assert "bbox=" in server.requests[-1]
 
 
 def without(name: str, *keys: str) -> dict[str, Any]:
