@@ -81,7 +81,7 @@ class StacSource:
         self._search = StacSearch(rules.location, rules.collections, rules.kind, rules.http)
         cache = None if rules.keep_scenes is None else SceneCache(rules.keep_scenes)
         self._reader = SceneReader(
-            files=AssetFiles(rules.http, signing_of(rules.signing), cache),
+            files=AssetFiles(rules.http, signing_of(rules.signing, rules.http), cache),
             resampling=rules.resampling,
             nodata=rules.nodata,
             offsets=rules.offsets,

@@ -5,22 +5,17 @@ import json
 import pickle
 import shutil
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import planetary_computer
 import pytest
 import rasterio
-from planetary_computer import sas
-from planetary_computer.settings import Settings
 
 from geo_assets.core.areas import ClusterBox
 from geo_assets.errors import ReadError, SourceError
 from geo_assets.sources.protocol import SceneQuery
 from geo_assets.sources.scenes.asset_files import HttpRules
-from geo_assets.sources.stac.signing import PlanetaryComputerSigning
 from geo_assets.sources.stac.source import StacRules, StacSource
 from geo_assets_tests.emulators.file_server import Answer, FileServer, serve_files
 from geo_assets_tests.emulators.stac_api import serve_stac_api
@@ -382,52 +377,6 @@ def test_the_description_holds_what_decides_pixels_and_no_place(tmp_path: Path) 
     assert described == source("http://host/stac", **rules).describe()
     assert described["archive"] == "abc"
     assert described != source(catalog, offsets={"tests": 0}, **rules).describe()
-
-
-@contextmanager
-def token_service(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """The service that gives the Planetary Computer's tokens, on the loopback."""
-    expiry = (dt.datetime.now(dt.UTC) + dt.timedelta(hours=1)).isoformat()
-    with serve_files(folder) as server:
-        body = json.dumps({"msft:expiry": expiry, "token": "sig=secret"}).encode()
-        server.always = Answer(200, body, (("Content-Type", "application/json"),))
-        monkeypatch.setattr(Settings.get(), "sas_url", server.url)
-        monkeypatch.setattr(sas, "TOKEN_CACHE", {})
-        yield server.requests
-
-
-def test_planetary_computer_hrefs_are_signed_when_read_and_again_when_renewed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    href = "https://sentinel2l2a01.blob.core.windows.net/sentinel2-l2/x.tif"
-    signing = PlanetaryComputerSigning()
-    with token_service(tmp_path, monkeypatch) as requests:
-        assert signing.sign(href) == planetary_computer.sign(href) == f"{href}?sig=secret"
-        assert signing.sign("https://elsewhere.org/x.tif") == "https://elsewhere.org/x.tif"
-        assert len(requests) == 1
-        signing.renew(href)
-        signing.sign(href)
-        assert len(requests) == 2
-
-
-def test_a_token_service_that_does_not_answer_is_a_transient_failure(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(Settings.get(), "sas_url", "http://127.0.0.1:9")
-    monkeypatch.setattr(sas, "TOKEN_CACHE", {})
-    with pytest.raises(ReadError) as raised:
-        PlanetaryComputerSigning().sign("https://a.blob.core.windows.net/b/x.tif")
-    assert raised.value.kind == "transient"
-
-
-def test_threads_that_need_the_same_token_ask_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    href = "https://sentinel2l2a01.blob.core.windows.net/sentinel2-l2/x.tif"
-    with token_service(tmp_path, monkeypatch) as requests, ThreadPoolExecutor(8) as pool:
-        signed = set(pool.map(PlanetaryComputerSigning().sign, [href] * 32))
-        assert signed == {f"{href}?sig=secret"}
-        assert len(requests) == 1
 
 
 def test_a_source_that_is_sent_with_each_of_many_tasks_is_opened_once(tmp_path):
