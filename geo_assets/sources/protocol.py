@@ -32,8 +32,17 @@ if TYPE_CHECKING:
 Item = dict[str, Any]
 """A STAC item as a dictionary of JSON values, hrefs absolute and unsigned."""
 
-Reason = Literal["cloud", "no_overlap", "missing_band", "damaged", "outside_dates", "duplicate"]
-"""Why a scene that was found is not used."""
+Reason = Literal[
+    "cloud",
+    "no_overlap",
+    "missing_band",
+    "damaged",
+    "outside_dates",
+    "duplicate",
+    "superseded",
+]
+"""Why a scene that was found is not used: too cloudy, elsewhere, lacks a band, cannot be read, of
+another day, found twice under its id, or processed again under another id, which is used."""
 
 _AREAS = frozenset({"labels", "aoi_clusters"})
 _IMAGES = frozenset({"scenes", "composite_image", "chip_grid", "chip_catalog"})

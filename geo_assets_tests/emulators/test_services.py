@@ -10,7 +10,7 @@ import pytest
 import rasterio
 
 from geo_assets.errors import SourceError
-from geo_assets.products.cubes.mgrs_tiles import mgrs_tile
+from geo_assets.sources.scenes.mgrs_tiles import mgrs_tile
 from geo_assets.sources.scenes.reflectance import digital_number_offset
 from geo_assets_tests.emulators import earth_search, planetary_computer
 from geo_assets_tests.emulators.sentinel_tiles import Tile, land_at, parcels, refine

@@ -11,7 +11,7 @@ from odc.geo.geobox import geobox_intersection_conservative
 from geo_assets.core.grids import crs_of, window_of
 from geo_assets.errors import SourceError
 from geo_assets.products.area_grid import grid_of_area
-from geo_assets.products.cubes.mgrs_tiles import mgrs_tile
+from geo_assets.sources.scenes.mgrs_tiles import mgrs_tile
 from geo_assets.sources.scenes.order import scene_time
 
 if TYPE_CHECKING:

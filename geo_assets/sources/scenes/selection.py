@@ -11,17 +11,27 @@ from shapely.geometry import box, shape
 
 from geo_assets.sources.protocol import LeftOut, SceneSelection
 from geo_assets.sources.scenes.band_keys import BandError, find_band, find_offered_band
-from geo_assets.sources.scenes.order import baseline_number, scene_time, solar_day
+from geo_assets.sources.scenes.mgrs_tiles import mgrs_tile
+from geo_assets.sources.scenes.order import (
+    baseline_number,
+    observation_order,
+    scene_time,
+    solar_day,
+)
 from geo_assets.sources.scenes.processing import baseline_property
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from shapely import Polygon
     from shapely.geometry.base import BaseGeometry
 
     from geo_assets.sources.protocol import Item, SceneQuery
+
+
+_SAME_GROUND = 0.5
+"""Share of a scene's footprint that its later processing covers at least."""
 
 
 def choose_scenes(
@@ -30,7 +40,8 @@ def choose_scenes(
     """Return the scenes to use in fixed order, and those left out with the first reason that holds.
 
     Days are solar days, the same that scenes are fused by. An item found twice is used once: of two
-    processing baselines the higher, in whatever order they were found.
+    processing baselines the higher, in whatever order they were found. So is an acquisition that
+    was processed twice under different ids.
 
     Args:
         found: STAC items in any order.
@@ -51,6 +62,8 @@ def choose_scenes(
         newest, *others = sorted(same, key=_precedence) if len(same) > 1 else same
         used.append(newest)
         left_out += [_duplicate(other, newest) for other in others]
+    used, superseded = _latest_processings(used)
+    left_out += superseded
     used.sort(key=_order)
     left_out.sort(key=lambda out: (out.scene_id, out.reason, out.detail))
     return SceneSelection(used, left_out)
@@ -66,6 +79,44 @@ def _duplicate(item: Item, used: Item) -> LeftOut:
     if baseline_number(item) < baseline_number(used):
         detail += f"; used is {_baseline_words(used)}, not {_baseline_words(item)}"
     return LeftOut(item["id"], "duplicate", detail)
+
+
+def _latest_processings(items: Sequence[Item]) -> tuple[list[Item], list[LeftOut]]:
+    """Return the items to use, and those of an acquisition whose later processing is used."""
+    of_one_acquisition: dict[tuple[str, ...], list[Item]] = {}
+    for item in items:
+        if (name := _acquisition(item)) is not None:
+            of_one_acquisition.setdefault(name, []).append(item)
+    superseded: dict[int, LeftOut] = {}
+    for several in of_one_acquisition.values():
+        ranked = observation_order(several)
+        for rank, item in enumerate(ranked):
+            later = next((other for other in ranked[:rank] if _supersedes(other, item)), None)
+            if later is not None:
+                detail = f"{later['id']} is used, {_baseline_words(later)} of the same acquisition"
+                superseded[id(item)] = LeftOut(
+                    item["id"], "superseded", f"{_baseline_words(item)}; {detail}"
+                )
+    return [item for item in items if id(item) not in superseded], list(superseded.values())
+
+
+def _acquisition(item: Item) -> tuple[str, ...] | None:
+    """Return what names an acquisition in its collection; None for items that do not say."""
+    platform, tile = item["properties"].get("platform"), mgrs_tile(item)
+    if platform is None or tile is None or baseline_property(item) is None:
+        return None
+    return str(item.get("collection")), str(platform).lower(), str(scene_time(item)), tile
+
+
+def _supersedes(later: Item, item: Item) -> bool:
+    """Whether the baseline is higher and the ground the same.
+
+    Two parts of a tile, from two strips of one pass, may state one time: both are needed.
+    """
+    if baseline_number(later) <= baseline_number(item):
+        return False
+    ground, earlier = (make_valid(shape(each["geometry"])) for each in (later, item))
+    return bool(ground.intersection(earlier).area >= _SAME_GROUND * earlier.area)
 
 
 def _baseline_words(item: Item) -> str:

@@ -115,6 +115,56 @@ def test_the_order_of_a_search_does_not_decide_between_copies_of_one_baseline() 
     assert first == second
 
 
+ACQUISITION = {
+    "datetime": "2021-06-01T10:00:00.024Z",
+    "platform": "Sentinel-2A",
+    "s2:mgrs_tile": "33UVP",
+    "s2:processing_baseline": "03.01",
+}
+
+
+@pytest.mark.parametrize("later_first", [True, False])
+def test_of_an_acquisition_processed_twice_the_higher_baseline_is_used(later_first: bool) -> None:
+    old = scene("x_20210602", **ACQUISITION)
+    new = scene("x_20230205", **ACQUISITION | {"s2:processing_baseline": "05.00"})
+    selection = choose_scenes([new, old] if later_first else [old, new], query())
+    assert selection.items == [new]
+    (left,) = selection.left_out
+    assert (left.scene_id, left.reason) == ("x_20210602", "superseded")
+    assert left.detail == (
+        "baseline 03.01; x_20230205 is used, baseline 05.00 of the same acquisition"
+    )
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"platform": "Sentinel-2B"},
+        {"datetime": "2021-06-01T10:00:10.024Z"},
+        {"s2:mgrs_tile": "33UWP"},
+        {"s2:mgrs_tile": None},
+        {"platform": None},
+        {"s2:processing_baseline": "03.01"},
+        {"s2:processing_baseline": None},
+        {"collection": "other"},
+    ],
+)
+def test_scenes_that_are_no_processings_of_one_acquisition_are_all_used(
+    other: dict[str, Any],
+) -> None:
+    new = scene("b", **ACQUISITION | {"s2:processing_baseline": "05.00"} | other)
+    assert len(choose_scenes([scene("a", **ACQUISITION), new], query()).items) == 2
+
+
+def test_parts_of_a_tile_with_one_time_and_two_baselines_are_both_used() -> None:
+    part = scene("b", **ACQUISITION | {"s2:processing_baseline": "05.00"})
+    west, south, east, north = part["bbox"]
+    middle = west + 0.4 * (east - west)
+    ring = [[west, south], [middle, south], [middle, north], [west, north], [west, south]]
+    part["geometry"] = {"type": "Polygon", "coordinates": [ring]}
+    assert len(choose_scenes([scene("a", **ACQUISITION), part], query()).items) == 2
+
+
 @given(st.permutations([("b", 1), ("a", 1), ("c", 2), ("d", 1)]))
 def test_the_order_depends_on_date_and_id_alone(order: list[tuple[str, int]]) -> None:
     found = [scene(name, datetime=f"2021-06-0{day}T10:00:00Z") for name, day in order]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geo_assets.products.cubes.mgrs_tiles import mgrs_tile
+from geo_assets.sources.scenes.mgrs_tiles import mgrs_tile
 
 BANDS = "CDEFGHJKLMNPQRSTUVWX"
 COLUMNS = "ABCDEFGHJKLMNPQRSTUVWXYZ"
