@@ -99,7 +99,8 @@ def fit_labels(
         )
         return Fitted(model, report)
     check_sample(sample, k, rules.missing)
-    found = _centers(_scaled(sample, offsets, scales), k, rules.seed, rules.starts, threads)
+    rows = _scaled(sample, offsets, scales)
+    found = _centers(rows, k, rules.seed, rules.starts, threads, placed=True)
     model = PixelKMeans.of(
         found,
         offsets=offsets,
@@ -108,6 +109,7 @@ def fit_labels(
         missing=rules.missing,
         seed=rules.seed,
         sample=np.ascontiguousarray(sample.T),
+        placed=True,
         threads=threads,
     )
     # Labels rise with the values of their centres, wherever these lie.
@@ -200,7 +202,13 @@ def _scaled(
 
 
 def _centers(
-    rows: NDArray[np.float32], k: int, seed: int, starts: int, threads: int | None
+    rows: NDArray[np.float32],
+    k: int,
+    seed: int,
+    starts: int,
+    threads: int | None,
+    *,
+    placed: bool = False,
 ) -> NDArray[Any]:
     found = best_centers(
         rows,
@@ -209,6 +217,7 @@ def _centers(
         n_init=starts,
         max_iter=_MAX_ITERATIONS,
         tol=_TOLERANCE,
+        placed=placed,
         threads=threads,
     )
     return found.values

@@ -12,6 +12,7 @@ import numpy as np
 
 from geo_assets.core.kernels.assignment import STRIP, label_pixels
 from geo_assets.core.kernels.starting_centers import plus_plus
+from geo_assets.core.pixel_assignment import PLACE, shared_features
 from geo_assets.core.sampling import one_of_each_run
 from geo_assets.core.workers import Threads
 
@@ -37,7 +38,8 @@ class Centers:
 
     Attributes:
         values: (K, feature) float64.
-        inertia: Sum of squared distances over the known features: what the fit makes least.
+        inertia: Sum of squared distances over the known features: what the fit makes least. With
+            the place of pixels, those over some of the values are scaled to all of them.
     """
 
     values: NDArray[np.float64]
@@ -52,6 +54,7 @@ def best_centers(
     n_init: int,
     max_iter: int,
     tol: float,
+    placed: bool = False,
     threads: int | None = None,
 ) -> Centers:
     """Return the centres of least inertia that greedy k-means++ starts lead to.
@@ -69,6 +72,10 @@ def best_centers(
         max_iter: Iterations of each at most.
         tol: A fit ends when its centres moved by less than this share of the mean variance of
             features (squared), as scikit-learn's, or when no label changed.
+        placed: Whether the last two features are the place of a pixel, which is always known.
+            Distances over some of the other ones are scaled to all of these before that of the
+            place is added, or a pixel of few values would be told by its place alone. Centres
+            are plain means all the same.
         threads: None: as many as processors may be used.
     """
     known = ~np.isnan(scaled)
@@ -87,14 +94,18 @@ def best_centers(
     def start(number: int) -> Centers:
         rng = np.random.default_rng([seed, number])
         first = np.empty((n_clusters, len(few)), np.float32)
-        plus_plus(few, means.astype(np.float32), rng.random((n_clusters, trials)), first)
-        return _lloyd(few, first.astype(np.float64), max_iter, tol * variance)
+        draws = rng.random((n_clusters, trials))
+        if placed:
+            plus_plus(few, means.astype(np.float32), draws, first, _weights(few))
+        else:
+            plus_plus(few, means.astype(np.float32), draws, first)
+        return _lloyd(few, first.astype(np.float64), max_iter, tol * variance, placed=placed)
 
     def look(begun: Centers) -> Centers:
         return _lloyd(scaled, begun.values, 0, 0.0)
 
     def finish(begun: Centers) -> Centers:
-        return _lloyd(scaled, begun.values, max_iter, tol * variance)
+        return _lloyd(scaled, begun.values, max_iter, tol * variance, placed=placed)
 
     trials = 2 + int(np.log(n_clusters))
     pool = Threads(threads)
@@ -119,7 +130,12 @@ def _distinct(ends: list[Centers], limit: float) -> list[Centers]:
 
 
 def _lloyd(
-    scaled: NDArray[np.float32], centers: NDArray[np.float64], max_iter: int, limit: float
+    scaled: NDArray[np.float32],
+    centers: NDArray[np.float64],
+    max_iter: int,
+    limit: float,
+    *,
+    placed: bool = False,
 ) -> Centers:
     """Move centres to the means of their pixels until they rest."""
     features, n = scaled.shape
@@ -127,6 +143,7 @@ def _lloyd(
     offsets, scales = np.zeros(features, np.float32), np.ones(features, np.float32)
     labels, before = np.zeros(n, np.uint8), np.zeros(n, np.uint8)
     inertias = np.empty((-(-n // STRIP), 2))
+    shared, place = shared_features(centers.astype(np.float32), placed=placed)
 
     def label(sums: NDArray[np.float64], counts: NDArray[np.int64]) -> None:
         label_pixels(
@@ -136,6 +153,8 @@ def _lloyd(
             scales,
             centers.astype(np.float32),
             True,
+            shared,
+            place,
             0,
             n,
             labels,
@@ -148,7 +167,7 @@ def _lloyd(
         sums, counts = np.zeros(centers.shape), np.zeros(centers.shape, np.int64)
         label(sums, counts)
         moved = np.divide(sums, counts, out=centers.copy(), where=counts > 0)
-        _fill_empty(moved, scaled, labels, counts)
+        _fill_empty(moved, scaled, labels, counts, placed=placed)
         shift = float(np.square(moved - centers).sum())
         resting = bool((labels == before).all())
         centers = moved
@@ -164,14 +183,30 @@ def _fill_empty(
     scaled: NDArray[np.float32],
     labels: NDArray[np.uint8],
     counts: NDArray[np.int64],
+    *,
+    placed: bool,
 ) -> None:
     """Move centres without pixels to those that are farthest from theirs, as scikit-learn does."""
     empty = np.flatnonzero(~counts.any(axis=1))
     if empty.size == 0:
         return
     difference = scaled.T - centers[labels.astype(np.intp) - 1]
-    distances = np.nansum(np.square(difference), axis=1)
+    difference *= difference
+    if placed:
+        difference[:, :-PLACE] *= _weights(scaled)[:, np.newaxis]
+    distances = np.nansum(difference, axis=1)
     distances[labels == 0] = -1
     farthest = np.argsort(-distances, kind="stable")[: empty.size]
     rows = scaled[:, farthest].T
     centers[empty] = np.where(np.isnan(rows), centers[empty], rows)
+
+
+def _weights(scaled: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return by how much distances over the known values of pixels (feature, n) are scaled: (n,).
+
+    0 where no value is known. The place, which is no value, are the last two features.
+    """
+    known = np.count_nonzero(~np.isnan(scaled[:-PLACE]), axis=0)
+    weights = np.zeros(known.shape, np.float32)
+    np.divide(len(scaled) - PLACE, known, out=weights, where=known > 0, casting="same_kind")
+    return weights

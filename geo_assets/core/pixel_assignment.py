@@ -16,6 +16,10 @@ BLOCK = 256 * STRIP
 """Pixels that are converted to float32 at once."""
 
 
+PLACE = 2
+"""Features that are the place of a pixel, where it has one: the last ones."""
+
+
 def assign_pixels(
     features: NDArray[Any],
     valid: NDArray[np.bool_],
@@ -24,6 +28,7 @@ def assign_pixels(
     scales: NDArray[np.float64],
     centers: NDArray[np.float32],
     ignore: bool,
+    placed: bool = False,
     threads: int | None = None,
 ) -> tuple[NDArray[np.uint8], float]:
     """Label pixels by their nearest centre; the answer does not depend on the number of threads.
@@ -35,6 +40,8 @@ def assign_pixels(
         scales: (feature,).
         centers: (K, feature), of scaled features.
         ignore: Whether NaN features are left out of distances, or make a pixel 0.
+        placed: Whether the last two features are the place of a pixel. Distances over some of the
+            other ones are scaled to all of these before that of the place is added.
         threads: None: as many as processors may be used.
 
     Returns:
@@ -47,6 +54,7 @@ def assign_pixels(
     as_it_lies = features.dtype == np.float32 and features.flags.carray
     inside = np.require(valid, requirements=["C", "W"])
     own_centers = np.array(centers, np.float32)
+    shared, place = shared_features(own_centers, placed=placed)
     own_offsets, own_scales = offsets.astype(np.float32), scales.astype(np.float32)
     labels = np.empty(n, np.uint8)
     inertias = np.zeros((-(-n // STRIP), 2))
@@ -61,6 +69,8 @@ def assign_pixels(
             own_scales,
             own_centers,
             ignore,
+            shared,
+            place,
             start,
             stop,
             labels[first:],
@@ -79,3 +89,12 @@ def assign_pixels(
 
     map_strips(assign_strip, n, threads=threads, unit=BLOCK)
     return labels, float(inertias[:, 1].sum())
+
+
+def shared_features(
+    centers: NDArray[np.float32], *, placed: bool
+) -> tuple[NDArray[np.float32], int]:
+    """Return what ``label_pixels`` takes as ``shared`` and ``place``, for centres (K, feature)."""
+    if placed:
+        return np.ones(centers.shape, np.float32), PLACE
+    return np.zeros((0, 0), np.float32), 0

@@ -43,6 +43,7 @@ class PixelKMeans:
         seed: Seed of the fit.
         sample_size: Pixels the model was fitted on.
         sample_inertia: Their sum of squared scaled distances to the nearest centre.
+        placed: Whether the last two features are the place of a pixel, see ``assign_pixels``.
     """
 
     centers: NDArray[np.float64]
@@ -54,6 +55,7 @@ class PixelKMeans:
     seed: int
     sample_size: int
     sample_inertia: float
+    placed: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Return the model as JSON values; ``from_dict`` gives back the very same model."""
@@ -67,6 +69,7 @@ class PixelKMeans:
             "seed": self.seed,
             "sample_size": self.sample_size,
             "sample_inertia": self.sample_inertia,
+            "placed": self.placed,
         }
 
     @classmethod
@@ -86,6 +89,7 @@ class PixelKMeans:
             seed=int(values["seed"]),
             sample_size=int(values["sample_size"]),
             sample_inertia=float(values["sample_inertia"]),
+            placed=bool(values.get("placed", False)),
         )
         # Kernels read these without looking at their bounds.
         if model.centers.ndim != 2 or model.centers.shape != model.scaled_centers.shape:
@@ -108,6 +112,7 @@ class PixelKMeans:
         missing: Missing,
         seed: int,
         sample: NDArray[np.float32],
+        placed: bool = False,
         threads: int | None = None,
     ) -> PixelKMeans:
         """Return the model of scaled centres (K, feature) and of the sample (feature, n) behind."""
@@ -120,6 +125,7 @@ class PixelKMeans:
             scales=scales,
             centers=small,
             ignore=missing == "ignore",
+            placed=placed,
             threads=threads,
         )
         if missing == "ignore":
@@ -138,6 +144,7 @@ class PixelKMeans:
             seed=seed,
             sample_size=sample.shape[1],
             sample_inertia=inertia,
+            placed=placed,
         )
 
     def assign(
@@ -161,5 +168,6 @@ class PixelKMeans:
             scales=self.scales,
             centers=self.scaled_centers,
             ignore=self.missing == "ignore",
+            placed=self.placed,
             threads=threads,
         )

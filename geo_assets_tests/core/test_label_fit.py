@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from sklearn.cluster import KMeans
@@ -7,7 +9,8 @@ from sklearn.metrics import adjusted_rand_score
 
 from geo_assets.core import label_fit
 from geo_assets.core.label_fit import FitRules, feature_scales, fit_labels
-from geo_assets.core.pixel_kmeans import assign
+from geo_assets.core.lloyd import best_centers
+from geo_assets.core.pixel_kmeans import PixelKMeans, assign
 from geo_assets.core.sampling import block_sample
 from geo_assets.errors import ClusteringError
 
@@ -103,6 +106,76 @@ def test_a_fit_with_places_is_that_of_scikit_learn_on_scaled_features():
     assert fitted.model.sample_inertia <= peer.inertia_ * 1.001
     means = fitted.model.centers[:, :2].mean(axis=1)
     assert means.tolist() == sorted(means)
+
+
+def gappy_seasons(n=2000, steps=12, seed=0):
+    """Two crops mixed in space; of every other pixel one step in twelve is known."""
+    rng = np.random.default_rng(seed)
+    crop = rng.random(n) < 0.5
+    values = np.where(crop[:, None], 0.75, 0.25) + rng.normal(0, 0.03, (n, steps))
+    values[1::2][rng.integers(0, steps, n // 2)[:, None] != np.arange(steps)] = np.nan
+    return np.column_stack([values, rng.uniform(0, 5000, (n, 2))]).astype(np.float32), crop
+
+
+def squares_to(centers, scaled):
+    """Squared distances (n, K) in float64: of values scaled to all of them, and of the place."""
+    apart = np.square(scaled[:, None] - centers[None])
+    known = np.isfinite(scaled[:, :-2])
+    share = known.sum(axis=1) / known.shape[1]
+    return np.nansum(apart[..., :-2], axis=2) / share[:, None] + apart[..., -2:].sum(axis=2)
+
+
+@pytest.mark.parametrize("weight", [0.5, 1.0])
+def test_few_known_values_weigh_as_much_as_all_beside_the_place(weight):
+    values, crop = gappy_seasons()
+    asked = rules(
+        n_clusters=4,
+        scaling="common-robust",
+        missing="ignore",
+        position_weight=weight,
+        starts=20,
+    )
+    model = fit_labels(values, asked, np.zeros(len(values), bool)).model
+    labels, inertia = model.assign(values.T, np.ones(len(values), bool))
+    squares = squares_to(model.scaled_centers, (values - model.offsets) / model.scales)
+    np.testing.assert_array_equal(labels, squares.argmin(axis=1) + 1)
+    assert inertia == pytest.approx(squares.min(axis=1).sum(), rel=1e-5)
+    assert model.sample_inertia == inertia
+    high = model.centers[:, :-2].mean(axis=1) > 0.5
+    np.testing.assert_array_equal(high[labels - 1], crop)
+    again = PixelKMeans.from_dict(json.loads(json.dumps(model.to_dict())))
+    np.testing.assert_array_equal(again.assign(values.T, np.ones(len(values), bool))[0], labels)
+
+
+def test_a_fit_beside_the_place_makes_least_what_is_scaled_to_all_values():
+    values, _ = gappy_seasons()
+    values[:, -2:] = 3 * (values[:, -2:] / 5000 - 0.5)
+    found = best_centers(
+        np.ascontiguousarray(values.T),
+        4,
+        seed=1,
+        n_init=20,
+        max_iter=300,
+        tol=1e-4,
+        placed=True,
+    )
+    squares = squares_to(found.values, values.astype(np.float64))
+    assert found.inertia == pytest.approx(squares.min(axis=1).sum(), rel=1e-5)
+
+
+@pytest.mark.parametrize("few", [False, True])
+def test_a_pixel_whose_place_alone_is_known_is_not_labelled(few):
+    values, _ = gappy_seasons()
+    if not few:
+        values = values[::2]
+    asked = rules(missing="ignore", position_weight=1.0)
+    model = fit_labels(values, asked, np.zeros(len(values), bool)).model
+    shown = values[:300].copy()
+    shown[7, :-2] = np.nan
+    labels, _ = model.assign(shown.T, np.ones(300, bool))
+    assert np.flatnonzero(labels == 0).tolist() == [7]
+    whole, _ = model.assign(values.T, np.ones(len(values), bool))
+    np.testing.assert_array_equal(np.delete(labels, 7), np.delete(whole[:300], 7))
 
 
 def test_pixels_in_one_place_or_of_one_value_have_a_scale_all_the_same():

@@ -28,6 +28,8 @@ def label_pixels(  # noqa: PLR0917  # positional, as compiled functions are call
     scales: NDArray[np.float32],
     centers: NDArray[np.float32],
     ignore: bool,
+    shared: NDArray[np.float32],
+    place: int,
     start: int,
     stop: int,
     labels: NDArray[np.uint8],
@@ -45,15 +47,19 @@ def label_pixels(  # noqa: PLR0917  # positional, as compiled functions are call
         centers: (K, feature), of scaled features.
         ignore: Whether NaN features are left out of distances; a pixel of which no feature is
             known is 0. Else every pixel with NaN is 0. One with an infinite feature always is.
+        shared: As ``nearest_shared`` has it, where distances over some of the features are scaled
+            to all before they are compared; of shape (0, 0): afterwards.
+        place: How many of the last features are the place, for ``nearest_shared``.
         start: Multiple of STRIP.
         stop: The same, or n.
         labels: (n,), written: 0 where not valid.
         inertias: (strips of n, 2), written: sums of squared distances of each strip, over the known
-            features, and those scaled to all features.
+            features, and those scaled to all features; both are the latter with ``shared``.
         sums: (K, feature), added to: scaled features by label; of shape (0, 0) if not wanted.
         counts: The same: how many they are.
     """
     n_features = features.shape[0]
+    scaled_first = shared.shape[0] > 0
     scaled = np.zeros((n_features, STRIP), np.float32)
     known = np.zeros((n_features, STRIP), np.float32)
     n_known = np.zeros(STRIP, np.float32)
@@ -75,14 +81,17 @@ def label_pixels(  # noqa: PLR0917  # positional, as compiled functions are call
             partly = ignore and (found[:width] == 0).any()
             if partly:
                 mask_missing(scaled, width, known, n_known)
-                nearest_known(scaled, known, width, centers, distance, least, found)
+                _nearest_in_part(
+                    scaled, known, width, centers, shared, place, distance, least, found
+                )
             for pixel in range(width):
                 if not inside[pixel] or (partly and n_known[pixel] == 0):
                     found[pixel] = 0
                 elif found[pixel] > 0:
                     square = np.float64(least[pixel])
                     near += square
-                    wide += square * (n_features / n_known[pixel]) if partly else square
+                    in_part = partly and not scaled_first
+                    wide += square * (n_features / n_known[pixel]) if in_part else square
             if sums.shape[0] > 0:
                 add_strip(scaled, known, partly, width, found, sums, counts)
             for pixel in range(width):
@@ -165,6 +174,61 @@ def nearest_known(  # noqa: PLR0917
 
 
 @kernel
+def nearest_shared(  # noqa: PLR0917
+    scaled: NDArray[np.float32],
+    known: NDArray[np.float32],
+    width: int,
+    centers: NDArray[np.float32],
+    shared: NDArray[np.float32],
+    place: int,
+    distance: NDArray[np.float32],
+    least: NDArray[np.float32],
+    labels: NDArray[np.int32],
+) -> None:
+    """Do as ``nearest_known``, each distance scaled to all values before it is compared.
+
+    Values are all features but the place: the last ones, which are always known and are added
+    after the scaling. A centre that has no value in common with a pixel is not near it.
+
+    Args:
+        scaled: (feature, STRIP), of ``mask_missing``.
+        known: The same: 1, or 0 where a feature is missing.
+        width: Pixels of the strip.
+        centers: (K, feature), all finite.
+        shared: (K, feature), 1, or 0 where a centre says nothing of a feature.
+        place: How many of the last features are the place.
+        distance: (STRIP,), room to work in.
+        least: (STRIP,), written.
+        labels: (STRIP,), written.
+    """
+    least[:width] = np.inf
+    labels[:width] = 0
+    common = np.zeros(STRIP, np.float32)
+    values = centers.shape[1] - place
+    for center in range(centers.shape[0]):
+        distance[:width] = 0
+        common[:width] = 0
+        for feature in range(values):
+            row, known_row = scaled[feature], known[feature]
+            value, there = centers[center, feature], shared[center, feature]
+            for pixel in range(width):
+                both = known_row[pixel] * there
+                # What is infinite is NaN times 0, so that no centre is near.
+                difference = (row[pixel] - value) * both
+                distance[pixel] += difference * difference
+                common[pixel] += both
+        for pixel in range(width):
+            # Nothing in common: 0 times infinite, which is NaN and never nearer.
+            distance[pixel] *= np.float32(values) / common[pixel]
+        for feature in range(values, centers.shape[1]):
+            row, value = scaled[feature], centers[center, feature]
+            for pixel in range(width):
+                difference = row[pixel] - value
+                distance[pixel] += difference * difference
+        _keep_nearer(width, center, distance, least, labels)
+
+
+@kernel
 def mask_missing(
     scaled: NDArray[np.float32],
     width: int,
@@ -208,6 +272,24 @@ def add_strip(  # noqa: PLR0917
     if not partly:
         for center in range(sums.shape[0]):
             counts[center] += members[center + 1]
+
+
+@kernel
+def _nearest_in_part(  # noqa: PLR0917
+    scaled: NDArray[np.float32],
+    known: NDArray[np.float32],
+    width: int,
+    centers: NDArray[np.float32],
+    shared: NDArray[np.float32],
+    place: int,
+    distance: NDArray[np.float32],
+    least: NDArray[np.float32],
+    labels: NDArray[np.int32],
+) -> None:
+    if shared.shape[0] > 0:
+        nearest_shared(scaled, known, width, centers, shared, place, distance, least, labels)
+    else:
+        nearest_known(scaled, known, width, centers, distance, least, labels)
 
 
 @kernel

@@ -18,6 +18,7 @@ def plus_plus(
     means: NDArray[np.float32],
     draws: NDArray[np.float64],
     centers: NDArray[np.float32],
+    weights: NDArray[np.float32] | None = None,
 ) -> None:
     """Choose starting centres by greedy k-means++ (Arthur and Vassilvitskii 2007).
 
@@ -29,6 +30,8 @@ def plus_plus(
         means: (feature,), what a centre holds where its pixel is NaN.
         draws: (K, trials), uniform in [0, 1).
         centers: (K, feature), written.
+        weights: (n,), factors of the squared distances over all features but the last two, the
+            place; None: all are 1.
     """
     features, n = scaled.shape
     closest = np.full(n, np.inf, np.float32)
@@ -45,6 +48,9 @@ def plus_plus(
                 pixel = min(np.searchsorted(reached, draw * reached[n - 1], "right"), n - 1)
             trial[:] = 0
             for feature in range(features):
+                if weights is not None and feature == features - 2:
+                    for i in range(n):
+                        trial[i] *= weights[i]
                 row, value = scaled[feature], scaled[feature, pixel]
                 value = means[feature] if np.isnan(value) else value
                 candidate[feature] = value
