@@ -38,7 +38,9 @@ def assign_pixels(
         valid: (n,) bool, True = to be labelled.
         offsets: (feature,), subtracted before the division by the scales, all in float32.
         scales: (feature,).
-        centers: (K, feature), of scaled features.
+        centers: (K, feature), of scaled features; NaN, with ``ignore`` alone, where a centre says
+            nothing of a feature. This is left out of distances, which are scaled to all features
+            before they are compared; a pixel that has nothing in common with any centre is 0.
         ignore: Whether NaN features are left out of distances, or make a pixel 0.
         placed: Whether the last two features are the place of a pixel. Distances over some of the
             other ones are scaled to all of these before that of the place is added.
@@ -55,6 +57,7 @@ def assign_pixels(
     inside = np.require(valid, requirements=["C", "W"])
     own_centers = np.array(centers, np.float32)
     shared, place = shared_features(own_centers, placed=placed)
+    own_centers[np.isnan(own_centers)] = 0  # left out of distances, but infinite times 0 is NaN
     own_offsets, own_scales = offsets.astype(np.float32), scales.astype(np.float32)
     labels = np.empty(n, np.uint8)
     inertias = np.zeros((-(-n // STRIP), 2))
@@ -95,6 +98,7 @@ def shared_features(
     centers: NDArray[np.float32], *, placed: bool
 ) -> tuple[NDArray[np.float32], int]:
     """Return what ``label_pixels`` takes as ``shared`` and ``place``, for centres (K, feature)."""
-    if placed:
-        return np.ones(centers.shape, np.float32), PLACE
+    known = ~np.isnan(centers)
+    if placed or not known.all():
+        return known.astype(np.float32), PLACE if placed else 0
     return np.zeros((0, 0), np.float32), 0

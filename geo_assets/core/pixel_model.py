@@ -34,8 +34,10 @@ class PixelKMeans:
 
     Attributes:
         centers: (K, feature) float64 in units of the features, NaN where no pixel of a cluster
-            says anything of a feature (``missing="ignore"``). In the order of ``rising``.
-        scaled_centers: (K, feature) float32, what scaled pixels are compared with; none is NaN.
+            says anything of a feature (``missing="ignore"``), which then is left out of distances
+            to this centre. In the order of ``rising``.
+        scaled_centers: (K, feature) float32, what scaled pixels are compared with, but where
+            ``centers`` are NaN; none is NaN.
         offsets: (feature,) float64, subtracted from a feature before its division by the scale.
         scales: (feature,) float64.
         scaling: How offsets and scales were found.
@@ -99,6 +101,8 @@ class PixelKMeans:
         numbers = (model.scaled_centers, model.offsets, model.scales)
         if not all(np.isfinite(each).all() for each in numbers) or not (model.scales > 0).all():
             raise ValueError("scaled_centers, offsets, scales: not finite, or a scale of 0 or less")
+        if model.missing != "ignore" and np.isnan(model.centers).any():
+            raise ValueError("centers: null, which only those of missing: ignore may be")
         return model
 
     @classmethod
@@ -118,21 +122,27 @@ class PixelKMeans:
         """Return the model of scaled centres (K, feature) and of the sample (feature, n) behind."""
         centers = scaled_centers * scales + offsets
         small = scaled_centers.astype(np.float32)
-        labels, inertia = assign_pixels(
-            sample,
-            np.ones(sample.shape[1], bool),
-            offsets=offsets,
-            scales=scales,
-            centers=small,
-            ignore=missing == "ignore",
-            placed=placed,
-            threads=threads,
-        )
+
+        def label(found: NDArray[np.float32]) -> tuple[NDArray[np.uint8], float]:
+            return assign_pixels(
+                sample,
+                np.ones(sample.shape[1], bool),
+                offsets=offsets,
+                scales=scales,
+                centers=found,
+                ignore=missing == "ignore",
+                placed=placed,
+                threads=threads,
+            )
+
+        labels, inertia = label(small)
         if missing == "ignore":
             for center, own in zip(centers, range(1, len(centers) + 1), strict=True):
                 known = ~np.isnan(sample[:, labels == own])
                 # Where a fit knows nothing it holds what it started from, which nobody measured.
                 center[~known.any(axis=1) & known.any()] = np.nan
+            if np.isnan(centers).any():
+                _, inertia = label(_without_unknown(small, centers))
         order = rising(centers)
         return cls(
             centers=centers[order],
@@ -166,8 +176,15 @@ class PixelKMeans:
             valid,
             offsets=self.offsets,
             scales=self.scales,
-            centers=self.scaled_centers,
+            centers=_without_unknown(self.scaled_centers, self.centers),
             ignore=self.missing == "ignore",
             placed=self.placed,
             threads=threads,
         )
+
+
+def _without_unknown(
+    scaled: NDArray[np.float32], centers: NDArray[np.float64]
+) -> NDArray[np.float32]:
+    """Return scaled centres (K, feature), NaN where the published ones say nothing."""
+    return np.where(np.isnan(centers), np.float32(np.nan), scaled)

@@ -340,6 +340,58 @@ def test_distances_over_known_features_are_those_of_scikit_learn(seed):
     assert inertia == pytest.approx(np.square(distances.min(axis=1)).sum(), rel=1e-5)
 
 
+def partly_unseen(seed=0, each=300):
+    """Three kinds of series, (n, 3); of the second the last step is never known."""
+    rng = np.random.default_rng(seed)
+    kinds = np.array([[0.2, 0.2, 0.2], [0.75, 0.75, np.nan], [0.55, 0.55, 0.85]])
+    samples = np.repeat(kinds, each, axis=0) + rng.normal(0, 0.01, (3 * each, 3))
+    return samples.astype(np.float32)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_a_centre_does_not_know_is_left_out_of_distances_to_it(seed):
+    samples = partly_unseen()
+    fitted = fit_pixels(samples, 3, scaling="common-robust", seed=seed, missing="ignore")
+    assert np.argwhere(np.isnan(fitted.centers)).tolist() == [[2, 2]]
+    rng = np.random.default_rng(seed)
+    shown = rng.uniform(0, 1, (500, 3)).astype(np.float32)
+    shown[rng.random(shown.shape) < 0.3] = np.nan
+    shown[:2] = [[0.72, 0.72, 0.85], [np.nan, np.nan, 0.85]]
+    read = PixelKMeans.from_dict(json.loads(json.dumps(fitted.to_dict())))
+    some = ~np.isnan(shown).all(axis=1)
+    # scikit-learn's distance is over what two rows have in common, scaled to all features.
+    scaled = (shown[some].astype(np.float64) - fitted.offsets) / fitted.scales
+    centers = (fitted.centers - fitted.offsets) / fitted.scales
+    distances = nan_euclidean_distances(scaled, centers)
+    peer = np.nanargmin(distances, axis=1) + 1
+    assert peer[:2].tolist() == [3, 2]
+    for model in (fitted, read):
+        labels, inertia = model.assign(shown.T, np.ones(500, bool))
+        np.testing.assert_array_equal(labels[some], peer)
+        assert not labels[~some].any()
+        assert inertia == pytest.approx(np.square(np.nanmin(distances, axis=1)).sum(), rel=1e-4)
+        assert model.sample_inertia == model.assign(samples.T, np.ones(900, bool))[1]
+
+
+def test_a_pixel_that_shares_no_step_with_any_centre_is_not_labelled():
+    samples = partly_unseen()[[*range(300), *range(600, 900)]]
+    samples[:, 2] = np.nan
+    model = fit_pixels(samples, 2, scaling="common-robust", seed=1, missing="ignore")
+    assert np.isnan(model.centers[:, 2]).all()
+    shown = np.array(
+        [[np.nan, np.nan, 0.9], [np.nan, np.nan, 0.1], [0.5, np.nan, 0.1], [0.5, 0.5, np.inf]],
+        np.float32,
+    )
+    assert assign(model, shown).tolist() == [0, 0, 2, 0]
+
+
+def test_a_centre_without_a_value_where_gaps_are_filled_is_refused():
+    said = fit_pixels(np.eye(4), 2, scaling="none", seed=1).to_dict()
+    said["centers"][1][2] = None
+    with pytest.raises(ValueError, match="centers: null"):
+        PixelKMeans.from_dict(said)
+
+
 def test_classes_are_found_where_every_other_feature_is_missing():
     features, truth = landscape(features=12)
     features[np.random.default_rng(0).random(features.shape) < 0.5] = np.nan

@@ -60,6 +60,7 @@ def label_pixels(  # noqa: PLR0917  # positional, as compiled functions are call
     """
     n_features = features.shape[0]
     scaled_first = shared.shape[0] > 0
+    hollow = ignore and scaled_first and (shared == 0).any()
     scaled = np.zeros((n_features, STRIP), np.float32)
     known = np.zeros((n_features, STRIP), np.float32)
     n_known = np.zeros(STRIP, np.float32)
@@ -77,8 +78,9 @@ def label_pixels(  # noqa: PLR0917  # positional, as compiled functions are call
                 offset, scale = offsets[feature], scales[feature]
                 for pixel in range(width):
                     scaled_row[pixel] = (row[pixel] - offset) / scale
-            nearest_centers(scaled, width, centers, distance, least, found)
-            partly = ignore and (found[:width] == 0).any()
+            if not hollow:
+                nearest_centers(scaled, width, centers, distance, least, found)
+            partly = hollow or (ignore and (found[:width] == 0).any())
             if partly:
                 mask_missing(scaled, width, known, n_known)
                 _nearest_in_part(
