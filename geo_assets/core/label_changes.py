@@ -22,8 +22,8 @@ LASTING = 0.5
 BANDS = {
     "changes": "Times that the label differs from that of the last date with a datum",
     "drop_date": "Number (from 1) of the first date after the greatest lasting drop; 0 = none",
-    "from_label": "Mean label before the drop, rounded; 0 = no drop",
-    "to_label": "Mean label from the drop on, rounded; 0 = no drop",
+    "from_label": "Mean label before the drop, rounded half up; 0 = no drop",
+    "to_label": "Mean label from the drop on, rounded half up; 0 = no drop",
 }
 """The bands of a change map."""
 
@@ -98,7 +98,9 @@ def change_map(labels: NDArray[np.uint8]) -> tuple[NDArray[np.uint16], NDArray[n
 
     A lasting drop parts a pixel's dates in two: it is the date that fits the labels best by one
     mean before it and a lower one from it on (least squares, the first of equally good dates). It
-    counts if it explains half of the variance of the labels and lowers their rounded mean.
+    counts if it explains half of the variance of the labels and lowers their rounded mean. Halves
+    are rounded up, so that a drop does not depend on which labels these are, but on their
+    differences. Nothing more is asked of what follows the split: labels may rise again at the end.
 
     Args:
         labels: (date, y, x) uint8, 0 = no data, of one model for all dates, ordered.
@@ -139,13 +141,15 @@ def change_map(labels: NDArray[np.uint8]) -> tuple[NDArray[np.uint16], NDArray[n
         summed += now
         np.copyto(last, now, where=here)
     variance = squares * count - total.astype(np.int64) ** 2
-    lasting = (best >= LASTING * variance) & (best > 0) & (np.rint(before) > np.rint(after))
+    # Not to the nearest even number, to which 3.5 and 2.5 fall by two, 2.5 and 1.5 by none.
+    before, after = np.floor(before + 0.5), np.floor(after + 0.5)
+    lasting = (best >= LASTING * variance) & (best > 0) & (before > after)
     bands = np.stack(
         [
             changes,
             np.where(lasting, drop, 0),
-            np.where(lasting, np.rint(before), 0),
-            np.where(lasting, np.rint(after), 0),
+            np.where(lasting, before, 0),
+            np.where(lasting, after, 0),
         ]
     )
     return bands.astype(np.uint16), count >= 2
@@ -185,7 +189,8 @@ def normalized_mutual_information(table: NDArray[np.int64]) -> float | None:
     entropy = (_entropy(rows) + _entropy(cols)) / 2
     if np.count_nonzero(rows) == np.count_nonzero(cols) == 1:
         return 1.0
-    return max(mutual, 0.0) / entropy
+    # Of equal labellings rounding may leave the last digit above 1.
+    return min(max(mutual, 0.0) / entropy, 1.0)
 
 
 def _pairs(

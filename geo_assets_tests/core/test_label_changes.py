@@ -70,6 +70,10 @@ def test_counts_of_parts_add_up_to_those_of_the_whole(labels, series):
         np.testing.assert_array_equal(getattr(added, name), getattr(whole, name))
 
 
+def half_up(mean):
+    return int(np.floor(mean + 0.5))
+
+
 def drop_of(walk):
     """The lasting drop of one pixel by trying every date: (date, from, to), all 0 without one."""
     at = np.flatnonzero(walk)
@@ -80,7 +84,7 @@ def drop_of(walk):
         fitted = ((known[:split] - high) ** 2).sum() + ((known[split:] - low) ** 2).sum()
         gain = ((known - known.mean()) ** 2).sum() - fitted
         if high > low and gain > best[0] + 1e-9:
-            best = (gain, int(at[split]) + 1, int(np.rint(high)), int(np.rint(low)))
+            best = (gain, int(at[split]) + 1, half_up(high), half_up(low))
     gain, date, high, low = best
     spread = ((known - known.mean()) ** 2).sum() if known.size else 0
     near = abs(gain - LASTING * spread) < 1e-9  # either way, but for rounding
@@ -101,6 +105,21 @@ def test_a_lasting_drop_is_the_best_split_in_two_means(labels):
             assert tuple(bands[1:, row, col]) == peer
 
 
+def test_a_drop_does_not_depend_on_which_labels_differ_by_as_much():
+    walk = np.array([2, 3, 2, 3, 1, 2, 1, 2])
+    labels = np.stack([walk, walk + 1, walk + 2, walk + 10], axis=1).astype(np.uint8)
+    bands, _ = change_map(labels[:, None, :])
+    assert bands[1, 0].tolist() == [5, 5, 5, 5]
+    assert bands[2, 0].tolist() == [3, 4, 5, 13]
+    assert bands[3, 0].tolist() == [2, 3, 4, 12]
+
+
+def test_labels_may_rise_again_after_a_drop_that_explains_half():
+    short, long = [5, 5, 5, 1, 1, 1, 5], [4, 4, 4, 4, 1, 1, 1, 1, 4, 4]
+    assert change_map(np.array(short, np.uint8)[:, None, None])[0][1:, 0, 0].tolist() == [4, 5, 2]
+    assert not change_map(np.array(long, np.uint8)[:, None, None])[0][1:].any()
+
+
 def test_a_felled_wood_drops_once_and_a_field_does_not():
     wood = [5, 5, 0, 5, 4, 1, 1, 0, 1, 1]
     field = [1, 2, 4, 5, 2, 1, 2, 4, 5, 2]
@@ -117,6 +136,13 @@ def test_agreement_is_that_of_scikit_learn(pair):
     assert adjusted_rand(table) == pytest.approx(adjusted_rand_score(*pair), abs=1e-12)
     peer = normalized_mutual_info_score(*pair)
     assert normalized_mutual_information(table) == pytest.approx(peer, abs=1e-9)
+
+
+def test_equal_labellings_agree_by_no_more_than_1():
+    for table in ([27, 4], [3, 9, 9], [49, 1]):
+        agreement = normalized_mutual_information(np.diag(table))
+        assert agreement <= 1
+        assert agreement == pytest.approx(1)
 
 
 def test_agreement_without_pixels_is_unknown():
