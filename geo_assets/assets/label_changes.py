@@ -63,7 +63,9 @@ def ndvi_label_changes(partition: Partition) -> Facts:
     reasons: dict[str, str] = {}
     previews: dict[str, Any] = {}
     dropped = followed = 0
-    names = {path.parent.name for path in spatial.glob("cluster-*/*.tif")}
+    # By models too: a raster that was lost has left its own.
+    kinds = ("cluster-*/*.tif", "cluster-*/*.json")
+    names = {path.parent.name for kind in kinds for path in spatial.glob(kind)}
     for name in sorted(names, key=lambda name: (cluster_of(name), name)):
         dates, days, centers = _labels_of(partition, name)
         if len(days) < 2:
@@ -120,7 +122,8 @@ def _labels_of(partition: Partition, name: str) -> tuple[Any, list[str], NDArray
     """Return the label rasters of an area's dates, their days, and the centres of their model.
 
     Raises:
-        StorageError: If the rasters are not of one model, or not of those beside them.
+        StorageError: If the rasters are not of one model, or not of those beside them, or if one
+            is not there whose model is.
     """
     import numpy as np
 
@@ -137,6 +140,13 @@ def _labels_of(partition: Partition, name: str) -> tuple[Any, list[str], NDArray
     centers = read_model(shared)["centers"]
     folder = layout.ndvi_spatial_labels_folder(partition.fold, partition.split) / name
     paths = sorted(folder.glob("*.tif"))
+    for model in sorted(folder.glob("????-??-??.json")):  # a day's; K reports have other names
+        raster = model.with_suffix(".tif")
+        if raster not in paths:
+            raise StorageError(
+                f"{raster}: does not exist, but its model does; materialize "
+                f"{partition.campaign.name}/ndvi_spatial_labels of {partition} again"
+            )
     for path in paths:
         if model_of_labels(path)["centers"] != centers:
             raise StorageError(

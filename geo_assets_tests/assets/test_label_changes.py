@@ -168,6 +168,24 @@ def test_labels_of_a_model_each_cannot_be_followed(tmp_path):
         ndvi_label_changes.make(partition)
 
 
+@pytest.mark.parametrize("lost", [[3], [0, 11], range(12)])
+def test_a_date_whose_raster_was_lost_is_refused_by_name(tmp_path, lost):
+    partition = made(tmp_path)
+    paths = [
+        partition.layout.ndvi_spatial_labels("north", "train", 0, str(MONTHS[month]))
+        for month in lost
+    ]
+    for path in paths:
+        path.unlink()
+    with pytest.raises(
+        StorageError,
+        match=rf"{paths[0]}: does not exist.*materialize demo/ndvi_spatial_labels of .* again",
+    ):
+        ndvi_label_changes.make(partition)
+    ndvi_spatial_labels.make(partition)
+    assert not ndvi_label_changes.make(partition)["empty"]
+
+
 def test_that_one_date_cannot_be_followed_is_an_answer(tmp_path):
     facts = ndvi_label_changes.make(made(tmp_path, a_felled_wood()[:1], MONTHS[:1]))
     assert facts["empty"]
