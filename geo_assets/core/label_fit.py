@@ -13,7 +13,7 @@ import numpy as np
 from geo_assets.core.feature_scaling import Scaling, fit_scales
 from geo_assets.core.k_report import KReport, k_report
 from geo_assets.core.lloyd import best_centers
-from geo_assets.core.pixel_kmeans import check_sample, fit_pixels
+from geo_assets.core.pixel_kmeans import check_sample, distinct_rows, fit_pixels
 from geo_assets.core.pixel_model import PixelKMeans, rising
 from geo_assets.core.sampling import one_of_each_run
 from geo_assets.errors import ClusteringError
@@ -76,14 +76,16 @@ def fit_labels(
         names: Of the features, for messages; without, they are numbered from 1.
 
     Raises:
-        ClusteringError: If the sample has fewer distinct pixels than clusters, or holds a value
-            that is out of all proportion.
+        ClusteringError: If the sample has fewer distinct pixels than clusters, their place left
+            aside, or holds a value that is out of all proportion.
     """
     offsets, scales = feature_scales(sample, rules)
     _refuse_huge(sample, offsets, scales, names or range(1, sample.shape[1] + 1))
     report = None
     k = rules.n_clusters
     if k == "auto":
+        if rules.position_weight:
+            check_sample(sample[:, :-2], rules.k_range[0], rules.missing)
         report = _report(sample, (offsets, scales), rules, folds, threads)
         k = report.chosen
     if rules.position_weight == 0:
@@ -98,7 +100,8 @@ def fit_labels(
             threads=threads,
         )
         return Fitted(model, report)
-    check_sample(sample, k, rules.missing)
+    # Without the place, which parts pixels that are all alike: such clusters mean nothing.
+    check_sample(sample[:, :-2], k, rules.missing)
     rows = _scaled(sample, offsets, scales)
     found = _centers(rows, k, rules.seed, rules.starts, threads, placed=True)
     model = PixelKMeans.of(
@@ -187,8 +190,12 @@ def _report(
         rows = np.ascontiguousarray(part.T.astype(np.float32))
         return _centers(rows, k, seed, _REPORT_STARTS, threads)
 
+    least, most = rules.k_range
+    if rules.position_weight:
+        # The place would part pixels that are alike; there are as many clusters as values at most.
+        most = max(least, min(most, distinct_rows(sample[some][:, :-2])))
     scaled = _scaled(sample[some], *scales).T
-    return k_report(scaled, rules.k_range, rules.seed, fit, folds=folds[some])
+    return k_report(scaled, (least, most), rules.seed, fit, folds=folds[some])
 
 
 def _scaled(

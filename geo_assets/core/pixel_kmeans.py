@@ -190,14 +190,15 @@ def _check_known(sample: NDArray[np.float32], missing: Missing) -> None:
 
 
 def _check_distinct(sample: NDArray[np.float32], n_clusters: int) -> None:
-    few = _distinct_rows(sample[:1000])  # which nearly always is enough
-    distinct = few if few >= n_clusters else _distinct_rows(sample)
+    few = distinct_rows(sample[:1000])  # which nearly always is enough
+    distinct = few if few >= n_clusters else distinct_rows(sample)
     if n_clusters > distinct:
         msg = f"n_clusters: {n_clusters} clusters asked of {distinct} distinct pixels"
         raise ClusteringError(msg)
 
 
-def _distinct_rows(rows: NDArray[np.float32]) -> int:
+def distinct_rows(rows: NDArray[np.float32]) -> int:
+    """Return how many of the rows (n, feature) differ; NaN is equal to NaN, -0 to 0."""
     if len(rows) == 0:
         return 0
     # Rows compared as bytes; adding zero turns -0 into 0, the one value with two of them.

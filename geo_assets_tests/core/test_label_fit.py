@@ -194,6 +194,22 @@ def test_more_clusters_than_distinct_pixels_are_refused(weight):
         fit_labels(values, rules(position_weight=weight), np.zeros(50, bool))
 
 
+@pytest.mark.parametrize("k", [5, "auto"])
+def test_the_place_makes_no_clusters_of_pixels_that_are_alike(k):
+    places = np.indices((60, 60)).reshape(2, -1).T * 10.0 + 5
+    values = np.column_stack([np.full(3600, 0.5), places]).astype(np.float32)
+    asked = rules(n_clusters=k, scaling="common-robust", position_weight=1.0)
+    folds = (places[:, 0] > 300) ^ (places[:, 1] > 300)
+    with pytest.raises(ClusteringError, match="clusters asked of 1 distinct"):
+        fit_labels(values, asked, folds)
+    values[::2, 0] = 0.6
+    with pytest.raises(ClusteringError, match="5 clusters asked of 2 distinct pixels"):
+        fit_labels(values, rules(n_clusters=5, position_weight=1.0), folds)
+    for k_asked in (2, "auto"):
+        two = fit_labels(values, rules(n_clusters=k_asked, position_weight=0.01), folds).model
+        assert two.centers[:, 0].tolist() == pytest.approx([0.5, 0.6])
+
+
 def test_the_sample_is_not_changed():
     values, _, folds = three_kinds(places=True)
     before = values.copy()
