@@ -223,7 +223,8 @@ def _numbered(names: pd.Series[str], rules: LabelRules, where: str) -> dict[str,
             f"a label band holds at most {MAX_CLASS}"
         )
     numeric = all(re.fullmatch(r"-?\d+", name) for name in found)
-    ordered = sorted(found, key=int) if numeric else sorted(found)
+    # Names of one number, as "1" and "01", by themselves: a set has no order that lasts.
+    ordered = sorted(found, key=lambda name: (int(name), name)) if numeric else sorted(found)
     return {name: value for value, name in enumerate(ordered, start=1)}
 
 

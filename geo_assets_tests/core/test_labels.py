@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import geopandas
@@ -67,6 +70,26 @@ def test_given_class_values_are_kept():
 def test_numbers_as_class_names_are_ordered_as_numbers():
     labels = _check(_frame(crop=[10.0, 9.0, 9.0, 100.0]))
     assert labels.classes == {"9": 1, "10": 2, "100": 3}
+
+
+def test_classes_of_one_number_have_the_same_values_in_every_run():
+    """Python's order of a set of strings is another in each process."""
+    program = (
+        "import pandas as pd; from geo_assets.core.labels import LabelRules, _numbered; "
+        "rules = LabelRules(folds=['all'], class_column='crop'); "
+        "names = pd.Series(['1', '02', '01', '2', '001']); "
+        "print(list(_numbered(names, rules, 'fields.gpkg').items()))"
+    )
+    for seed in ("1", "2"):
+        done = subprocess.run(  # our own program
+            [sys.executable, "-c", program],
+            env=os.environ | {"PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        expected = [("001", 1), ("01", 2), ("1", 3), ("02", 4), ("2", 5)]
+        assert done.stdout.strip() == str(expected)
 
 
 def test_without_columns_there_is_one_class_and_the_split_all():
