@@ -120,7 +120,9 @@ class PixelKMeans:
         threads: int | None = None,
     ) -> PixelKMeans:
         """Return the model of scaled centres (K, feature) and of the sample (feature, n) behind."""
-        centers = scaled_centers * scales + offsets
+        # Pixels are scaled by float32 numbers: of others, centres would lie beside their pixels.
+        by, to = (each.astype(np.float32).astype(np.float64) for each in (scales, offsets))
+        centers = scaled_centers * by + to
         small = scaled_centers.astype(np.float32)
 
         def label(found: NDArray[np.float32]) -> tuple[NDArray[np.uint8], float]:

@@ -340,6 +340,13 @@ def test_distances_over_known_features_are_those_of_scikit_learn(seed):
     assert inertia == pytest.approx(np.square(distances.min(axis=1)).sum(), rel=1e-5)
 
 
+@pytest.mark.parametrize("scaling", ["robust", "standard", "none"])
+def test_centres_are_those_of_pixels_far_from_zero(scaling):
+    samples = np.repeat(np.array([1e7, 1e7 + 1], np.float32), 4000)[:, np.newaxis]
+    model = fit_pixels(samples, 2, scaling=scaling, seed=1)
+    assert model.centers.ravel().tolist() == [1e7, 1e7 + 1]
+
+
 def partly_unseen(seed=0, each=300):
     """Three kinds of series, (n, 3); of the second the last step is never known."""
     rng = np.random.default_rng(seed)
