@@ -109,6 +109,7 @@ def _wanted(campaign: Campaign, series: NdviSeries) -> dict[str, Any]:
         "every": rules.every,
         "time_axis": list(series.calendar),
         "missing": rules.missing,
+        **({"max_gap_days": rules.max_gap_days} if rules.missing == "fill" else {}),
         "scaling": _SCALINGS[rules.scaling],
         "position_weight": rules.position_weight,
     }

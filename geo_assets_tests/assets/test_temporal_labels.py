@@ -193,6 +193,7 @@ def test_what_was_filled_is_told_of_an_area_that_another_model_labels(tmp_path):
     ("change", "field"),
     [
         ({"every": "10d", "max_gap_days": 200}, "every differ: .* has month, .* has 10d"),
+        ({"max_gap_days": 45}, "max_gap_days differ: .* has 62, .* has 45"),
         ({"missing": "ignore"}, "missing differ: .* has fill, .* has ignore"),
         ({"scaling": "none"}, "scaling differ: .* has common-robust, .* has none"),
         ({"n_clusters": 3}, "n_clusters differ: .* has 2, .* has 3"),
