@@ -209,7 +209,7 @@ def _tables(
 
 
 def _square_metres(geobox: GeoBox) -> float | None:
-    """Return the area of a pixel; None in degrees or Mercator, where they differ in size."""
+    """Return the area of a pixel; None where a metre of the CRS is none on the ground."""
     from geo_assets.core.areas import measures_metres
     from geo_assets.core.grids import crs_of
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import shapely
-from pyproj import CRS, Transformer
+from pyproj import CRS, Proj, Transformer
 
 from geo_assets.errors import AreaError, StorageError
 
@@ -25,6 +25,14 @@ Bounds = tuple[float, float, float, float]
 DENSIFY_POINTS = 64
 """Points added to each edge of a box before it is transformed: a straight edge in one CRS is a
 curve in another, and its corners alone miss the bulge."""
+
+MOST_STRETCH = 0.1
+"""By how much a metre of a CRS that measures metres may differ from one on the ground. In half
+of their area grids of countries and continents stay below 0.09, those of the world do not below
+0.18."""
+
+_ALONG = 9
+"""Places along each side of an area of use at which it is looked at how a CRS stretches."""
 
 
 @dataclass(frozen=True)
@@ -131,10 +139,38 @@ class ClusterBox:
 
 @cache  # asked for every block of an area
 def measures_metres(crs: str) -> bool:
-    """Whether a metre of a CRS is one on the ground: of Web Mercator's, say, it is not."""
+    """Whether a metre of a CRS is one on the ground: of Web Mercator's, say, it is not.
+
+    It is where the CRS is projected, has axes in metres, and where both axes of Tissot's ellipse of
+    distortion (Snyder 1987, doi:10.3133/pp1395; PROJ computes it) differ from 1 by at most
+    ``MOST_STRETCH`` in at least half of the CRS's area of use. By half of it since national and
+    continental grids are stretched at the far corners of the box around that area, while of
+    cylindrical projections of the world most of the world is. A CRS that states no area of use is
+    judged by the name of its projection.
+
+    Args:
+        crs: What pyproj understands: a code or WKT.
+    """
     projection = CRS(crs)
+    units = {axis.unit_name for axis in projection.axis_info}
+    if not projection.is_projected or units != {"metre"}:
+        return False
+    if projection.area_of_use is None:
+        return not _stretches_by_name(projection)
+    west, south, east, north = projection.area_of_use.bounds
+    east += 360 if east < west else 0  # across the antimeridian
+    share = (np.arange(_ALONG) + 0.5) / _ALONG  # in the middle of cells: never at a pole
+    lon, lat = np.meshgrid(west + share * (east - west), south + share * (north - south))
+    # Without errcheck a place that has no such factors has infinite ones.
+    factors = Proj(projection).get_factors(
+        (lon.ravel() + 180) % 360 - 180, lat.ravel(), errcheck=False
+    )
+    axes = np.array([factors.tissot_semimajor, factors.tissot_semiminor])
+    return float(np.median(np.abs(axes - 1).max(axis=0))) <= MOST_STRETCH
+
+
+def _stretches_by_name(projection: CRS) -> bool:
     operation = projection.coordinate_operation
     method = operation.method_name.lower() if operation else ""
-    stretched = "mercator" in method and "transverse" not in method
-    units = {axis.unit_name for axis in projection.axis_info}
-    return projection.is_projected and units == {"metre"} and not stretched
+    upright = "transverse" not in method and "oblique" not in method
+    return upright and ("mercator" in method or "cylindrical" in method)

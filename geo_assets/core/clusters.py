@@ -138,7 +138,7 @@ def cluster_boxes(
     if crs is not None and not measures_metres(crs):
         raise CampaignError(
             f"clusters: CRS {crs} ({CRS(crs).name}) does not measure metres on the ground; "
-            "allowed are projected CRSs in metres other than Mercator, such as a UTM zone"
+            "allowed are projected CRSs that do, such as a UTM zone, none of the whole world"
         )
     boxes = []
     for cluster, polygons in frame.groupby("cluster", sort=True):

@@ -7,9 +7,9 @@ import json
 import numpy as np
 import pytest
 import shapely
-from pyproj import Transformer
+from pyproj import Geod, Transformer
 
-from geo_assets.core.areas import ClusterBox
+from geo_assets.core.areas import ClusterBox, measures_metres
 from geo_assets.errors import AreaError, StorageError
 
 BOXES = [
@@ -77,3 +77,53 @@ def test_a_box_that_a_crs_cannot_express_is_refused():
     nowhere = ClusterBox(0, "EPSG:32632", (1e9, 1e9, 2e9, 2e9), 1)
     with pytest.raises(AreaError, match="cannot be expressed in WGS 84"):
         nowhere.wgs84_bounds()
+
+
+@pytest.mark.parametrize(
+    ("crs", "where"),
+    [
+        ("EPSG:32633", (15, 47)),
+        ("EPSG:32760", (178, -18)),
+        ("EPSG:2056", (8.2, 46.8)),  # oblique Mercator of Switzerland
+        ("EPSG:23700", (19, 47)),  # of Hungary
+        ("EPSG:29873", (115, 4)),  # of Borneo
+        ("EPSG:5514", (15, 50)),
+        ("EPSG:3035", (25, 60)),
+        ("EPSG:5070", (-100, 45)),
+        ("EPSG:3338", (-150, 64)),  # across the antimeridian
+        ("EPSG:3031", (100, -75)),
+        ("EPSG:5041", (20, 80)),
+        ("ESRI:102008", (-100, 50)),
+        ("EPSG:4087", (25, 60)),
+        ("EPSG:32662", (25, 60)),
+        ("EPSG:6933", (25, 60)),
+        ("EPSG:3857", (25, 60)),
+        ("EPSG:3395", (25, 60)),
+        ("EPSG:8857", (100, 60)),
+        ("ESRI:54009", (100, 60)),
+    ],
+)
+def test_a_crs_measures_metres_where_a_kilometre_is_one_on_the_ground(crs, where):
+    """Geodesics of both axes at a place that is no corner of the CRS's area."""
+    transformer = Transformer.from_crs("EPSG:4326", crs, always_xy=True)
+    x, y = transformer.transform(*where)
+    lon, lat = transformer.transform([x, x + 1000, x], [y, y, y + 1000], direction="INVERSE")
+    _, _, sides = Geod(ellps="WGS84").inv([lon[0]] * 2, [lat[0]] * 2, lon[1:], lat[1:])
+    assert measures_metres(crs) == (max(abs(side / 1000 - 1) for side in sides) < 0.1)
+
+
+@pytest.mark.parametrize(
+    ("crs", "does"),
+    [
+        ("EPSG:4326", False),
+        ("EPSG:2264", False),  # feet
+        ("EPSG:4978", False),
+        ("+proj=utm +zone=33", True),
+        ("+proj=omerc +lat_0=46.95 +lonc=7.44 +alpha=90 +gamma=90 +k=1", True),
+        ("+proj=merc", False),
+        ("+proj=eqc", False),
+        ("+proj=cea", False),
+    ],
+)
+def test_a_crs_without_metres_or_an_area_is_judged_by_what_it_says(crs, does):
+    assert measures_metres(crs) is does
