@@ -159,7 +159,9 @@ def histogram_report(histograms: NDArray[np.int64], k_range: tuple[int, int]) ->
     """Return the report on the exact K-Means of one quantised variable.
 
     Each fold is stood for by its values at evenly spaced ranks, as many as its share of the pixels
-    is. There is no stability over seeds, for the exact fit has none.
+    is. Where these are fewer different ones than the least K, the most frequent of the others stand
+    beside them, once each: a pond in a meadow may lie between all ranks. There is no stability over
+    seeds, for the exact fit has none.
 
     Args:
         histograms: (2, 65536) int64, ``histogram_of`` of each of two spatial folds.
@@ -174,6 +176,7 @@ def histogram_report(histograms: NDArray[np.int64], k_range: tuple[int, int]) ->
         _ranked(histogram, round(RANKS * float(share)))
         for histogram, share in zip(histograms, shares, strict=True)
     ]
+    parts = _with_lost(parts, histograms, k_range[0])
     folds = np.repeat([False, True], [len(part) for part in parts])
     return k_report(np.concatenate(parts)[:, np.newaxis], k_range, 0, _exact, folds=folds, seeds=0)
 
@@ -225,6 +228,24 @@ def _ranked(histogram: NDArray[np.int64], most: int) -> NDArray[np.float64]:
     ranks = (np.arange(count) * 2 + 1) * int(ends[-1]) // max(2 * count, 1)
     bins = np.searchsorted(ends, ranks, side="right")
     return (bins - histogram.size // 2).astype(np.float64)
+
+
+def _with_lost(
+    parts: list[NDArray[np.float64]], histograms: NDArray[np.int64], least: int
+) -> list[NDArray[np.float64]]:
+    """Return the values of each fold, of which ``least`` differ if as many do in the histograms."""
+    counts = histograms.sum(axis=0)
+    middle = counts.size // 2
+    found = np.unique(np.concatenate(parts))
+    counts[found.astype(np.intp) + middle] = 0
+    frequent = np.argsort(-counts, kind="stable")[: max(least - found.size, 0)]
+    lost = frequent[counts[frequent] > 0]
+    # Each in the fold that has the more of it.
+    holder = histograms[:, lost].argmax(axis=0)
+    return [
+        np.concatenate([part, lost[holder == fold] - float(middle)])
+        for fold, part in enumerate(parts)
+    ]
 
 
 def _exact(sample: NDArray[np.float64], k: int, _seed: int) -> NDArray[np.float64]:

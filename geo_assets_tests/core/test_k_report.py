@@ -158,6 +158,20 @@ def test_few_values_stand_for_themselves():
     assert report.rows[0].inertia == pytest.approx(fit_values(np.concatenate(folds), 2).inertia)
 
 
+def test_a_rare_value_is_found_that_lies_between_all_ranks():
+    """A pond of 90 pixels in a meadow without contrast: a stated K parts them, so does auto."""
+    histograms = np.zeros((2, 65536), np.int64)
+    histograms[:, 32768 + 8000] = 500_000, 499_910
+    histograms[1, 32768 - 2000] = 90
+    report = histogram_report(histograms, (2, 10))
+    assert report.chosen == 2
+    assert report.sample_size == 5001
+    histograms[0, [31768, 31268]] = 20, 30
+    assert histogram_report(histograms, (3, 10)).sample_size == 5002
+    with pytest.raises(ClusteringError, match="5 to 10 clusters asked of 4 distinct"):
+        histogram_report(histograms, (5, 10))
+
+
 @pytest.mark.parametrize("alone", [0, 1])
 def test_a_fold_of_next_to_no_pixels_does_not_keep_k_from_being_chosen(alone):
     histograms = np.zeros((2, 65536), np.int64)
