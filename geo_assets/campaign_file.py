@@ -101,6 +101,16 @@ class _Loader(yaml.SafeLoader):
             seen.add(name if isinstance(key, yaml.ScalarNode) else id(key))
         return super().construct_mapping(node, deep)
 
+    def construct_day(self, node: yaml.ScalarNode) -> Any:
+        """Leave a day that the calendar does not have as text: its key can then be named."""
+        try:
+            return super().construct_yaml_timestamp(node)
+        except ValueError:
+            return node.value
+
+
+_Loader.add_constructor("tag:yaml.org,2002:timestamp", _Loader.construct_day)
+
 
 def _parsed(path: Path) -> dict[Any, Any]:
     """Return the content of a campaign's file; its text, which may hold a secret, is not shown."""
@@ -115,7 +125,7 @@ def _parsed(path: Path) -> dict[Any, Any]:
         where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         raise CampaignError(f"{path.name}{where}: not valid YAML: {error.problem}") from None
     except (yaml.YAMLError, ValueError) as error:
-        # ValueError: a date that the calendar does not have, such as 2021-02-30.
+        # ValueError: a number without digits, such as 0x_.
         raise CampaignError(f"{path.name}: not valid YAML: {error}") from None
     if not isinstance(content, dict):
         found = "nothing" if content is None else f"the {type(content).__name__} {_shown(content)}"
@@ -172,7 +182,7 @@ def _told(detail: ErrorDetails) -> tuple[str, str]:  # noqa: PLR0911  # one line
         case "too_short":
             return f"must hold at least {detail['ctx']['min_length']}", shown
         case _ if kind.startswith("date_"):
-            return "must be a date such as 2021-05-01", shown
+            return "must be a day that exists, YYYY-MM-DD such as 2021-05-01", shown
         case _ if kind == SECRET:
             return detail["msg"], ""
         case _:

@@ -100,9 +100,18 @@ WRONG = {
     "text for a list": ({"folds": "north"}, "folds: must be a list (got 'north')"),
     "no fold": ({"folds": []}, "folds: must hold at least 1 (got [])"),
     "text for a section": ({"chips": "big"}, "chips: must be a mapping of keys (got 'big')"),
-    "no such day": ({"start": "2021-02-30"}, "start: must be a date such as 2021-05-01 (got '20"),
-    "year alone": ({"start": 2021}, "start: must be a date such as 2021-05-01 (got 2021)"),
-    "word for a date": ({"end": "soon"}, "end: must be a date such as 2021-05-01 (got 'soon')"),
+    "no such day": (
+        {"start": "2021-02-30"},
+        "start: must be a day that exists, YYYY-MM-DD such as 2021-05-01 (got '20",
+    ),
+    "year alone": (
+        {"start": 2021},
+        "start: must be a day that exists, YYYY-MM-DD such as 2021-05-01 (got 2021)",
+    ),
+    "word for a date": (
+        {"end": "soon"},
+        "end: must be a day that exists, YYYY-MM-DD such as 2021-05-01 (got 'soon')",
+    ),
     "a CRS by name": (
         {"grid.crs": "UTM 33"},
         "grid.crs: must match pattern '^(auto|EPSG:[0-9]{4,6})$' (got 'UTM 33')",

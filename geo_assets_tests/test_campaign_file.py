@@ -22,7 +22,7 @@ BROKEN = {
     "tab": (b"chips:\n\tsize: 3\n", "mine.yaml, line 2, column 1: not valid YAML: "),
     "twice": (b"seed: 1\nseed: 2\n", "mine.yaml, line 2, column 1: not valid YAML: the key 'seed'"),
     "code": (b"!!python/object:os.system x", "mine.yaml, line 1, column 1: not valid YAML: "),
-    "no such day": (b"start: 2021-02-30\n", "mine.yaml: not valid YAML: day "),
+    "no digits": (b"seed: 0x_\n", "mine.yaml: not valid YAML: invalid literal for int()"),
     "latin-1": ("title: Döberitz".encode("latin-1"), "mine.yaml: not UTF-8 text, byte 8 is none"),
     "UTF-16": ("title: x".encode("utf-16"), "mine.yaml: not UTF-8 text, byte 0 is none"),
     "binary": (b"\x00\x01\x02", "mine.yaml: not valid YAML: "),
@@ -36,6 +36,22 @@ def test_a_file_that_is_no_campaign_is_refused_by_name(tmp_path, content, messag
     with pytest.raises(CampaignError) as caught:
         load_campaign(str(path))
     assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize("key", ["start", "end", "composite.start"])
+@pytest.mark.parametrize("day", ["2021-13-31", "2021-02-30", "2021-05-01T25:00:00"])
+def test_a_day_that_does_not_exist_is_named_with_its_key_and_how_days_are_written(
+    tmp_path, key, day
+):
+    path = write_campaign(tmp_path, {key: day})
+    path.write_text(path.read_text().replace(f"'{day}'", day))
+    assert f": {day}\n" in path.read_text()
+    with pytest.raises(CampaignError) as caught:
+        load_campaign(str(path))
+    assert str(caught.value) == (
+        f"{path.name}: {key}: must be a day that exists, YYYY-MM-DD such as 2021-05-01 "
+        f"(got {day!r})"
+    )
 
 
 def test_broken_yaml_does_not_show_its_line(tmp_path):
