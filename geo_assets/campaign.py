@@ -111,7 +111,7 @@ class Clouds(Section):
 class Grid(Section):
     """The pixel grid of a cluster."""
 
-    crs: CrsCode = Field("auto", description="'auto' or an EPSG code.")
+    crs: CrsCode = Field("auto", description="'auto', or an EPSG code such as EPSG:32637.")
     resolution: Literal["native"] | Annotated[StrictFloat, Field(gt=0, le=100_000)] = Field(
         "native", description="'native', or the pixel size in units of the CRS."
     )

@@ -41,6 +41,7 @@ _SECRET_WORDS = re.compile(
     r"(^|_)(key|pwd|sig|auth|bearer)(_|$)"
 )
 _CRS_CODE = r"^(auto|EPSG:[0-9]{4,6})$"
+_BARE_CODE = r"\s*(?:epsg\s*:?)?\s*([0-9]{4,6})\s*"
 _OWNER = r"^(team:.+|[A-Za-z0-9_][A-Za-z0-9._%+-]*@[A-Za-z0-9.-]+\.[A-Za-z]{2,7})$"
 
 
@@ -87,6 +88,17 @@ def _no_timestamp(value: object) -> object:
     return value
 
 
+def _crs_code(value: object) -> object:
+    """Refuse what is no CRS in words that say what to write."""
+    text = "" if isinstance(value, bool) else str(value)
+    if isinstance(value, str) and re.fullmatch(_CRS_CODE, text):
+        return value
+    bare = re.fullmatch(_BARE_CODE, text, re.IGNORECASE)
+    hint = f"; write EPSG:{bare[1]}" if bare else " such as EPSG:32637"
+    msg = f"must be 'auto' or an EPSG code{hint}"
+    raise ValueError(msg)
+
+
 def _url_or_path(value: str, info: ValidationInfo) -> str:
     """Leave a URL as it is, if it carries no secret; resolve a path against the folder."""
     if "://" not in value:
@@ -109,7 +121,7 @@ CampaignPath = Annotated[Path, AfterValidator(_beside_the_campaign)]
 """A path, relative to the campaign's file."""
 CatalogAddress = Annotated[str, AfterValidator(_url_or_path)]
 """A URL without secrets, or a path relative to the campaign's file."""
-CrsCode = Annotated[str, StringConstraints(pattern=_CRS_CODE)]
+CrsCode = Annotated[str, StringConstraints(pattern=_CRS_CODE), BeforeValidator(_crs_code)]
 """``auto`` or an EPSG code. Whether the code exists is asked by ``geo-assets doctor``."""
 Band = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 """Name of a band."""

@@ -114,7 +114,7 @@ WRONG = {
     ),
     "a CRS by name": (
         {"grid.crs": "UTM 33"},
-        "grid.crs: must match pattern '^(auto|EPSG:[0-9]{4,6})$' (got 'UTM 33')",
+        "grid.crs: must be 'auto' or an EPSG code such as EPSG:32637 (got 'UTM 33')",
     ),
     "a path as name": ({"name": "../up"}, f"name: must match pattern '{NAME}' (got '../up')"),
     "a pair as fold": ({"folds": ["a|b"]}, f"folds.0: must match pattern '{NAME}' (got 'a|b')"),
@@ -293,6 +293,24 @@ def test_what_is_wrong_is_told_with_file_key_value_and_what_is_allowed(tmp_path,
         a_campaign(tmp_path, changes)
     lines = str(caught.value).splitlines()
     assert any(told.startswith(f"tiny.yaml: {line}") for told in lines), lines
+
+
+@pytest.mark.parametrize("code", [32637, "32637", "epsg:32637", "EPSG 32637", "EPSG: 32637"])
+def test_an_epsg_code_that_is_written_otherwise_is_answered_with_what_to_write(tmp_path, code):
+    with pytest.raises(CampaignError) as caught:
+        a_campaign(tmp_path, {"grid.crs": code})
+    assert str(caught.value) == (
+        f"tiny.yaml: grid.crs: must be 'auto' or an EPSG code; write EPSG:32637 (got {code!r})"
+    )
+
+
+@pytest.mark.parametrize("code", [True, 7, "", ["EPSG:32637"]])
+def test_what_is_no_epsg_code_is_answered_with_one(tmp_path, code):
+    with pytest.raises(CampaignError) as caught:
+        a_campaign(tmp_path, {"grid.crs": code})
+    assert str(caught.value) == (
+        f"tiny.yaml: grid.crs: must be 'auto' or an EPSG code such as EPSG:32637 (got {code!r})"
+    )
 
 
 def test_everything_that_is_wrong_is_told_at_once(tmp_path):
