@@ -171,7 +171,8 @@ class Cube(Section):
                 hint = f"; near are {', '.join(near)}" if near else ""
                 yield (
                     f"cube.variables: {name!r} is neither an index of the catalogue nor a band "
-                    f"that the campaign knows{hint}"
+                    f"that the campaign knows{hint}; a band that its scenes have goes to "
+                    "composite.bands first"
                 )
         for name in self.indices(bands):
             try:

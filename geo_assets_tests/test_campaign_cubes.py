@@ -42,6 +42,17 @@ def test_red_and_nir_are_the_bands_that_the_cube_names(tmp_path):
     assert campaign.cube.band_of("green", BANDS) == "green"
 
 
+def test_a_band_that_the_campaign_does_not_know_is_sent_to_the_composites_bands(tmp_path):
+    with pytest.raises(CampaignError) as caught:
+        cube_of(tmp_path, ["VV"])
+    assert "'VV' is neither an index of the catalogue nor a band" in str(caught.value)
+    assert str(caught.value).endswith("; a band that its scenes have goes to composite.bands first")
+    campaign = a_campaign(
+        tmp_path, {"composite.bands": ["B04", "B08", "VV"], "cube": {"variables": ["VV"]}}
+    )
+    assert campaign.cube.raw_bands(campaign.composite.bands) == ("VV",)
+
+
 @pytest.mark.parametrize(
     ("variables", "message"),
     [
