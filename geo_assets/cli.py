@@ -253,9 +253,12 @@ def schema() -> None:
 @_readable_errors
 def home() -> None:
     """Prepare the folder DAGSTER_HOME names, before several processes use it at once."""
-    from geo_assets.commands.home import prepare_home
+    from geo_assets.commands.home import missing_settings, prepare_home
 
-    click.echo(f"Dagster home: {prepare_home()}")
+    prepared = prepare_home()
+    click.echo(f"Dagster home: {prepared}")
+    if notice := missing_settings(prepared):
+        click.echo(f"Warning: {notice}", err=True)
 
 
 @main.command()

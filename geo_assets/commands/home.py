@@ -55,6 +55,17 @@ def prepare_home(home: Path | None = None, settings: Path = Path(SETTINGS)) -> P
     return home
 
 
+def missing_settings(home: Path) -> str | None:
+    """Return what to do about a home that holds no settings, None if it holds some."""
+    if (home / SETTINGS).is_file():
+        return None
+    return (
+        f"no {SETTINGS} lies in {Path.cwd()}, so none was copied and Dagster's own settings hold, "
+        "telemetry among them; run geo-assets home where one lies, as in a clone, or write "
+        f"{home / SETTINGS} yourself"
+    )
+
+
 def named_home() -> Path:
     """Return the folder that ``DAGSTER_HOME`` names.
 

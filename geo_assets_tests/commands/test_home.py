@@ -134,6 +134,23 @@ def test_settings_that_dagster_refuses_are_told_in_a_line(
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_the_command_says_where_the_home_is(tmp_path, command, monkeypatch):
+def test_the_command_says_where_the_home_is(tmp_path, settings, command, monkeypatch):
+    monkeypatch.chdir(settings.parent)
     monkeypatch.setenv(HOME_VARIABLE, str(tmp_path / "home"))
     assert command("home").output == f"Dagster home: {tmp_path / 'home'}\n"
+
+
+def test_where_no_settings_lie_the_command_says_that_none_were_copied_and_what_to_do(
+    tmp_path, command, monkeypatch
+):
+    home = tmp_path / "home"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(HOME_VARIABLE, str(home))
+    done = command("home")
+    assert (done.exit_code, done.stdout) == (0, f"Dagster home: {home}\n")
+    assert done.stderr.startswith(
+        f"Warning: no dagster.yaml lies in {tmp_path}, so none was copied"
+    )
+    assert f"or write {home / 'dagster.yaml'} yourself" in done.stderr
+    (home / "dagster.yaml").write_text(SETTINGS)
+    assert command("home").stderr == ""
