@@ -57,6 +57,7 @@ class PartitionPlan:
         reads: Bands of scenes that are read, for each cluster and each of composite and cube; of a
             server: requests for chips and previews, repeated ones not counted.
         megabytes: Upper bound of the pixels written: composites, chips and cubes, uncompressed.
+        warnings: What the steps warned of, each once: why there is no scene, above all.
     """
 
     fold: str
@@ -66,6 +67,19 @@ class PartitionPlan:
     chips: int
     reads: int
     megabytes: float
+    warnings: tuple[str, ...] = ()
+
+
+class _Warnings(logging.Logger):
+    """A log that keeps what steps warn of; nothing of it goes anywhere else."""
+
+    def __init__(self) -> None:
+        super().__init__(__name__, logging.WARNING)
+        self.told: list[str] = []
+
+    def handle(self, record: logging.LogRecord) -> None:
+        """Keep one message."""
+        self.told.append(record.getMessage())
 
 
 def plan_campaign(campaign: Campaign, layout: Layout) -> list[PartitionPlan]:
@@ -90,7 +104,7 @@ def plan_campaign(campaign: Campaign, layout: Layout) -> list[PartitionPlan]:
 
 
 def _plan(campaign: Campaign, scratch: Layout, fold: str, split: str) -> PartitionPlan:
-    log = logging.getLogger(__name__)
+    log = _Warnings()
     partition = Partition(campaign, scratch, fold, split, ImagerySource(), "plan", log)
     facts = {step.name: step.make(partition) for step in STEPS}
     chips = int(facts["chip_grid"]["dagster/row_count"])
@@ -107,6 +121,7 @@ def _plan(campaign: Campaign, scratch: Layout, fold: str, split: str) -> Partiti
         reads=reads,
         megabytes=(written + chips * campaign.chips.size**2 * _bytes_of_a_pixel(campaign))
         / 1024**2,
+        warnings=tuple(dict.fromkeys(log.told)),
     )
 
 
@@ -155,9 +170,9 @@ def _bytes_of_a_pixel(campaign: Campaign) -> int:
 def print_plan(
     console: Console, campaign: Campaign, layout: Layout, plans: list[PartitionPlan]
 ) -> None:
-    """Print the plan with its sums, and the room there is."""
+    """Print the plan with its sums, what the steps warned of, and the room there is."""
     table = Table(title=Text(f"{campaign.name}: what a run would do"), title_justify="left")
-    names = [field.name for field in fields(PartitionPlan)]
+    names = [field.name for field in fields(PartitionPlan) if field.name != "warnings"]
     for name in names:
         table.add_column(name, justify="left" if name in {"fold", "split"} else "right")
     for plan in plans:
@@ -167,7 +182,8 @@ def print_plan(
     table.add_row("all", "", *sums)
     console.print(table)
     free = free_bytes(layout.root) / 1024**2
-    for notice in imagery_notices(campaign):
+    told = (*imagery_notices(campaign), *(each for plan in plans for each in plan.warnings))
+    for notice in dict.fromkeys(told):
         console.print(f"[yellow]warning[/yellow] {escape(notice)}", soft_wrap=True)
     console.print(f"Results go to {layout.folder}; {free:,.0f} MB are free there.", soft_wrap=True)
 

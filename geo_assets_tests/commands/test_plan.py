@@ -3,6 +3,7 @@ from __future__ import annotations
 import datetime as dt
 
 import dagster as dg
+import geopandas
 import pytest
 import rasterio
 import xarray
@@ -93,6 +94,24 @@ def test_the_command_shows_a_line_for_each_partition_and_the_sums(finished, comm
     assert numbers[:2] == ["1", "1"]
     assert any(row[0] == "all" or "all" in row for row in rows)
     assert "are free there." in done.output
+
+
+def test_partitions_without_a_scene_are_told_with_the_reasons_once_each(command, tmp_path):
+    campaign = write_world(tmp_path, {"folds": ["north"], "splits": ["train"]})
+    areas = geopandas.read_file(campaign.areas.file)
+    areas.assign(geometry=areas.translate(1)).to_file(campaign.areas.file)
+    done = command("plan", "-c", tmp_path / "tiny.yaml")
+    assert done.exit_code == 0, done.output
+    told = [line for line in done.output.splitlines() if "no scene is used" in line]
+    assert len(told) == 1
+    assert told[0].startswith("warning north|train: no scene is used: 1 no_overlap (")
+    assert done.output.index("what a run would do") < done.output.index(told[0])
+    assert done.output.count("no grid.resolution to make a pixel grid without one") == 1
+
+
+def test_a_plan_with_a_scene_for_every_area_warns_of_nothing(finished, tmp_path):
+    plans = plan_campaign(finished.campaign, Results(data=str(tmp_path)).layout("tiny"))
+    assert [plan.warnings for plan in plans] == [()] * len(plans)
 
 
 def test_areas_that_cannot_be_used_are_one_readable_line(finished, command, tmp_path):
