@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import subprocess
+import sys
 import tomllib
 
 import dagster as dg
@@ -14,6 +17,7 @@ import yaml
 from geo_assets.build import STEPS, build_defs
 from geo_assets.campaign_file import load_campaign
 from geo_assets.cli import main
+from geo_assets.partitions import partition_keys
 from geo_assets.resources import Results
 from geo_assets_tests.campaign_tables import PAGE, page_with, tables
 from geo_assets_tests.conftest import REPOSITORY
@@ -132,6 +136,51 @@ def test_the_campaign_of_the_readme_runs_on_a_static_catalog(example, archive, t
     pixels, grid = open_chip(path, catalog["chip_id"].iloc[0])
     assert pixels.shape == (5, *grid.shape)
     assert pixels[-1].any()
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/operations.md"])
+def test_the_one_key_of_a_campaign_without_folds_is_told_where_runs_are_started(
+    page, example, tmp_path
+):
+    (tmp_path / "fields.yaml").write_text(example, encoding="utf-8")
+    assert partition_keys(load_campaign(str(tmp_path / "fields.yaml"))) == ["all|all"]
+    assert '--partition "all|all"' in (REPOSITORY / page).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("keys", "lines"),
+    [
+        (["--partition", "north|train"], ["geo_assets.errors.StorageError: "]),
+        (
+            ["--partition-range", "north|train...south|test"],
+            ["geo_assets.errors.StorageError: ", "Failure: chip_grid failed for 6 of 6 partitions"],
+        ),
+    ],
+    ids=["one", "range"],
+)
+def test_the_lines_that_operations_says_to_show_tell_why_a_run_failed(tmp_path, keys, lines):
+    text = (REPOSITORY / "docs" / "operations.md").read_text(encoding="utf-8")
+    (pattern,) = re.findall(r"grep -E '(.+)' run\.log", text)
+    (tmp_path / "home").mkdir()
+    places = {"DAGSTER_HOME": tmp_path / "home", "GEO_ASSETS_DATA": tmp_path / "data"}
+    command = ["-m", "dagster", "asset", "materialize", "-m", "geo_assets.definitions"]
+    done = subprocess.run(
+        [sys.executable, *command, "--select", "demo/chip_grid", *keys],
+        cwd=REPOSITORY,
+        env=os.environ
+        | {name: str(place) for name, place in places.items()}
+        | {"GEO_ASSETS_CAMPAIGN": "demo"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    said = (done.stdout + done.stderr).splitlines()
+    assert said[-1] == "Error: Materialization failed."
+    shown = [line for line in said if re.search(pattern, line)]
+    assert shown
+    assert all(any(line in each for each in shown) for line in lines)
+    assert all(any(line in each for line in lines) for each in shown)
 
 
 def test_shell_words_of_the_readme_can_be_parsed():
