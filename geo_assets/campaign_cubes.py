@@ -22,7 +22,7 @@ RESERVED = ("time", "y", "x", "ndvi")
 
 
 class Outliers(Section):
-    """What happens to NDVI values far from their date's median."""
+    """What happens to values far from the median of their date, to each index by its own."""
 
     rule: Literal["none", "mask", "median"] = Field("none", description="Leave, drop or replace.")
     n_sigma: StrictFloat = Field(10.0, gt=0, le=1000, description="Robust sigmas (1.4826 MAD).")
@@ -42,7 +42,7 @@ class Smoothing(Section):
     )
     max_gap_days: StrictInt = Field(62, ge=0, le=366, description="Longest gap that is filled.")
     window: StrictInt = Field(
-        7, ge=3, le=99, description="Dates of a Savitzky-Golay window, an odd number."
+        7, ge=3, le=99, description="Steps of a Savitzky-Golay window, an odd number."
     )
     order: StrictInt = Field(2, ge=1, le=5, description="Degree of its polynomials.")
     strength: StrictFloat = Field(
@@ -80,7 +80,8 @@ class Cube(Section):
         description="Spectral indices by name, and bands; NDVI is always there.",
     )
     area: Literal["polygons", "box"] = Field(
-        "polygons", description="Values inside the polygons only, or in the cluster's whole box."
+        "polygons",
+        description="Only pixels whose centre lies in a polygon, or the cluster's whole box.",
     )
     cube_by: Literal["cluster", "tile"] = Field(
         "cluster", description="One cube for each AOI cluster, or for each of its MGRS tiles."

@@ -37,7 +37,7 @@ class LabelRules(Section):
     n_clusters: K | Literal["auto"] = Field(5, description="K, or chosen by the K report.")
     k_range: tuple[K, K] = Field((2, 10), description="Least and greatest K of the K report.")
     smooth_px: StrictInt = Field(
-        0, ge=0, le=50, description="Radius of the neighbourhood whose majority rules, in pixels."
+        0, ge=0, le=50, description="Radius of the disc whose majority rules, in pixels."
     )
     model_from: ModelFrom | None = Field(
         None, description="Absent: each partition fits a model of its own."
