@@ -116,14 +116,15 @@ class CubeRules:
 
 
 def index_of(rule: IndexRule) -> CubeVariable:
-    """Return an index as variable, described in the catalogue's words."""
+    """Return an index as variable, described in the catalogue's words and numbers."""
     if rule.variable == NDVI:
         # The catalogue's words too, which are not loaded for it alone.
         return index_variable(NDVI, comment="NDVI = (N-R)/(N+R)")
     index = find_index(rule.name)
+    said = [f"{index.name} = {index.formula}", *(f"{k} = {v}" for k, v in index.constants.items())]
     return index_variable(
         rule.variable,
         long_name=index.long_name,
-        comment=f"{index.name} = {index.formula}",
+        comment=", ".join(said),
         references=index.reference,
     )

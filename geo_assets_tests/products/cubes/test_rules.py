@@ -36,4 +36,11 @@ def test_ndvi_is_described_in_the_words_of_the_catalogue_like_any_other_index():
     found = find_index("NDVI")
     assert ndvi.attributes["comment"] == f"NDVI = {found.formula}"
     assert ndvi.attributes["long_name"].casefold() == found.long_name.casefold()
-    assert evi.attributes["comment"].startswith("EVI = ")
+    assert evi.attributes["comment"].startswith(f"EVI = {find_index('EVI').formula}, ")
+
+
+def test_the_comment_of_an_index_states_the_constants_of_its_formula():
+    savi, evi, ndvi = (index_of(IndexRule(name, BANDS)) for name in ("SAVI", "EVI", "NDVI"))
+    assert savi.attributes["comment"] == "SAVI = (1.0+L)*(N-R)/(N+R+L), L = 1.0"
+    assert evi.attributes["comment"].endswith(", g = 2.5, C1 = 6.0, C2 = 7.5, L = 1.0")
+    assert ndvi.attributes["comment"] == "NDVI = (N-R)/(N+R)"

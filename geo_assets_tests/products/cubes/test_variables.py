@@ -80,7 +80,9 @@ def test_indices_are_those_of_the_library_in_units_of_reflectance(tmp_path):
     cube = raw(path)
     assert set(cube.data_vars) == {"evi", "ndmi", "ndvi"}
     assert cube["evi"].attrs["long_name"] == "Enhanced Vegetation Index"
-    assert cube["evi"].attrs["comment"] == "EVI = g*(N-R)/(N+C1*R-C2*B+L)"
+    assert cube["evi"].attrs["comment"] == (
+        "EVI = g*(N-R)/(N+C1*R-C2*B+L), g = 2.5, C1 = 6.0, C2 = 7.5, L = 1.0"
+    )
     outside = 0
     for number, (blue, red, nir, swir) in enumerate(days_by_hand(scenes(), AREA).values()):
         bands = {"B": blue / 1e4, "R": red / 1e4, "N": nir / 1e4, "S1": swir / 1e4}
