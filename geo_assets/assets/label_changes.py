@@ -254,7 +254,9 @@ def _previews(
             f"Transitions from first to last date, {subtitle}",
         ),
         "areas": picture(
-            area_series(counts.areas[:, 1:], days, classes, subtitle=subtitle),
+            area_series(
+                counts.areas, days, classes, subtitle=f"{subtitle}, shares of the whole raster"
+            ),
             f"Area of each cluster, {subtitle}",
         ),
     }

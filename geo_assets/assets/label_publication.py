@@ -83,10 +83,14 @@ def file_tags(partition: Partition) -> dict[str, str]:
 
 
 def ndvi_classes(centers: NDArray[np.floating]) -> ClassTable:
-    """Return a class for each centre (K,), coloured from bare brown to dense green."""
+    """Return a class for each centre (K,), coloured from bare brown to dense green.
+
+    Names begin with the label, for centres that are written alike.
+    """
     from geo_assets.previews.palette import class_table
 
-    return class_table([f"NDVI {center:.3f}" for center in centers], ordered=True)
+    names = [f"{label}: NDVI {center:.3f}" for label, center in enumerate(centers, start=1)]
+    return class_table(names, ordered=True)
 
 
 def refuse_if_nothing_was_made(

@@ -42,6 +42,8 @@ _MATRIX: Final = 360
 _WIDTH: Final = 560
 _HEIGHT: Final = 250
 _SIDE: Final = 420
+_ENDS: Final = (0.02, 0.04, 0.1, 0.2, 0.4, 1.0)
+"""Where an axis of shares may end: quarters of them are round."""
 _DROP_COLOURS: Final = ("#fde5a4", "#f5a65b", "#d55e00", "#8a2f00", "#4a1486")
 """Early to late: none of them is a colour of NDVI."""
 
@@ -109,10 +111,12 @@ def area_series(
     title: str = "Area of each cluster",
     subtitle: str = "",
 ) -> bytes:
-    """Return the share of each cluster in what is valid on each date, as stacked bars.
+    """Return the share of each cluster in the raster on each date, as stacked bars.
+
+    A bar ends at the date's valid share; what has no label lies above it as no data.
 
     Args:
-        areas: (date, K) pixels; a date without any is left empty.
+        areas: (date, K + 1) pixels; column 0 = no data.
         dates: One a row.
         classes: Names and colours of the clusters.
         title: Heading.
@@ -120,22 +124,27 @@ def area_series(
     """
     days = as_days(dates)
     table = complete_table(classes)
-    if not areas.any():
+    if not areas[:, 1:].any():
         return nothing_here(title, "no pixel has a label")
+    # Above all clusters lies no data, whose height is what is left.
+    colours = [*(colour for _, colour in table.values()), NO_DATA]
     items = [LegendItem(name, colour) for name, colour in table.values()]
+    items.append(LegendItem("outside or no data", NO_DATA))
     columns, legend_width = side_legend(items, _HEIGHT)
     height = max(_HEIGHT, -(-len(items) // columns) * LEGEND_ROW)
     top, left = Sheet.top(title, subtitle), MARGIN + 38
     sheet = Sheet(left + _WIDTH + 2 * MARGIN + legend_width, top + height + 84, title, subtitle)
     axes = sheet.axes(left, top, _WIDTH, height)
-    shares = areas / np.maximum(areas.sum(axis=1), 1)[:, None]
+    shares = np.roll(areas / np.maximum(areas.sum(axis=1), 1)[:, None], -1, axis=1)
     at, below = np.arange(len(days)), np.zeros(len(days))
-    for column, (_, colour) in enumerate(table.values()):
-        axes.bar(at, shares[:, column], width=0.86, bottom=below, color=colour, linewidth=0)
-        below += shares[:, column]
+    for share, colour in zip(shares.T, colours, strict=True):
+        axes.bar(at, share, width=0.86, bottom=below, color=colour, linewidth=0)
+        below += share
     axes.set_xlim(-0.6, max(len(days), 6) - 0.4)
-    axes.set_ylim(0, 1)
-    axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0 %", "25 %", "50 %", "75 %", "100 %"])
+    end = _end_of_axis(float(shares[:, :-1].sum(axis=1).max()))
+    axes.set_ylim(0, end)
+    ticks = np.linspace(0, end, 5)
+    axes.set_yticks(ticks, [f"{100 * tick:g} %" for tick in ticks])
     step = -(-len(days) * 15 // _WIDTH)
     axes.set_xticks(at[::step], [str(day) for day in days[::step]], rotation=90)
     axes.grid(visible=False, axis="x")
@@ -188,6 +197,11 @@ def drop_map(
     sheet.frame(MARGIN, top, width, height)
     sheet.legend(MARGIN + width + GAP, top, items, legend, 1)
     return sheet.png()
+
+
+def _end_of_axis(share: float) -> float:
+    """Return where an axis of shares ends: of small ones, as of few polygons, soon above them."""
+    return next(end for end in _ENDS if share <= end)
 
 
 def _blend(low: str, high: str, share: float) -> str:

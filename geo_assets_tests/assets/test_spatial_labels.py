@@ -5,6 +5,7 @@ import pytest
 import rasterio
 from sklearn.cluster import KMeans
 
+from geo_assets.assets.label_publication import ndvi_classes
 from geo_assets.assets.spatial_labels import ndvi_spatial_labels
 from geo_assets.campaign_labels import ModelFrom
 from geo_assets.core.histogram_kmeans import fit_values
@@ -59,6 +60,12 @@ def test_each_clear_day_gets_the_labels_of_its_optimum(tmp_path, caplog):
         means = [samples[labels[known] == k].mean() for k in range(1, 6)]
         assert means == sorted(means)
         np.testing.assert_allclose(means, model["centers"])
+
+
+def test_classes_whose_centres_are_written_alike_have_different_names():
+    classes = ndvi_classes(np.array([0.2, 0.41, 0.4104]))
+    names = [name for name, _ in classes.values()]
+    assert names == ["1: NDVI 0.200", "2: NDVI 0.410", "3: NDVI 0.410"]
 
 
 def test_one_model_for_all_dates_of_a_cluster_is_that_of_all_its_values(tmp_path):

@@ -102,7 +102,7 @@ def test_of_a_step_that_nobody_saw_no_centre_is_invented(tmp_path):
     assert means == sorted(means)
     with rasterio.open(of(train)) as raster:
         names = [raster.tags(1)[f"CLASS_{own}"] for own in (1, 2)]
-    assert names == [f"NDVI {mean:.3f}" for mean in means]
+    assert names == [f"{own}: NDVI {mean:.3f}" for own, mean in enumerate(means, start=1)]
 
     test = a_partition(tmp_path, "south|test", temporal_labels=rules)
     write_ndvi(test, clear, days=MONTHS)
