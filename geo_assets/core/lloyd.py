@@ -102,7 +102,7 @@ def best_centers(
         return _lloyd(few, first.astype(np.float64), max_iter, tol * variance, placed=placed)
 
     def look(begun: Centers) -> Centers:
-        return _lloyd(scaled, begun.values, 0, 0.0)
+        return _lloyd(scaled, begun.values, 0, 0.0, placed=placed)
 
     def finish(begun: Centers) -> Centers:
         return _lloyd(scaled, begun.values, max_iter, tol * variance, placed=placed)
