@@ -229,8 +229,8 @@ def test_labels_that_a_kill_left_beside_a_new_model_are_refused_and_reported(
 ):
     partition = made(tmp_path)
     ndvi_temporal_labels.make(partition)
-    questions = {question.asset: question.problems for question in QUESTIONS}
-    problems = questions[step.name]
+    questions = {(each.asset, each.name): each.problems for each in QUESTIONS}
+    problems = questions[step.name, "labels_are_of_their_model"]
     assert problems(partition.layout, "north", "train") == []
 
     again = a_partition(tmp_path, **rules)
