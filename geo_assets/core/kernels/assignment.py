@@ -78,9 +78,8 @@ def label_pixels(  # noqa: PLR0917  # positional, as compiled functions are call
                 offset, scale = offsets[feature], scales[feature]
                 for pixel in range(width):
                     scaled_row[pixel] = (row[pixel] - offset) / scale
-            if not hollow:
-                nearest_centers(scaled, width, centers, distance, least, found)
-            partly = hollow or (ignore and (found[:width] == 0).any())
+            nearest_centers(scaled, width, centers, distance, least, found)
+            partly = ignore and (hollow or (found[:width] == 0).any())
             if partly:
                 mask_missing(scaled, width, known, n_known)
                 _nearest_in_part(
