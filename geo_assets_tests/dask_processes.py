@@ -36,11 +36,18 @@ class DaskProcesses:
             log="scheduler.log",
         )
         deadline = time.monotonic() + DEADLINE_S
-        while not self._file.exists():
+        while not self._is_told():
             assert self.scheduler.poll() is None, self.said("scheduler.log")
             assert time.monotonic() < deadline, self.said("scheduler.log")
             time.sleep(0.05)
         self.heal()
+
+    def _is_told(self):
+        """Whether the scheduler has written where it listens: its file is there before that."""
+        try:
+            return bool(self.address)
+        except (FileNotFoundError, ValueError):
+            return False
 
     @property
     def address(self):
