@@ -255,15 +255,20 @@ def test_what_follows_from_the_days_is_written_again_without_reading_any(tmp_pat
     assert files_of(path) == before
 
 
-@pytest.mark.parametrize("store", ["zarr", "icechunk"])
-def test_a_damaged_day_that_cannot_be_read_now_stays_until_it_can_be(tmp_path, store):
+def a_cube_and_one_of_its_chunks(tmp_path, store):
+    """The cube, its source and values, and the largest file of a day's chunks."""
     path = tmp_path / f"c.{store}"
     source = MemorySource.of(*scenes())
     builder_of(source).build(path)
-    values = open_cube(path).load()
-    chunk = max((path / "ndvi/c/1" if store == "zarr" else path / "chunks").rglob("*"), key=_size)
-    content = bytearray(chunk.read_bytes())
-    chunk.write_bytes(bytes(len(content)))
+    folder = path / "ndvi/c/1" if store == "zarr" else path / "chunks"
+    files = [file for file in folder.rglob("*") if file.is_file()]
+    return path, source, open_cube(path).load(), max(files, key=lambda file: file.stat().st_size)
+
+
+@pytest.mark.parametrize("store", ["zarr", "icechunk"])
+def test_a_damaged_day_that_cannot_be_read_now_stays_until_it_can_be(tmp_path, store):
+    path, source, values, chunk = a_cube_and_one_of_its_chunks(tmp_path, store)
+    chunk.write_bytes(bytes(chunk.stat().st_size))
     failing(source, AWAY)
     facts, how = builder_of(source).build(path)
     assert (how, len(facts.days), len(facts.put_off)) == ("kept", 3, 1)
@@ -273,18 +278,10 @@ def test_a_damaged_day_that_cannot_be_read_now_stays_until_it_can_be(tmp_path, s
     xr.testing.assert_equal(open_cube(path).load(), values)
 
 
-def _size(path):
-    return path.stat().st_size if path.is_file() else 0
-
-
 @pytest.mark.parametrize("store", ["zarr", "icechunk"])
 def test_a_frame_that_says_it_holds_less_than_nothing_is_made_again(tmp_path, store):
     """Blosc's answer to that is a SystemError."""
-    path = tmp_path / f"c.{store}"
-    source = MemorySource.of(*scenes())
-    builder_of(source).build(path)
-    values = open_cube(path).load()
-    chunk = max((path / "ndvi/c/1" if store == "zarr" else path / "chunks").rglob("*"), key=_size)
+    path, source, values, chunk = a_cube_and_one_of_its_chunks(tmp_path, store)
     content = bytearray(chunk.read_bytes())
     content[7] ^= 0x80
     chunk.write_bytes(content)
