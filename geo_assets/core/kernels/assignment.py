@@ -287,6 +287,7 @@ def _nearest_in_part(  # noqa: PLR0917
     least: NDArray[np.float32],
     labels: NDArray[np.int32],
 ) -> None:
+    """Do as ``nearest_shared`` where there is ``shared``, else as ``nearest_known``."""
     if shared.shape[0] > 0:
         nearest_shared(scaled, known, width, centers, shared, place, distance, least, labels)
     else:

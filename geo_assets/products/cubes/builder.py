@@ -111,8 +111,8 @@ class CubeBuilder:
         Returns:
             What it holds and what was done: ``built`` (there was none of these rules), ``extended``
             (days were added, changed or taken away), ``healed`` (what failed or was damaged is
-            whole now), ``rewritten`` (attributes or smoothing
-            changed, axes or metadata were damaged) or ``kept``.
+            whole now), ``rewritten`` (attributes or smoothing changed, axes or metadata were
+            damaged) or ``kept``.
 
         Raises:
             ReadError: The cube is to take the place of one of other rules, or of a damaged one, and
