@@ -51,7 +51,8 @@ class Threads:
             try:
                 for task in tasks:
                     pending.append(pool.submit(function, task))
-                    if len(pending) > self.count:
+                    # One more than threads waits for the first that is free, another to be taken.
+                    if len(pending) > self.count + 1:
                         yield pending.popleft().result()
                 while pending:
                     yield pending.popleft().result()

@@ -1,4 +1,9 @@
-"""NDVI of one full scene of 10,980²: from two COGs to a published date of a cube."""
+"""NDVI of one full scene of 10,980²: from two COGs to a published date of a cube.
+
+A tenth is missing below clouds, and the edge of the orbit cuts off a fifth, as it does of many a
+tile of Sentinel-2: so are the scenes by which the aims were set, of 137 MB a band. Files without
+that edge weigh 167 MB; what they take has a row of its own.
+"""
 
 from __future__ import annotations
 
@@ -26,6 +31,7 @@ if TYPE_CHECKING:
 OLD_WAY = "old way: float64 of the whole scene, GeoTIFF"
 STORE = "cube.zarr"
 BANDS = ("B04", "B08")
+BEYOND_ORBIT = 0.2
 
 
 def ours(inputs: Path, output: Path, watch: Stopwatch) -> None:
@@ -94,10 +100,12 @@ def _note(watch: Stopwatch) -> None:
     watch.note("memory", watch.peak_bytes / 1e6)
 
 
-def _benchmark(codec: str) -> Benchmark:
+def _benchmark(name: str, codec: str, beyond_orbit: float) -> Benchmark:
     return Benchmark(
-        name=f"ndvi_scene_{codec}",
-        make=partial(write_scenes, dates=1, compress=codec, classes=False),
+        name=name,
+        make=partial(
+            write_scenes, dates=1, compress=codec, classes=False, beyond_orbit=beyond_orbit
+        ),
         size=10_980,
         quick_size=128,
         approaches=(
@@ -114,4 +122,8 @@ def _benchmark(codec: str) -> Benchmark:
     )
 
 
-BENCHMARKS = [_benchmark("deflate"), _benchmark("zstd")]
+BENCHMARKS = [
+    _benchmark("ndvi_scene_deflate", "deflate", BEYOND_ORBIT),
+    _benchmark("ndvi_scene_zstd", "zstd", BEYOND_ORBIT),
+    _benchmark("ndvi_scene_without_edge_deflate", "deflate", 0.0),
+]

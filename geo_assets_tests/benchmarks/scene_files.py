@@ -26,7 +26,13 @@ _MEANS = {
 
 
 def write_scenes(
-    folder: Path, side: int, dates: int, *, compress: str = "deflate", classes: bool = True
+    folder: Path,
+    side: int,
+    dates: int,
+    *,
+    compress: str = "deflate",
+    classes: bool = True,
+    beyond_orbit: float = 0.0,
 ) -> None:
     """Write ``dates`` scenes of red and near infrared (10 m), and their classes (20 m).
 
@@ -36,18 +42,20 @@ def write_scenes(
         dates: How many.
         compress: Codec of the files.
         classes: Whether there is a scene classification; its clouds cover 30 %.
+        beyond_orbit: Share of a scene that the satellite did not see, as of the many that the edge
+            of its orbit cuts: nothing lies left of a slanting line.
     """
     rng = np.random.default_rng(6)
     cover, area = parcels(side, rng), grid(side)
     items = []
     for date in range(dates):
         assets = {}
-        swath = clouds(side, 0.1, rng)
+        missing = clouds(side, 0.1, rng) | _beyond_orbit(side, beyond_orbit)
         for band, means in _MEANS.items():
             image = np.array(means, np.float32)[cover]
             image += np.float32(150) * rng.standard_normal((side, side), np.float32)
             numbers = np.clip(image, 1, 10_000).astype(np.uint16)
-            numbers[swath] = 0
+            numbers[missing] = 0
             assets[band] = _write(folder / f"{date:03d}-{band}.tif", numbers, area, compress)
         if classes:
             scl = np.full((side // 2, side // 2), 4, np.uint8)
@@ -72,6 +80,13 @@ def decode(folder: Path, assets: Sequence[str]) -> None:
                 for row in range(0, file.height, 512):
                     rows = min(row + 512, file.height)
                     file.read(1, window=((row, rows), (0, file.width)))
+
+
+def _beyond_orbit(side: int, share: float) -> NDArray[np.bool_]:
+    """Return what lies left of a line that runs 20° off the columns, as orbits do: (y, x) bool."""
+    row, col = np.ogrid[:side, :side]
+    edge = side * share + (row - side / 2) * np.tan(np.radians(20))
+    return col < edge
 
 
 def _write(path: Path, data: NDArray[Any], area: GeoBox, compress: str) -> dict[str, Any]:
