@@ -121,8 +121,8 @@ class ChipOutcome:
     """When the outcome was found, in UTC."""
     size: int | None = None
     """Bytes of the file; None unless ``ok``."""
-    sha256: str | None = None
-    """Checksum of the file, 64 hexadecimal digits; None unless ``ok``."""
+    checksum: str | None = None
+    """Multihash of its bytes, hexadecimal; None unless ``ok``."""
     valid_fraction: float | None = None
     """Share of pixels with a datum, 0 to 1; None when ``failed``."""
     label_fraction: float | None = None

@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _TEMPORARY = re.compile(r"^\.(?P<name>.+)\.[0-9a-f]{16}(?P<previous>\.previous)?\.tmp$")
-MULTIHASH_SHA256 = "1220"
-"""Prefix of a SHA-256 as multihash: which hash (0x12 = sha2-256), how many bytes (0x20 = 32)."""
 _FSYNC_THREADS = 16
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
@@ -164,20 +162,6 @@ def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file's bytes as 64 hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def multihash_sha256(hexdigest: str) -> str:
-    """Return a SHA-256 as multihash, the form of STAC's ``file:checksum``.
-
-    See ``MULTIHASH_SHA256`` for its prefix:
-    https://github.com/multiformats/multihash.
-
-    Raises:
-        StorageError: The digest is not 64 hexadecimal digits.
-    """
-    if not re.fullmatch(r"[0-9a-f]{64}", hexdigest):
-        raise StorageError(f"{hexdigest!r} is no SHA-256: 64 lower-case hexadecimal digits wanted")
-    return f"{MULTIHASH_SHA256}{hexdigest}"
 
 
 def temporary_name(path: Path) -> Path:

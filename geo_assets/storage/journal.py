@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from geo_assets.core.chips import ChipOutcome
 from geo_assets.errors import StorageError
+from geo_assets.storage.checksums import SHA256
 from geo_assets.storage.disk_errors import writing
 
 if TYPE_CHECKING:
@@ -122,6 +123,9 @@ def _line(record: JournalRecord) -> bytes:
 
 def _record(fields: dict[str, Any]) -> JournalRecord:
     outcome = dict(fields["outcome"])
+    # Of a run that died before checksums told their algorithm.
+    if (sha256 := outcome.pop("sha256", None)) is not None:
+        outcome["checksum"] = SHA256 + sha256
     outcome["updated"] = dt.datetime.fromisoformat(outcome["updated"])
     return JournalRecord(
         fields["chip_id"], fields["recipe"], ChipOutcome(**outcome), fields.get("href")

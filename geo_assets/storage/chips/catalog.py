@@ -24,7 +24,7 @@ from stac_geoparquet.arrow import to_parquet
 from geo_assets.core.chips import ChipOutcome, ChipSpec
 from geo_assets.core.grids import code_of
 from geo_assets.errors import StorageError
-from geo_assets.storage.atomic import MULTIHASH_SHA256, multihash_sha256, publish
+from geo_assets.storage.atomic import publish
 from geo_assets.storage.chips.expectation import crs_of
 from geo_assets.storage.chips.files import MEDIA_TYPES
 
@@ -198,14 +198,13 @@ def _item(
     geometry, bounds = place
     crs = crs_of(spec.geobox)
     code = code_of(crs)
-    checksum = None if outcome.sha256 is None else multihash_sha256(outcome.sha256)
     image = row.href and {
         "href": row.href,
         # Of ``chips.zarr#37`` the part before the mark says what it is.
         "type": MEDIA_TYPES[row.href.partition("#")[0].rpartition(".")[2]],
         "roles": ["data"],
         "file:size": outcome.size,
-        "file:checksum": checksum,
+        "file:checksum": outcome.checksum,
     }
     return {
         "type": "Feature",
@@ -241,7 +240,7 @@ def _item(
         "error": outcome.error,
         "attempts": outcome.attempts,
         "file:size": outcome.size,
-        "file:checksum": checksum,
+        "file:checksum": outcome.checksum,
         "valid_fraction": outcome.valid_fraction,
         "label_fraction": outcome.label_fraction,
         "recipe": spec.recipe,
@@ -250,7 +249,7 @@ def _item(
 
 
 def _row(item: dict[str, Any]) -> CatalogRow:
-    checksum, image = item["file:checksum"], item["assets"]["image"]
+    image = item["assets"]["image"]
     return CatalogRow(
         spec=ChipSpec(
             chip_id=item["chip_id"],
@@ -272,7 +271,7 @@ def _row(item: dict[str, Any]) -> CatalogRow:
             attempts=item["attempts"],
             updated=item["updated"],
             size=item["file:size"],
-            sha256=checksum and checksum.removeprefix(MULTIHASH_SHA256),
+            checksum=item["file:checksum"],
             valid_fraction=item["valid_fraction"],
             label_fraction=item["label_fraction"],
             error_kind=item["error_kind"],

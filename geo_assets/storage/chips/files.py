@@ -5,7 +5,6 @@ Which chips exist and how they fared is the catalog's business (``catalog.py``).
 
 from __future__ import annotations
 
-import hashlib
 import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from geo_assets.errors import StorageError
+from geo_assets.storage.checksums import sha256, xxh3_128
 from geo_assets.storage.chips.expectation import (
     PICTURES,
     ChipEncoding,
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from geo_assets.core.chips import ChipPixels, ChipSpec
+    from geo_assets.core.chips import ChipFormat, ChipPixels, ChipSpec
 
 __all__ = [
     "MEDIA_TYPES",
@@ -75,7 +75,8 @@ class CheckedChip:
     """Share of pixels with a datum, 0 to 1."""
     label_fraction: float | None
     """Share of pixels with a class (1 to 254), 0 to 1; None without a label band."""
-    sha256: str
+    checksum: str
+    """Multihash of the bytes."""
     size: int
     """Bytes."""
 
@@ -141,7 +142,7 @@ def check_payload(payload: bytes, expected: ChipExpectation) -> CheckedChip:
     return CheckedChip(
         valid_fraction=valid_fraction(pixels.valid),
         label_fraction=label_fraction(pixels.data[-1]) if labelled else None,
-        sha256=hashlib.sha256(payload).hexdigest(),
+        checksum=_checksum(payload, expected.format),
         size=len(payload),
     )
 
@@ -169,9 +170,13 @@ def check_made(
     return CheckedChip(
         valid_fraction=valid_fraction(pixels.valid),
         label_fraction=label_fraction(pixels.data[-1]) if encoding.label_band else None,
-        sha256=hashlib.sha256(payload).hexdigest(),
+        checksum=_checksum(payload, encoding.format),
         size=len(payload),
     )
+
+
+def _checksum(payload: bytes, chip_format: ChipFormat) -> str:
+    return xxh3_128(payload) if chip_format == "zarr" else sha256(payload)
 
 
 def label_fraction(label_band: npt.NDArray[Any]) -> float:

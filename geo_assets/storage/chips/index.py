@@ -16,6 +16,7 @@ import shapely
 
 from geo_assets.core.grids import code_of
 from geo_assets.errors import StorageError
+from geo_assets.storage.checksums import SHA256
 from geo_assets.storage.chips.expectation import crs_of
 
 if TYPE_CHECKING:
@@ -58,8 +59,11 @@ class IndexRow:
             StorageError: The catalog knows no size or checksum of the chip.
         """
         spec, outcome = row.spec, row.outcome
-        if outcome.size is None or outcome.sha256 is None or outcome.valid_fraction is None:
+        known = outcome.checksum or ""
+        if outcome.size is None or not known or outcome.valid_fraction is None:
             raise StorageError(f"chip {spec.chip_id} is {outcome.status}: it has no file to export")
+        if not known.startswith(SHA256):
+            raise StorageError(f"chip {spec.chip_id}: {known!r} is no checksum of a file")
         crs = crs_of(spec.geobox)
         return cls(
             file=file,
@@ -70,7 +74,7 @@ class IndexRow:
             valid_fraction=outcome.valid_fraction,
             label_fraction=outcome.label_fraction,
             size=outcome.size,
-            sha256=outcome.sha256,
+            sha256=known.removeprefix(SHA256),
             crs=code_of(crs) or crs.to_wkt(),
             transform=json.dumps(list(spec.geobox.transform[:6])),
             WKT=shapely.to_wkt(footprint, rounding_precision=-1),

@@ -5,12 +5,12 @@ Only facts are gathered here; what follows from them is decided in ``core/conver
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from geo_assets.core.convergence import KnownChip
+from geo_assets.storage.checksums import agrees
 from geo_assets.storage.chips.catalog import read_rows
 from geo_assets.storage.chips.stamps import RecordedStamp, read_stamps
 from geo_assets.storage.journal import JournalRecord, pending_journals, read_journal
@@ -108,12 +108,12 @@ def _stamp_if_unchanged(
     stamp = None if href is None else stamps.get(href)
     if href is None or stamp is None:
         return None
-    if recorded == RecordedStamp(outcome.sha256 or "", stamp):
+    if recorded == RecordedStamp(outcome.checksum or "", stamp):
         return stamp
     payload = shelf.read(href)
     if payload is None or len(payload) != outcome.size:
         return None
-    return stamp if hashlib.sha256(payload).hexdigest() == outcome.sha256 else None
+    return stamp if agrees(payload, outcome.checksum) else None
 
 
 def places_of(memory: Mapping[str, Remembered]) -> list[tuple[str, str]]:
@@ -127,7 +127,7 @@ def places_of(memory: Mapping[str, Remembered]) -> list[tuple[str, str]]:
 def stamps_of(memory: dict[str, Remembered]) -> dict[str, RecordedStamp]:
     """Return the stamps to record for what is remembered as ``ok``."""
     return {
-        chip_id: RecordedStamp(chip.outcome.sha256, chip.stamp)
+        chip_id: RecordedStamp(chip.outcome.checksum, chip.stamp)
         for chip_id, chip in memory.items()
-        if chip.stamp is not None and chip.outcome.sha256 is not None
+        if chip.stamp is not None and chip.outcome.checksum is not None
     }

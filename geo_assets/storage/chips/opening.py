@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from PIL import Image
 from rasterio.io import MemoryFile
 
 from geo_assets.errors import ReadError, StorageError
+from geo_assets.storage.checksums import agrees
 from geo_assets.storage.chips.catalog import read_rows
 from geo_assets.storage.chips.description import described, only_member
 from geo_assets.storage.chips.expectation import ChipExpectation
@@ -53,7 +53,7 @@ def open_chip(catalog: Path, chip_id: str) -> tuple[NDArray[Any], GeoBox]:
             f"{name}: has {len(payload)} bytes instead of {row.outcome.size}; "
             "materialize chip_catalog to restore it"
         )
-    if hashlib.sha256(payload).hexdigest() != row.outcome.sha256:
+    if not agrees(payload, row.outcome.checksum):
         raise StorageError(
             f"{name}: is not what its row says: a run is about to replace it, or it is damaged; "
             "run geo-assets verify"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class RecordedStamp:
     """The stamp of one chip file, and the checksum of the content it stands for."""
 
-    sha256: str
+    checksum: str
     stamp: FileStamp
 
 
@@ -33,8 +33,8 @@ def read_stamps(path: Path) -> dict[str, RecordedStamp]:
     try:
         fields = json.loads(path.read_bytes())
         return {
-            chip_id: RecordedStamp(sha256, FileStamp(size, mtime_ns))
-            for chip_id, (sha256, size, mtime_ns) in fields.items()
+            chip_id: RecordedStamp(checksum, FileStamp(size, mtime_ns))
+            for chip_id, (checksum, size, mtime_ns) in fields.items()
         }
     except (OSError, ValueError, TypeError, AttributeError):
         return {}
@@ -42,7 +42,7 @@ def read_stamps(path: Path) -> dict[str, RecordedStamp]:
 
 def write_stamps(path: Path, stamps: Mapping[str, RecordedStamp]) -> None:
     """Publish the stamps by chip id."""
-    publish_json(path, {chip_id: [s.sha256, *s.stamp] for chip_id, s in stamps.items()})
+    publish_json(path, {chip_id: [s.checksum, *s.stamp] for chip_id, s in stamps.items()})
 
 
 def stamp_of(path: Path) -> FileStamp | None:

@@ -232,7 +232,7 @@ class ChipStore:
             attempts=0,
             updated=clock(),
             size=chip.size,
-            sha256=chip.sha256,
+            checksum=chip.checksum,
             valid_fraction=chip.valid_fraction,
             label_fraction=chip.label_fraction,
         )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from geo_assets.errors import ReadError
+from geo_assets.storage.checksums import agrees
 from geo_assets.storage.chips.catalog import CatalogRow, read_rows, write_catalog
 from geo_assets.storage.chips.files import decode_chip
 from geo_assets.storage.chips.messages import publishable
@@ -19,7 +20,7 @@ from geo_assets.storage.partition_lock import partition_lock
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from geo_assets.storage.chips.catalog import ChipCollection
     from geo_assets.storage.chips.paths import ChipPaths
@@ -54,10 +55,11 @@ def verify_chips(
                 continue
             chip_id = row.spec.chip_id
             stamp = payloads.stamp(row.href)
-            sha256, damage = _examine(row, row.href, payloads)
-            if damage is None and stamp is not None and sha256 is not None:
-                recorded[chip_id] = RecordedStamp(sha256, stamp)
-            elif damage is not None and (chip_id, sha256) not in unpublished:
+            payload = payloads.read(row.href)
+            damage = _damage(row, row.href, payload, payloads)
+            if damage is None and stamp is not None and row.outcome.checksum is not None:
+                recorded[chip_id] = RecordedStamp(row.outcome.checksum, stamp)
+            elif damage is not None and not _is_any(payload, unpublished[chip_id]):
                 damaged.append(ChipFailure(chip_id, "corrupt", damage))
                 rows[position] = CatalogRow(row.spec, corrupt(row.outcome, damage, clock), None)
         checked = sum(row.href is not None for row in rows) + len(damaged)
@@ -68,28 +70,30 @@ def verify_chips(
     return VerifyReport(checked=checked, corrupt=tuple(damaged))
 
 
-def _unpublished_checksums(paths: ChipPaths) -> set[tuple[str, str | None]]:
-    """Return chips that a dead run has already replaced; the next run will publish them."""
-    return {
-        (record.chip_id, record.outcome.sha256)
-        for journal in pending_journals(paths.journals)
-        for record in read_journal(journal)
-        if record.outcome.status == "ok"
-    }
+def _unpublished_checksums(paths: ChipPaths) -> defaultdict[str, set[str | None]]:
+    """Return by id what a dead run has already replaced chips by; the next run publishes them."""
+    found: defaultdict[str, set[str | None]] = defaultdict(set)
+    for journal in pending_journals(paths.journals):
+        for record in read_journal(journal):
+            if record.outcome.status == "ok":
+                found[record.chip_id].add(record.outcome.checksum)
+    return found
 
 
-def _examine(row: CatalogRow, href: str, payloads: Payloads) -> tuple[str | None, str | None]:
-    """Return the checksum of a payload and what is wrong with it, if anything is."""
-    payload = payloads.read(href)
+def _is_any(payload: bytes | None, checksums: Collection[str | None]) -> bool:
+    return payload is not None and any(agrees(payload, checksum) for checksum in checksums)
+
+
+def _damage(row: CatalogRow, href: str, payload: bytes | None, payloads: Payloads) -> str | None:
+    """Return what is wrong with a payload, if anything is."""
     if payload is None:
-        return None, "its file is missing"
-    sha256 = hashlib.sha256(payload).hexdigest()
+        return "its file is missing"
     if len(payload) != row.outcome.size:
-        return sha256, f"its file has {len(payload)} bytes instead of {row.outcome.size}"
-    if sha256 != row.outcome.sha256:
-        return sha256, "its file has another checksum"
+        return f"its file has {len(payload)} bytes instead of {row.outcome.size}"
+    if not agrees(payload, row.outcome.checksum):
+        return "its file has another checksum"
     try:
         decode_chip(payload, payloads.expected(href, payload, row.spec.geobox))
     except ReadError as error:
-        return sha256, publishable(str(error))
-    return sha256, None
+        return publishable(str(error))
+    return None
