@@ -48,7 +48,7 @@ CATALOG_COLUMNS = {
     "error": ("string", "What went wrong, without paths or secrets"),
     "attempts": ("int32", "How often it was asked under its recipe"),
     "file:size": ("int64", "Bytes of its file"),
-    "file:checksum": ("string", "Multihash of its file (sha256)"),
+    "file:checksum": ("string", "Multihash of its bytes: SHA-256, in a Zarr store XXH3"),
     "valid_fraction": ("double", "Share of pixels with imagery"),
     "label_fraction": ("double", "Share of pixels with a class"),
     "recipe": ("string", "sha256 of everything that decides its pixels: the data version"),

@@ -17,7 +17,6 @@ from geo_assets.errors import StorageError
 from geo_assets.storage import atomic
 from geo_assets.storage.atomic import (
     is_temporary,
-    multihash_sha256,
     publish,
     publish_bytes,
     publish_directory,
@@ -310,6 +309,3 @@ def test_checksums_are_those_of_hashlib(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"abc")
     digest = hashlib.sha256(b"abc").hexdigest()
     assert sha256_of(tmp_path / "file") == digest
-    assert multihash_sha256(digest) == "1220" + digest
-    with pytest.raises(StorageError, match="SHA-256"):
-        multihash_sha256("abc")

@@ -14,7 +14,7 @@ from geo_assets.errors import StorageError
 from geo_assets.storage.journal import Journal, JournalRecord, pending_journals, read_journal
 from geo_assets_tests.storage.chips.chip_testing import NOON, RECIPE
 
-OUTCOME = ChipOutcome(status="ok", attempts=1, updated=NOON, size=7, sha256="a" * 64)
+OUTCOME = ChipOutcome(status="ok", attempts=1, updated=NOON, size=7, checksum="1220" + "a" * 64)
 
 
 def a_record(number=0, outcome=OUTCOME):
@@ -47,6 +47,15 @@ def test_a_torn_last_line_costs_that_line_alone(tmp_path_factory, cut):
     with Journal(folder, "run-1") as journal:
         journal.append(a_record(9))
     assert read_journal(journal.path) == [*survivors, a_record(9)]
+
+
+def test_outcomes_of_before_checksums_told_their_algorithm_are_read(tmp_path):
+    with Journal(tmp_path, "run-1") as journal:
+        journal.append(a_record())
+    line = journal.path.read_bytes().replace(b'"checksum":"1220', b'"sha256":"')
+    assert b"sha256" in line
+    journal.path.write_bytes(line)
+    assert read_journal(journal.path) == [a_record()]
 
 
 def test_many_threads_write_whole_lines(tmp_path):

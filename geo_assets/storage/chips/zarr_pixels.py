@@ -13,12 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import google_crc32c
 import numpy as np
-from numcodecs.blosc import (  # type: ignore[import-untyped]  # ships no types
-    BITSHUFFLE,
-    Blosc,
-)
 
 from geo_assets.core.chips import ChipPixels
+from geo_assets.storage.blosc import Blosc
 from geo_assets.storage.chips.expectation import decoding, invalid
 
 if TYPE_CHECKING:
@@ -73,7 +70,7 @@ def crc_of(content: bytes | memoryview) -> bytes:
 def _frame(array: npt.NDArray[Any]) -> bytes:
     # No level, block or thread is left to the library's choice: equal arrays, equal bytes.
     codec = Blosc(
-        COMPRESSOR, LEVEL, BITSHUFFLE, blocksize=BLOCK_BYTES, typesize=array.dtype.itemsize
+        COMPRESSOR, LEVEL, Blosc.BITSHUFFLE, blocksize=BLOCK_BYTES, typesize=array.dtype.itemsize
     )
     return bytes(codec.encode(np.ascontiguousarray(array)))
 

@@ -11,11 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numcodecs.blosc  # type: ignore[import-untyped]  # ships no types
 import numpy as np
-from numcodecs import Blosc
 from xxhash import xxh3_128_hexdigest
 
+from geo_assets.storage.blosc import Blosc
 from geo_assets.storage.disk_errors import writing
 from geo_assets.storage.uncached_files import write_file
 
@@ -28,10 +27,6 @@ BLOCK_BYTES = 1024**2
 """Bytes that Blosc compresses at once: half a chunk of int16. Its own choice, 32 KiB, takes twice
 the time to write and to read, and is larger; for each chunk it takes memory of three such blocks,
 which in a young process costs more than to decode."""
-
-# Threads of Blosc lay the blocks of a chunk in the order in which they finish: other bytes for
-# the same data. Chunks are compressed side by side by threads of ours.
-numcodecs.blosc.use_threads = False
 
 _BLOSC = Blosc(cname="zstd", clevel=1, shuffle=Blosc.SHUFFLE, blocksize=BLOCK_BYTES)
 

@@ -39,7 +39,7 @@ def an_ok_row(number, **fields):
         attempts=1,
         updated=NOON,
         size=1234 + number,
-        sha256=f"{number:064x}",
+        checksum=f"1220{number:064x}",
         valid_fraction=0.75,
         label_fraction=0.5,
     )

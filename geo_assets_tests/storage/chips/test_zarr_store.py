@@ -17,7 +17,8 @@ from odc.geo.geobox import GeoBox
 import geo_assets
 from geo_assets.core.chips import ChipPixels, NoImagery
 from geo_assets.errors import ReadError, StorageError
-from geo_assets.storage.chips import flight
+from geo_assets.storage.checksums import sha256
+from geo_assets.storage.chips import files, flight
 from geo_assets.storage.chips.catalog import open_catalog, read_rows
 from geo_assets.storage.chips.verification import verify_chips
 from geo_assets.storage.chips.zarr_metadata import ChipArrays
@@ -451,5 +452,20 @@ def test_whatever_is_wanted_fails_or_changes_the_store_converges(tmp_path_factor
     fresh = a_store(tmp_path_factory.mktemp("fresh") / "results", "zarr")
     fresh.converge(specs, Reader(read_well), run_id="fresh")
     store.converge(specs, Reader(read_well), run_id="last")
-    strip = [(spec, facts_of["sha256"]) for spec, _, facts_of in facts(store)]
-    assert strip == [(spec, facts_of["sha256"]) for spec, _, facts_of in facts(fresh)]
+    strip = [(spec, facts_of["checksum"]) for spec, _, facts_of in facts(store)]
+    assert strip == [(spec, facts_of["checksum"]) for spec, _, facts_of in facts(fresh)]
+
+
+def test_chips_of_before_xxh3_stay_as_they_are(store, monkeypatch):
+    specs = some_specs(5)
+    monkeypatch.setattr(files, "xxh3_128", sha256)
+    store.converge(specs, read_well, run_id="before")
+    monkeypatch.undo()
+    before = store_files(store)
+    reader = Reader()
+    report = store.converge(specs, reader, run_id="after")
+    assert (report.kept, reader.asked) == (5, [])
+    assert store_files(store) == before
+    assert verify_chips(store.paths, store.collection).corrupt == ()
+    checksums = {r.outcome.checksum[:4] for r in read_rows(store.paths.catalog) if r.href}
+    assert checksums == {"1220"}
