@@ -15,6 +15,7 @@ import google_crc32c
 import numpy as np
 
 from geo_assets.core.chips import ChipPixels
+from geo_assets.storage.blosc import Blosc
 from geo_assets.storage.chips.expectation import decoding, invalid
 
 if TYPE_CHECKING:
