@@ -150,13 +150,6 @@ def cut_one_by_one(image: Path, wanted: list[Window], folder: Path) -> None:
             write_chip(source, window, folder)
 
 
-def cut_from_one_file(image: Path, wanted: list[Window], folder: Path) -> None:
-    """The same with the source kept open."""
-    with rasterio.open(image) as source:
-        for window in wanted:
-            write_chip(source, window, folder)
-
-
 def cut_from_bands(files: list[Path], wanted: list[Window], folder: Path) -> None:
     """Cut chips the old way where a scene is a file a band: each is opened for each chip."""
     for window in wanted:

@@ -180,9 +180,10 @@ class _Wanted:
         data = self._room.pixels
         if data is None or places != self.places or not all(w.data.base is data for w, _ in found):
             data = np.stack([window.data[at] for window, at in found])
-        valid = first.valid[found[0][1]].copy()
-        for window, at in found[1:]:
-            valid &= window.valid[at]
+        masks = [window.valid[at] for window, at in found]
+        valid = masks[0] & masks[-1]  # another array, whether there is one band or are two
+        for mask in masks[1:-1]:
+            valid &= mask
         nodata = tuple(window.nodata[at] for window, at in found)
         return NativeWindow(data, valid[None], first.geobox, first.whole, nodata)
 
