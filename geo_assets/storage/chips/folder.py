@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from geo_assets.core.chips import CHIP_FORMATS
+from geo_assets.core.spatial_order import in_spatial_order
 from geo_assets.storage.atomic import sweep_temporaries
 from geo_assets.storage.atomic_batch import publish_many
 from geo_assets.storage.chips.stamps import stamp_of
@@ -55,8 +56,8 @@ class ChipFolder:
         """Do nothing: a chip's place is its name."""
 
     def in_order(self, ask: Sequence[ChipSpec]) -> Sequence[ChipSpec]:
-        """Return them as they are: each is a file of its own."""
-        return ask
+        """Return neighbours together, which are cut from the same blocks."""
+        return in_spatial_order(ask)
 
     def batch(self, landed: Collection[str], *, must: bool) -> Collection[str]:  # noqa: ARG002  # of the protocol
         """Choose whatever waits: while one batch is synced, the next gathers."""

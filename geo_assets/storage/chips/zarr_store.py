@@ -20,6 +20,7 @@ from collections import Counter
 from itertools import count
 from typing import TYPE_CHECKING
 
+from geo_assets.core.spatial_order import in_spatial_order
 from geo_assets.errors import StorageError
 from geo_assets.storage.atomic import sweep_temporaries
 from geo_assets.storage.atomic_batch import publish_many
@@ -98,7 +99,7 @@ class ChipZarrStore:
                 known.setdefault(chip_id, index)
                 taken.add(index)
         free = (index for index in count() if index not in taken)
-        for spec in wanted:
+        for spec in in_spatial_order(wanted):
             index = known.get(spec.chip_id)
             self._index_of[spec.chip_id] = next(free) if index is None else index
             self._require_form(spec)
