@@ -27,14 +27,14 @@ from geo_assets_tests.acceptance.support import (
 def all_failed(fields, tmp_path_factory):
     """The catalog of a partition whose source failed for every window."""
     place = fields.place.copy(tmp_path_factory.mktemp("all-failed"))
-    # The composites are made anew: another reducer is another recipe.
+    # The composites are made anew, of few scenes: each is asked for every leaf of every window.
     path = render("fields", place.folder, chip_size=128, overlap=0)
-    path.write_text(path.read_text().replace("[B04, B08]", "[B04, B08]\n  reducer: max"))
+    path.write_text(path.read_text().replace("end: 2021-08-31", "end: 2021-06-20"))
     campaign = load_campaign(str(path))
     materialize(
         campaign,
         place,
-        ("composite_image", "chip_grid", "chip_catalog"),
+        ("scenes", "composite_image", "chip_grid", "chip_catalog"),
         keys=["south|train"],
         imagery=watched_imagery(Reads(), lambda _: True),
     )

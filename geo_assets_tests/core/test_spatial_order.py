@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections import Counter
 
 from affine import Affine
@@ -58,8 +57,7 @@ def test_chips_of_a_wide_strip_hold_few_blocks_at_a_time():
 
 def test_the_order_given_does_not_matter():
     strip = a_strip()
-    shuffled = random.Random(0).sample(strip, len(strip))
-    assert in_spatial_order(shuffled) == in_spatial_order(strip)
+    assert in_spatial_order(strip[::-1]) == in_spatial_order(strip[7:] + strip[:7])
 
 
 @given(
