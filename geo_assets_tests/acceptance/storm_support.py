@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from geo_assets.core.chips import ChipSpec
-    from geo_assets.storage.chips.catalog import CatalogRow
+    from geo_assets.storage.chips.catalog_table import CatalogRow
     from geo_assets.storage.chips.reports import ConvergenceReport
 
 COLLECTION = "projects/storm/assets/images"

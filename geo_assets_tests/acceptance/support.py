@@ -20,7 +20,7 @@ from geo_assets.errors import ReadError
 from geo_assets.jobs import EVERYTHING
 from geo_assets.partitions import fold_and_split, partition_keys
 from geo_assets.resources import ImagerySource, Results
-from geo_assets.storage.chips.catalog import CatalogRow, read_rows
+from geo_assets.storage.chips.catalog import read_rows
 from geo_assets.storage.layout import Layout
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
 
     from geo_assets.campaign import Campaign
+    from geo_assets.storage.chips.catalog_table import CatalogRow
 
 TEMPLATES = Path(__file__).resolve().parents[1] / "campaigns"
 ARCHIVE = "simulated_archive/seed-7"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from geo_assets.core.chips import ChipFormat, ChipSpec
     from geo_assets.core.convergence import FileStamp
-    from geo_assets.storage.chips.catalog import CatalogRow
+    from geo_assets.storage.chips.catalog_table import CatalogRow
     from geo_assets.storage.chips.paths import ChipPaths
 
 _MOST_AT_A_TIME = 64

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Self
 
-    from geo_assets.storage.chips.catalog import CatalogRow
+    from geo_assets.storage.chips.catalog_table import CatalogRow
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from geo_assets.core.chips import ChipSpec
-    from geo_assets.storage.chips.catalog import CatalogRow
+    from geo_assets.storage.chips.catalog_table import CatalogRow
     from geo_assets.storage.chips.expectation import ChipEncoding
     from geo_assets.storage.chips.memory import Remembered
     from geo_assets.storage.chips.paths import ChipPaths

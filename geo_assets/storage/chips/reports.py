@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from geo_assets.storage.chips.catalog import CatalogRow
+    from geo_assets.storage.chips.catalog_table import CatalogRow
 
 _ERRORS_SHOWN = 5
 

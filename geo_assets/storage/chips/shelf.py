@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from geo_assets.core.chips import ChipSpec
     from geo_assets.core.convergence import FileStamp
-    from geo_assets.storage.chips.catalog import CatalogRow
+    from geo_assets.storage.chips.catalog_table import CatalogRow
 
 
 class Shelf(Protocol):

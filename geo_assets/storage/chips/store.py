@@ -17,7 +17,8 @@ from geo_assets.core.chips import ChipOutcome, ChipPixels, ChipSpec, NoImagery
 from geo_assets.core.convergence import plan_chips
 from geo_assets.errors import ReadError, StorageError
 from geo_assets.storage.atomic import sweep_temporaries_of
-from geo_assets.storage.chips.catalog import CatalogRow, ChipCollection, write_catalog
+from geo_assets.storage.chips.catalog import ChipCollection, write_catalog
+from geo_assets.storage.chips.catalog_table import CatalogRow
 from geo_assets.storage.chips.files import check_made, check_payload, decode_chip, encode_chip
 from geo_assets.storage.chips.flight import ChipFlight, LandedChip, Progress
 from geo_assets.storage.chips.folder import ChipFolder

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from geo_assets.errors import ReadError
 from geo_assets.storage.checksums import agrees
-from geo_assets.storage.chips.catalog import CatalogRow, read_rows, write_catalog
+from geo_assets.storage.chips.catalog import read_rows, write_catalog
+from geo_assets.storage.chips.catalog_table import CatalogRow
 from geo_assets.storage.chips.files import decode_chip
 from geo_assets.storage.chips.messages import publishable
 from geo_assets.storage.chips.opening import Payloads

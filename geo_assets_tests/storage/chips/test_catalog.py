@@ -22,13 +22,8 @@ from rasterio.warp import transform_bounds
 
 from geo_assets.core.chips import ChipOutcome
 from geo_assets.errors import StorageError
-from geo_assets.storage.chips.catalog import (
-    SCHEMA,
-    CatalogRow,
-    open_catalog,
-    read_rows,
-    write_catalog,
-)
+from geo_assets.storage.chips.catalog import SCHEMA, open_catalog, read_rows, write_catalog
+from geo_assets.storage.chips.catalog_table import CatalogRow
 from geo_assets_tests.storage.chips.chip_testing import COLLECTION, NOON, a_spec
 
 
