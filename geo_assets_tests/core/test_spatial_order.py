@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
+import pytest
 from affine import Affine
 from hypothesis import given
 from hypothesis import strategies as st
@@ -44,15 +46,38 @@ def most_blocks_at_once(specs):
     return most
 
 
-def a_strip():
-    places = [(row * STRIDE, col * STRIDE) for row in range(10) for col in range(200)]
+def an_area(rows, cols, stride=STRIDE):
+    places = [(row * stride, col * stride) for row in range(rows) for col in range(cols)]
     return [a_chip(number, *place) for number, place in enumerate(places)]
+
+
+def a_strip():
+    return an_area(10, 200)
 
 
 def test_chips_of_a_wide_strip_hold_few_blocks_at_a_time():
     strip = a_strip()
     assert most_blocks_at_once(strip) > 40  # row by row
     assert most_blocks_at_once(in_spatial_order(strip)) <= 8
+
+
+@pytest.mark.parametrize(
+    ("rows", "cols", "times"), [(53, 53, 1.2), (100, 20, 2)], ids=["square", "tall"]
+)
+def test_chips_of_other_areas_hold_not_many_more_than_row_by_row(rows, cols, times):
+    area = an_area(rows, cols, stride=200)
+    assert most_blocks_at_once(in_spatial_order(area)) <= times * most_blocks_at_once(area)
+
+
+def test_a_turned_grid_has_an_order_too():
+    turn = Affine.rotation(90)
+    turned = [
+        replace(spec, geobox=GeoBox((SIZE, SIZE), turn @ spec.geobox.affine, "EPSG:32633"))
+        for spec in an_area(8, 8)
+    ]
+    assert turned[0].geobox.affine.a == 0
+    ids = [spec.chip_id for spec in in_spatial_order(turned)]
+    assert ids == [spec.chip_id for spec in in_spatial_order(an_area(8, 8))]
 
 
 def test_the_order_given_does_not_matter():

@@ -95,14 +95,12 @@ def table_of(
     collection: str,
     file_name: str,
 ) -> pa.Table:
-    """Return the rows as a table, made column by column: a dict for each takes twice as long.
-
-    That the collection lies in the file's own metadata is what its link says.
-    """
+    """Return the rows as a table, made column by column: a dict for each takes twice as long."""
     specs, outcomes = [row.spec for row in rows], [row.outcome for row in rows]
     crss = [crs_of(spec.geobox) for spec in specs]
     codes = [code_of(crs) for crs in crss]
     starts = [spec.start for spec in specs]
+    # The collection lies in this very file's metadata.
     link = {
         "href": f"./{file_name}",
         "rel": "collection",

@@ -59,11 +59,8 @@ class IndexRow:
             StorageError: The catalog knows no size or checksum of the chip.
         """
         spec, outcome = row.spec, row.outcome
-        known = outcome.checksum or ""
-        if outcome.size is None or not known or outcome.valid_fraction is None:
+        if outcome.size is None or outcome.checksum is None or outcome.valid_fraction is None:
             raise StorageError(f"chip {spec.chip_id} is {outcome.status}: it has no file to export")
-        if not known.startswith(SHA256):
-            raise StorageError(f"chip {spec.chip_id}: {known!r} is no checksum of a file")
         crs = crs_of(spec.geobox)
         return cls(
             file=file,
@@ -74,7 +71,7 @@ class IndexRow:
             valid_fraction=outcome.valid_fraction,
             label_fraction=outcome.label_fraction,
             size=outcome.size,
-            sha256=known.removeprefix(SHA256),
+            sha256=outcome.checksum.removeprefix(SHA256),
             crs=code_of(crs) or crs.to_wkt(),
             transform=json.dumps(list(spec.geobox.transform[:6])),
             WKT=shapely.to_wkt(footprint, rounding_precision=-1),

@@ -38,14 +38,14 @@ class Shelf(Protocol):
         """Give every wanted chip its place.
 
         Args:
-            wanted: The chips of the grid, in their order, and others that stay.
+            wanted: The chips of the grid, and others that stay.
             places: Ids and hrefs of chips that are known, wanted or not; of several claims to one
                 place the first counts.
             keeps: Whether a payload that lies here is of the present form and stays.
         """
 
     def in_order(self, ask: Sequence[ChipSpec]) -> Sequence[ChipSpec]:
-        """Return the chips in the order in which they are best put; called once, before ``put``."""
+        """Return the chips in the order in which to ask them; called once, before ``put``."""
 
     def batch(self, landed: Collection[str], *, must: bool) -> Collection[str]:
         """Choose the chips to put next.

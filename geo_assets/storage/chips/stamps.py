@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING
 
 from geo_assets.core.convergence import FileStamp
 from geo_assets.storage.atomic import publish_json
+from geo_assets.storage.checksums import SHA256
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+_HEX_OF_SHA256 = 64
 
 
 @dataclass(frozen=True)
@@ -33,11 +36,16 @@ def read_stamps(path: Path) -> dict[str, RecordedStamp]:
     try:
         fields = json.loads(path.read_bytes())
         return {
-            chip_id: RecordedStamp(checksum, FileStamp(size, mtime_ns))
+            chip_id: RecordedStamp(_multihash(checksum), FileStamp(size, mtime_ns))
             for chip_id, (checksum, size, mtime_ns) in fields.items()
         }
     except (OSError, ValueError, TypeError, AttributeError):
         return {}
+
+
+def _multihash(checksum: str) -> str:
+    """Return a checksum with its prefix: stamps of before had none, and were all SHA-256."""
+    return SHA256 + checksum if len(checksum) == _HEX_OF_SHA256 else checksum
 
 
 def write_stamps(path: Path, stamps: Mapping[str, RecordedStamp]) -> None:

@@ -53,8 +53,8 @@ class Clean(Protocol):
 class RasterBlocks:
     """A raster of which many windows are cut, from many threads; use it as a context.
 
-    Two rows of blocks are held, for windows that come row by row, but never more than
-    ``most_bytes``; of a raster so wide that this is too little, blocks are decoded again.
+    Held are blocks that windows still need, at most two rows of them (or 64 MiB, if that
+    is more) and ``most_bytes``; where that is too little, some are decoded again.
 
     Args:
         path: A GeoTIFF.

@@ -461,10 +461,17 @@ def test_chips_of_before_xxh3_stay_as_they_are(store, monkeypatch):
     monkeypatch.setattr(files, "xxh3_128", sha256)
     store.converge(specs, read_well, run_id="before")
     monkeypatch.undo()
+    of_before = {
+        chip_id: [checksum.removeprefix("1220"), *stamp]
+        for chip_id, (checksum, *stamp) in json.loads(store.paths.stamps.read_bytes()).items()
+    }
+    store.paths.stamps.write_text(json.dumps(of_before))
     before = store_files(store)
-    reader = Reader()
+    reader, read = Reader(), []
+    monkeypatch.setattr(ChipShards, "read", lambda _, index: read.append(index))
     report = store.converge(specs, reader, run_id="after")
-    assert (report.kept, reader.asked) == (5, [])
+    monkeypatch.undo()
+    assert (report.kept, reader.asked, read) == (5, [], [])
     assert store_files(store) == before
     assert verify_chips(store.paths, store.collection).corrupt == ()
     checksums = {r.outcome.checksum[:4] for r in read_rows(store.paths.catalog) if r.href}
