@@ -259,9 +259,6 @@ def pixel_window(outer: GeoBox, inner: GeoBox) -> tuple[slice, slice]:
     Raises:
         SourceError: The two grids are not on one lattice.
     """
-    if (offset := _exact_offset(outer, inner)) is not None:
-        row, col = offset
-        return slice(row, row + inner.shape.y), slice(col, col + inner.shape.x)
     (lattice, top, left), (other, row, col) = _placed_once(GridKey(outer)), _placed(inner)
     if lattice != other:
         raise SourceError(f"two grids that are not windows of one lattice: {lattice} and {other}")
@@ -269,21 +266,6 @@ def pixel_window(outer: GeoBox, inner: GeoBox) -> tuple[slice, slice]:
         slice(row - top, row - top + inner.shape.y),
         slice(col - left, col - left + inner.shape.x),
     )
-
-
-def _exact_offset(outer: GeoBox, inner: GeoBox) -> tuple[int, int] | None:
-    """Return by how many rows and columns a grid lies off another; None: not to the last bit so.
-
-    Asked for every chip: ``Lattice``, which knows noise from meaning, takes three times as long.
-    """
-    there, here = outer.affine, inner.affine
-    a, e = there.a, there.e
-    turned = (there.b, there.d, here.b, here.d) != (0.0, 0.0, 0.0, 0.0)
-    if turned or (here.a, here.e) != (a, e) or str(outer.crs) != str(inner.crs) or not outer.crs:
-        return None
-    row, col = round((here.f - there.f) / e), round((here.c - there.c) / a)
-    exact = there.f + row * e == here.f and there.c + col * a == here.c
-    return (row, col) if exact else None
 
 
 def window_of(native: GeoBox, box: ClusterBox, *, clip: bool = False) -> GeoBox:
