@@ -78,6 +78,13 @@ SCHEMA = pa.schema(
     }
 )
 
+# Columns that are named as the fields that they hold.
+_OF_SPEC = ("chip_id", "fold", "split", "cluster", "recipe", "scene_ids")
+_OF_OUTCOME = (
+    *("status", "error_kind", "error", "attempts", "updated"),
+    *("valid_fraction", "label_fraction"),
+)
+
 
 @dataclass(frozen=True)
 class CatalogRow:
@@ -108,6 +115,8 @@ def table_of(
     }
     grids = grid_numbers([spec.geobox for spec in specs])
     columns: dict[str, Any] = {
+        **{name: [getattr(spec, name) for spec in specs] for name in _OF_SPEC},
+        **{name: [getattr(outcome, name) for outcome in outcomes] for name in _OF_OUTCOME},
         "type": _Same("Feature"),
         "stac_version": _Same(STAC_VERSION),
         "stac_extensions": _Same(_EXTENSIONS),
@@ -120,27 +129,14 @@ def table_of(
         "datetime": starts,
         "start_datetime": starts,
         "end_datetime": [spec.end for spec in specs],
-        "updated": [outcome.updated for outcome in outcomes],
-        "chip_id": [spec.chip_id for spec in specs],
-        "fold": [spec.fold for spec in specs],
-        "split": [spec.split for spec in specs],
-        "cluster": [spec.cluster for spec in specs],
         "proj:code": codes,
         "proj:wkt2": [
             None if code else crs.to_wkt() for crs, code in zip(crss, codes, strict=True)
         ],
         "proj:transform": _lists(grids[:, :6]),
         "proj:shape": _lists(grids[:, 6:].astype(np.int64)),
-        "status": [outcome.status for outcome in outcomes],
-        "error_kind": [outcome.error_kind for outcome in outcomes],
-        "error": [outcome.error for outcome in outcomes],
-        "attempts": [outcome.attempts for outcome in outcomes],
         "file:size": [outcome.size for outcome in outcomes],
         "file:checksum": [outcome.checksum for outcome in outcomes],
-        "valid_fraction": [outcome.valid_fraction for outcome in outcomes],
-        "label_fraction": [outcome.label_fraction for outcome in outcomes],
-        "recipe": [spec.recipe for spec in specs],
-        "scene_ids": [spec.scene_ids for spec in specs],
     }
     return pa.table([_array(columns[f.name], f.type, len(rows)) for f in SCHEMA], schema=SCHEMA)
 
@@ -202,16 +198,15 @@ def _bboxes(footprints: Sequence[shapely.Polygon]) -> pa.StructArray:
 
 def _assets(rows: Sequence[CatalogRow]) -> pa.StructArray:
     """Return what each row says of its image; nothing where it has none."""
-    outcomes = [row.outcome if row.href else None for row in rows]
     values: dict[str, Any] = {
-        "href": [row.href or None for row in rows],
+        "href": [row.href for row in rows],
         # Of ``chips.zarr#37`` the part before the mark says what it is.
         "type": [
             row.href and MEDIA_TYPES[row.href.partition("#")[0].rpartition(".")[2]] for row in rows
         ],
         "roles": _Same(["data"]),
-        "file:size": [outcome and outcome.size for outcome in outcomes],
-        "file:checksum": [outcome and outcome.checksum for outcome in outcomes],
+        "file:size": [row.outcome.size for row in rows],
+        "file:checksum": [row.outcome.checksum for row in rows],
     }
     image = pa.StructArray.from_arrays(
         [_array(values[field.name], field.type, len(rows)) for field in _ASSET],
