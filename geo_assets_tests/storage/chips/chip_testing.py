@@ -126,3 +126,30 @@ def die(done, total, _counters):
     """End a run after its last chip and before its publication."""
     if done == total:
         raise KeyboardInterrupt
+
+
+def store_files(store):
+    """Content and time of every file of the store."""
+    return {
+        file.relative_to(zarr_of(store)).as_posix(): (file.read_bytes(), file.stat().st_mtime_ns)
+        for file in zarr_of(store).rglob("*")
+        if file.is_file()
+    }
+
+
+def assert_zarr_python_reads(store, wanted):
+    """What zarr-python reads is the chips of the catalog, and nothing anywhere else."""
+    group, found = group_of(store), indices(store)
+    assert found.keys() == {spec.chip_id for spec in wanted}
+    ids = group["chip_id"][:]
+    assert {chip_id: int(np.flatnonzero(ids == chip_id)[0]) for chip_id in ids if chip_id} == found
+    for spec in wanted:
+        index = found[spec.chip_id]
+        np.testing.assert_array_equal(group["pixels"][index], pixels_of(spec).data)
+        assert group["valid"][index].all()
+        assert group["crs"][index] == "EPSG:32633"
+        assert tuple(group["transform"][index]) == spec.geobox.transform[:6]
+    holes = sorted(set(range(len(ids))) - set(found.values()))
+    assert not group["pixels"][:][holes].any()
+    assert not group["valid"][:][holes].any()
+    assert np.isnan(group["transform"][:][holes]).all()
