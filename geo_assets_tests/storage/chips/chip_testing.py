@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import os
 
 import numpy as np
 import zarr
@@ -153,3 +154,12 @@ def assert_zarr_python_reads(store, wanted):
     assert not group["pixels"][:][holes].any()
     assert not group["valid"][:][holes].any()
     assert np.isnan(group["transform"][:][holes]).all()
+
+
+def flip_a_bit(file, position=0.6):
+    """Change one bit and nothing that the directory shows."""
+    before = file.stat()
+    content = bytearray(file.read_bytes())
+    content[int(position * len(content))] ^= 8
+    file.write_bytes(content)
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))

@@ -6,7 +6,6 @@ import datetime as dt
 import itertools
 import os
 import resource
-import shutil
 import signal
 import threading
 
@@ -30,6 +29,7 @@ from geo_assets_tests.storage.chips.chip_testing import (
     a_store,
     chip_files,
     facts,
+    flip_a_bit,
     pixels_of,
     read_well,
     some_specs,
@@ -43,15 +43,6 @@ def store(tmp_path):
 
 def statuses(store):
     return {row.spec.chip_id: row.outcome.status for row in read_rows(store.paths.catalog)}
-
-
-def flip_a_bit(file, position=0.6):
-    """Change one bit and nothing that the directory shows."""
-    before = file.stat()
-    content = bytearray(file.read_bytes())
-    content[int(position * len(content))] ^= 8
-    file.write_bytes(content)
-    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
 def truncate(file):
@@ -244,34 +235,6 @@ def test_a_chip_that_is_gone_cut_or_rewritten_is_asked_without_verify(store):
     assert sorted(reader.asked) == [spec.chip_id for spec in specs[:3]]
 
 
-def test_results_that_were_copied_without_their_times_are_not_asked(store, tmp_path):
-    specs = some_specs(6)
-    store.converge(specs, pixels_of, run_id="run-1")
-    shutil.copytree(tmp_path / "results", tmp_path / "copy", copy_function=shutil.copyfile)
-    copy, reader = a_store(tmp_path / "copy"), Reader()
-    report = copy.converge(specs, reader, run_id="run-2")
-    assert (report.kept, reader.asked) == (6, [])
-
-
-def test_a_touched_chip_survives_a_source_that_is_away(store):
-    specs = some_specs(2)
-    store.converge(specs, pixels_of, run_id="run-1")
-    os.utime(store.paths.chips / f"{specs[0].chip_id}.tif", ns=(1, 1))
-    away = {spec.chip_id: ReadError("no route to host", kind="transient") for spec in specs}
-    report = store.converge(specs, Reader(failures=away), run_id="run-2")
-    assert (report.ok, report.failed) == (2, 0)
-
-
-def test_results_without_their_state_folder_are_hashed_and_not_asked(store, tmp_path):
-    specs = some_specs(6)
-    store.converge(specs, pixels_of, run_id="run-1")
-    shutil.rmtree(tmp_path / "results" / ".state")
-    flip_a_bit(store.paths.chips / f"{specs[4].chip_id}.tif")
-    reader = Reader()
-    store.converge(specs, reader, run_id="run-2")
-    assert reader.asked == [specs[4].chip_id]
-
-
 def test_an_error_of_the_program_ends_the_run_and_is_no_failed_chip(store):
     specs = some_specs(12)
 
@@ -307,75 +270,6 @@ def test_an_interrupted_run_goes_on_where_it_was(store):
     assert report.kept >= 4
     assert report.kept + len(reader.asked) == 12
     assert {row.outcome.attempts for row in read_rows(store.paths.catalog)} == {1}
-
-
-def leave_a_journal(store, specs, read=pixels_of):
-    """End a run after its last chip and before its publication."""
-
-    def interrupt(done, total, _counters):
-        if done == total:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        store.converge(specs, read, run_id="dead", progress=interrupt)
-
-
-def test_a_dead_runs_chip_counts_only_with_the_checksum_of_its_journal(store):
-    specs = some_specs(5)
-    leave_a_journal(store, specs)
-    flip_a_bit(store.paths.chips / f"{specs[1].chip_id}.tif")
-    (store.paths.chips / f"{specs[2].chip_id}.tif").unlink()
-    (store.paths.chips / f".{specs[3].chip_id}.tif.0123456789abcdef.tmp").write_bytes(b"half")
-    reader = Reader()
-    store.converge(specs, reader, run_id="run-2")
-    assert sorted(reader.asked) == [specs[1].chip_id, specs[2].chip_id]
-    assert sorted(chip_files(store)) == [f"{spec.chip_id}.tif" for spec in specs]
-
-
-def test_a_dead_runs_failure_is_asked_again_and_its_attempt_counts(store):
-    specs = some_specs(3)
-    failures = {specs[0].chip_id: ReadError("reset", kind="transient")}
-    leave_a_journal(store, specs, Reader(failures=failures))
-    reader = Reader()
-    store.converge(specs, reader, run_id="run-2")
-    assert reader.asked == [specs[0].chip_id]
-    assert [row.outcome.attempts for row in read_rows(store.paths.catalog)] == [2, 1, 1]
-
-
-def test_a_file_without_a_journal_line_is_asked_again(store):
-    leave_a_journal(store, some_specs(3))
-    [journal] = pending_journals(store.paths.journals)
-    lines = journal.read_bytes().splitlines(keepends=True)
-    journal.write_bytes(b"".join(lines[:2]) + lines[2][:40])
-    reader = Reader()
-    store.converge(some_specs(3), reader, run_id="run-2")
-    assert len(reader.asked) == 1
-    assert set(statuses(store).values()) == {"ok"}
-
-
-def test_a_dead_run_of_another_recipe_is_not_believed(store):
-    store.converge(some_specs(4), pixels_of, run_id="run-1")
-    leave_a_journal(store, some_specs(4, OTHER_RECIPE))
-    assert verify_chips(store.paths, store.collection).corrupt == ()
-    reader = Reader()
-    store.converge(some_specs(4), reader, run_id="run-3")
-    assert len(reader.asked) == 4
-    assert {row.spec.recipe for row in read_rows(store.paths.catalog)} == {a_spec().recipe}
-    assert verify_chips(store.paths, store.collection).corrupt == ()
-
-
-def test_a_journal_that_outlived_its_publication_changes_nothing(store):
-    specs = some_specs(4)
-    failures = {specs[0].chip_id: ReadError("reset", kind="transient")}
-    leave_a_journal(store, specs, Reader(failures=failures))
-    [journal] = pending_journals(store.paths.journals)
-    content = journal.read_bytes()
-    store.converge(specs, Reader(failures=failures), run_id="run-2")
-    journal.write_bytes(content)
-    reader = Reader()
-    store.converge(specs, reader, run_id="run-3")
-    assert reader.asked == [specs[0].chip_id]
-    assert read_rows(store.paths.catalog)[0].outcome.attempts == 3
 
 
 def test_a_chip_that_vanishes_during_the_run_gets_no_row_that_says_ok(store):
