@@ -167,7 +167,7 @@ class StacSearch:
         items: list[Item] = []
         damaged: list[LeftOut] = []
         names: set[str] = set()
-        for record in _records(root, names):
+        for record in _records(root, names, self.location):
             if isinstance(record, LeftOut):
                 damaged.append(record)
             elif not self.collections or record.get("collection") in self.collections:
@@ -196,10 +196,17 @@ def _asked(client: pystac_client.Client, ask: Callable[[str], list[Any]]) -> lis
     return ask("GET")
 
 
-def _records(catalog: pystac.Catalog, names: set[str]) -> Iterator[Item | LeftOut]:
-    """Walk a static catalog; a record that cannot be read costs itself alone.
+def _records(catalog: pystac.Catalog, names: set[str], location: str) -> Iterator[Item | LeftOut]:
+    """Walk a static catalog; a record that is gone or makes no sense costs itself alone.
 
-    ``names`` gathers the ids of the collections met.
+    Args:
+        catalog: Where to begin.
+        names: Gathers the ids of the collections met.
+        location: Names the whole catalog in messages.
+
+    Raises:
+        SourceError: If a record cannot be had just now: its scenes would pass for withdrawn, and
+            results would lose them.
     """
     if isinstance(catalog, pystac.Collection):
         names.add(catalog.id)
@@ -212,19 +219,38 @@ def _records(catalog: pystac.Catalog, names: set[str]) -> Iterator[Item | LeftOu
             record = _item_record(found) if isinstance(found, pystac.Item) else None
         except _DAMAGED as error:
             name = Path(link.get_absolute_href() or link.href).name
+            if _may_pass(error):
+                raise SourceError(
+                    f"{location}: {name} cannot be read just now, and a part of a catalog is never "
+                    f"taken for the whole: {_reason(error)}; try again later"
+                ) from error
             yield LeftOut(name, "damaged", _unreadable(error))
             continue
         if record is not None:
             names.add(str(record.get("collection")))
             yield record
         elif isinstance(found, pystac.Catalog):
-            yield from _records(found, names)
+            yield from _records(found, names, location)
+
+
+def _may_pass(error: BaseException) -> bool:
+    """Whether a record may be read later: its server or disk is away, it is not itself at fault."""
+    reason = _reason(error)
+    if isinstance(reason, APIError):
+        return reason.status_code is None or reason.status_code in RETRYABLE_STATUS
+    gone = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
+    return isinstance(reason, OSError) and not isinstance(reason, gone)
+
+
+def _reason(error: BaseException) -> BaseException:
+    while error.__cause__ is not None:  # pystac wraps what happened
+        error = error.__cause__
+    return error
 
 
 def _unreadable(error: BaseException) -> str:
     """Say why a record cannot be read, without folders, for it ends in a published table."""
-    while error.__cause__ is not None:  # pystac wraps what happened
-        error = error.__cause__
+    error = _reason(error)
     words = f"{type(error).__name__}: {error}"
     if isinstance(error, FileNotFoundError):
         words = "the file is missing"

@@ -6,6 +6,7 @@ import pickle
 import shutil
 from collections import Counter
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,7 +31,6 @@ from geo_assets_tests.sources.scene_testing import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 QUICK = HttpRules(attempts=2, timeout_s=5, wait_initial_s=0.001, wait_max_s=0.01)
 RUFIJI = SceneQuery(
@@ -224,6 +224,26 @@ def test_an_unreadable_record_costs_itself_alone(
     assert (out.scene_id, out.reason) == ("b.json", "damaged")
     assert words in out.detail
     assert str(tmp_path) not in out.detail
+
+
+@pytest.mark.parametrize("away", ["collection.json", "b/b.json"])
+def test_a_catalog_of_which_a_part_is_away_is_not_taken_for_the_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, away: str
+) -> None:
+    write_catalog(tmp_path, ["a", "b"])
+    with serve_files(tmp_path) as server:
+        usual, status = server.answer, 503
+
+        def answer(target: str, byte_range: str | None) -> Answer:
+            return Answer(status) if target.endswith(away) else usual(target, byte_range)
+
+        monkeypatch.setattr(server, "answer", answer)
+        with pytest.raises(SourceError, match=rf"{Path(away).name} cannot be read just now.*later"):
+            source(f"{server.url}/catalog.json").select(query())
+        # What the server knows to be gone costs itself alone.
+        status = 404
+        selection = source(f"{server.url}/catalog.json").select(query())
+    assert [out.scene_id for out in selection.left_out] == [Path(away).name]
 
 
 def test_scenes_elsewhere_are_left_out_by_name(tmp_path: Path) -> None:
