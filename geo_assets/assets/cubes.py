@@ -44,7 +44,7 @@ def ndvi_cube(partition: Partition) -> Facts:
     import numpy as np
 
     from geo_assets.storage.cubes.icechunk_cube import collect_garbage, lock_of
-    from geo_assets.storage.cubes.opening import results_of_other_clusters
+    from geo_assets.storage.cubes.opening import cubes_replaced_by, results_of_other_clusters
     from geo_assets.storage.cubes.time_major import time_major_of
     from geo_assets.storage.leftovers import remove_all_but
     from geo_assets.storage.seen_scenes import UsedScenes, scenes_of_table, write_used_scenes
@@ -63,7 +63,10 @@ def ndvi_cube(partition: Partition) -> Facts:
     for path, builder in builders.items():
         name = path.stem
         made, how = builder.build(
-            path, logged(partition.log, f"cube {partition} {name}: days"), partition.workers
+            path,
+            logged(partition.log, f"cube {partition} {name}: days"),
+            partition.workers,
+            cubes_replaced_by(path, builders.keys()),
         )
         partition.log.info(f"{partition} {name}: {how}")
         for day, reason in made.put_off:

@@ -7,12 +7,13 @@ import hashlib
 import dagster as dg
 import pytest
 
+from geo_assets.errors import ReadError
 from geo_assets.partitions import partition_keys
 from geo_assets.storage.cubes.icechunk_cube import latest_snapshot
 from geo_assets.storage.cubes.opening import open_cube, published_cubes
 from geo_assets.storage.cubes.time_major import compact_cube, open_time_major
 from geo_assets_tests.acceptance.support import Workplace, materialize, metadata_of
-from geo_assets_tests.small_world import write_world
+from geo_assets_tests.small_world import Flaky, write_world
 
 UPSTREAM = ("labels", "aoi_clusters", "scenes")
 
@@ -78,6 +79,22 @@ def test_a_time_major_copy_stays_and_another_store_takes_the_place_of_the_first(
         "cluster-0.icechunk"
     ]
     assert not path.exists()
+
+
+def test_a_cube_is_not_given_up_for_another_store_while_its_source_is_away(world, tmp_path):
+    campaign, place = world({})
+    key = partition_keys(campaign)[0]
+    run(campaign, place, (*UPSTREAM, "ndvi_cube"), key)
+    layout = place.layout(campaign)
+    before = published_cubes(layout, *key.split("|"))
+    other, _ = world({"store": "icechunk"})
+    switch = tmp_path / "away"
+    switch.write_text("transient")
+    imagery = Flaky(switch=str(switch))
+    with pytest.raises(ReadError, match=r"cluster-0\.zarr: is left as it is"):
+        materialize(other, place, ("ndvi_cube",), keys=[key], imagery=imagery)
+    assert published_cubes(layout, *key.split("|")) == before
+    assert open_cube(before["cluster-0"]).sizes["time"] == 1
 
 
 def test_another_store_takes_the_place_of_the_first_of_the_chosen_clusters_alone(world):

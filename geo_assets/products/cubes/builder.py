@@ -96,6 +96,7 @@ class CubeBuilder:
         path: Path,
         progress: Callable[[int, int], None] | None = None,
         workers: Workers | None = None,
+        replaces: Sequence[Path] = (),
     ) -> tuple[CubeFacts, str]:
         """Make the cube what it should be, reading no more days than that needs.
 
@@ -107,6 +108,8 @@ class CubeBuilder:
             path: Where the cube lies or will lie: Icechunk by its suffix, else plain Zarr.
             progress: Told (days done, days in all).
             workers: Who reads; None: threads of this process.
+            replaces: Cubes of the same area that lie elsewhere, of another store for instance, and
+                that the caller removes once this one is made.
 
         Returns:
             What it holds and what was done: ``built`` (there was none of these rules), ``extended``
@@ -137,8 +140,10 @@ class CubeBuilder:
             require_room(path.parent, 0, f"cube {path.stem}", at_once=room)
         with staged(path, len(asked), self.geobox.shape.yx) as stage:
             days, slots = self._see(asked, stage, workers, progress)
-            if known is None and path.exists():
-                require_days_of_before(path, days)
+            if known is None:
+                for before in (path, *replaces):
+                    if before.exists():
+                        require_days_of_before(before, days)
             worse = {day for day, said in days.items() if known and known.is_better(day, said)}
             news = {
                 day: said
@@ -157,7 +162,8 @@ class CubeBuilder:
             how = self._how(known, news, changed=changed)
             if how != "kept":
                 slots = {day: slot for day, slot in slots.items() if day in news}
-                changes = Changes(news, slots, gone, afresh)
+                damaged = known.damaged - news.keys() if known else ()
+                changes = Changes(news, slots, gone, afresh, damaged)
                 with writing(path):
                     snapshot = publish_changes(path, self._head, changes, stage)
         if how == "kept" and is_repository(path):

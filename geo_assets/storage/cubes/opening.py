@@ -57,6 +57,23 @@ def published_cubes(layout: Layout, fold: str, split: str) -> dict[str, Path]:
     return {name: path for _, name, path in sorted(found)}
 
 
+def cubes_replaced_by(path: Path, published: Collection[Path]) -> list[Path]:
+    """Return the cubes of one's cluster, in either store, of a tile or of all, that are to go.
+
+    Args:
+        path: Where the cube lies or will lie.
+        published: Where all cubes lie that there are to be.
+    """
+    wanted = _CUBE.fullmatch(path.name)
+    found = sorted(path.parent.iterdir()) if path.parent.is_dir() else []
+    matches = [(each, _CUBE.fullmatch(each.name)) for each in found if each not in published]
+    return [
+        each
+        for each, match in matches
+        if match and wanted and match["cluster"] == wanted["cluster"] and each.is_dir()
+    ]
+
+
 def results_of_other_clusters(folder: Path, clusters: Collection[int]) -> list[Path]:
     """Return what lies in a folder of cubes but is of none of some clusters.
 
