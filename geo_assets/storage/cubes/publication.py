@@ -51,6 +51,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
     from geo_assets.storage.cubes.days import CubeHead
     from geo_assets.storage.cubes.format import CubeVariable, Index3
     from geo_assets.storage.cubes.stage import Stage
@@ -68,12 +70,15 @@ class Changes:
         slots: Where on the stage those of them lie that have a place in the cube.
         gone: Days that are taken away.
         afresh: Whether what lies there is damaged beyond its days: nothing of it is read or kept.
+        damaged: Days that stay though their values are not those that were written. What of them
+            cannot be decoded is missing wherever they have to be; they are known by their digest.
     """
 
     days: Mapping[str, StoredDay]
     slots: Mapping[str, int]
     gone: Collection[str] = field(default_factory=tuple)
     afresh: bool = False
+    damaged: Collection[str] = field(default_factory=tuple)
 
     def applied(self, known: Mapping[str, StoredDay] | None) -> dict[str, StoredDay]:
         """Return all days after the changes; None: nothing known is kept."""
@@ -88,6 +93,7 @@ class _Move:
     position: int | None
     """On the old time axis; None: they come from the stage."""
     slot: int | None
+    damaged: bool
 
 
 def publish_changes(path: Path, head: CubeHead, changes: Changes, stage: Stage) -> str | None:
@@ -133,7 +139,7 @@ def _replace(path: Path, head: CubeHead, changes: Changes, stage: Stage) -> None
                     _link_folder(path / variable.name / "c" / str(move.position), target)
                 else:
                     stage.move_chunks(variable.name, move.slot, target)
-        digest = _write_smoothed(group, head, variables, names)
+        digest = _write_smoothed(group, head, variables, names, changes.damaged)
         write_coordinates(group, times_of(names), head.geobox)
         group.update_attributes(head.attributes_of(days, digest))
         consolidate(folder)
@@ -188,8 +194,8 @@ def _fill(
                 if before is not None and move.position is not None
                 else stage.array(variable.name)
             )
-            _copy_day(source, move.position if move.slot is None else move.slot, array, position)
-    digest = _write_smoothed(group, head, variables, names)
+            _copy_day(source, move, array, position)
+    digest = _write_smoothed(group, head, variables, names, changes.damaged)
     write_coordinates(group, times_of(names), head.geobox, overwrite=True)
     group.attrs.put(head.attributes_of(days, digest))
     return names
@@ -210,7 +216,9 @@ def _moves(
                     "days; a cube holds one dtype"
                 )
     return names, [
-        _Move(None, changes.slots[name]) if name in changes.slots else _Move(positions[name], None)
+        _Move(None, changes.slots[name], damaged=False)
+        if name in changes.slots
+        else _Move(positions[name], None, damaged=name in changes.damaged)
         for name in names
     ]
 
@@ -232,11 +240,13 @@ def _link(source: str, target: str) -> str:
     return target
 
 
-def _copy_day(source: zarr.Array[Any], old: int | None, target: zarr.Array[Any], new: int) -> None:
+def _copy_day(source: zarr.Array[Any], move: _Move, target: zarr.Array[Any], new: int) -> None:
+    old = move.position if move.slot is None else move.slot
     assert old is not None  # noqa: S101  # a move says one of two places
 
     def copy(chunk: Index3) -> None:
-        target[new, chunk[1], chunk[2]] = source[old, chunk[1], chunk[2]]
+        values = _values(source, (old, chunk[1], chunk[2]), damaged=move.damaged)
+        target[new, chunk[1], chunk[2]] = values
 
     for _ in Threads().map(copy, chunk_slices((1, *target.shape[1:]), target.chunks)):
         pass
@@ -247,6 +257,7 @@ def _write_smoothed(
     head: CubeHead,
     variables: tuple[CubeVariable, ...],
     names: list[str],
+    damaged: Collection[str],
 ) -> str | None:
     """Write the smoothed copy of each index, from its stored values; return their digest."""
     smoothed = head.smoothed_of(variables)
@@ -259,7 +270,8 @@ def _write_smoothed(
         source = array_of(group, variable.name.removesuffix(SMOOTHED))
         target = create_variable(group, variable, (len(names), *head.geobox.shape))
         chunks = chunk_slices((1, *source.shape[1:]), source.chunks)
-        one = partial(_smooth_chunk, head, source, target, times_of(names))
+        days = {name: name in damaged for name in names}
+        one = partial(_smooth_chunk, head, source, target, days)
         for found in Threads().map(one, chunks):
             digest.update(f"{variable.name} {found}\n".encode())
     return digest.hexdigest()
@@ -293,16 +305,23 @@ def _smooth_chunk(
     head: CubeHead,
     source: zarr.Array[Any],
     target: zarr.Array[Any],
-    times: Any,
+    days: Mapping[str, bool],
     chunk: Index3,
 ) -> str:
+    """Smooth the series of one chunk; of each day it is told whether it is damaged."""
     assert head.smoothing is not None  # noqa: S101  # else nothing is smoothed
     _, rows, cols = chunk
-    if len(times) == 0:
+    if not days:
         return ""
-    stored = np.stack([np.asarray(source[t, rows, cols]) for t in range(len(times))])
+    times = times_of(days)
+    stored = np.stack(
+        [
+            _values(source, (position, rows, cols), damaged=damaged)
+            for position, damaged in enumerate(days.values())
+        ]
+    )
     values = np.empty_like(stored)
-    height = max(_VALUES_AT_ONCE // (len(times) * stored.shape[2]), 1)
+    height = max(_VALUES_AT_ONCE // (len(days) * stored.shape[2]), 1)
     for top in range(0, stored.shape[1], height):
         strip = slice(top, top + height)
         series = smooth_series(
@@ -312,6 +331,20 @@ def _smooth_chunk(
     for position, layer in enumerate(values):
         target[position, rows, cols] = layer
     return chunk_digest(values)
+
+
+def _values(
+    array: zarr.Array[Any], place: tuple[int, slice, slice], *, damaged: bool
+) -> NDArray[Any]:
+    """Return values (y, x) of one day; missing where those of a damaged one cannot be decoded."""
+    try:
+        return np.asarray(array[place])
+    except damage():
+        if not damaged:
+            raise
+        return np.full(
+            [part.stop - part.start for part in place[1:]], array.fill_value, array.dtype
+        )
 
 
 def _message(names: list[str]) -> str:

@@ -140,6 +140,19 @@ def test_a_cube_of_other_rules_is_not_given_up_for_one_without_a_day(tmp_path):
     assert facts.failed
 
 
+def test_a_cube_takes_the_place_of_one_elsewhere_only_with_all_of_its_days(tmp_path):
+    path, other = tmp_path / "c.zarr", tmp_path / "c.icechunk"
+    source = MemorySource.of(*scenes())
+    builder_of(source).build(path)
+    source.change(*scenes()[:3], scenes()[3].with_faults(AWAY))
+    with pytest.raises(ReadError, match=r"c\.zarr: is left as it is, .* 1 of its 3 days"):
+        builder_of(source).build(other, replaces=[path])
+    assert not other.exists()
+    source.change(*scenes())
+    assert builder_of(source).build(other, replaces=[path])[1] == "built"
+    xr.testing.assert_identical(open_cube(other).load(), open_cube(path).load())
+
+
 def test_what_a_catalogue_corrects_of_offset_and_nodata_is_read_again(tmp_path):
     path = tmp_path / "c.zarr"
     source = MemorySource.of(*scenes())
@@ -276,6 +289,29 @@ def test_a_damaged_day_that_cannot_be_read_now_stays_until_it_can_be(tmp_path, s
     source.change(*scenes())
     assert builder_of(source).build(path)[1] == "healed"
     xr.testing.assert_equal(open_cube(path).load(), values)
+
+
+@pytest.mark.parametrize("store", ["zarr", "icechunk"])
+def test_a_damaged_day_that_cannot_be_read_now_keeps_no_other_waiting(tmp_path, store):
+    """Smoothing reads all days, and those of Icechunk are read where they move."""
+    path, sound = tmp_path / f"c.{store}", tmp_path / f"s.{store}"
+    changes = {"smoothing": SmoothingRules("linear")}
+    a1, a2, b1, c1 = scenes()
+    source = MemorySource.of(a1, a2)
+    builder_of(source, **changes).build(path)
+    folder = path / "ndvi/c" if store == "zarr" else path / "chunks"
+    chunks = [file for file in folder.rglob("*") if file.is_file()]
+    for chunk in chunks:
+        chunk.write_bytes(bytes(chunk.stat().st_size))
+    source.change(a1.with_faults(AWAY), a2.with_faults(AWAY), b1, c1)
+    facts, how = builder_of(source, **changes).build(path)
+    assert how == "extended"
+    assert [str(day) for day, _ in facts.put_off] == ["2021-05-01"]
+    # What is left of it is still known to be damaged, and comes back with its source.
+    source.change(*scenes())
+    assert builder_of(source, **changes).build(path)[1] == "healed"
+    builder_of(source, **changes).build(sound)
+    xr.testing.assert_identical(open_cube(path).load(), open_cube(sound).load())
 
 
 @pytest.mark.parametrize("store", ["zarr", "icechunk"])
