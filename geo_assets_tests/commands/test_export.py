@@ -3,6 +3,8 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
+import shutil
 from dataclasses import replace
 
 import geopandas
@@ -288,15 +290,21 @@ def test_an_index_cannot_point_at_files_elsewhere(place):
     assert victim.exists()
 
 
+def a_second(place, folder, command):
+    """Another campaign of the same domain, which exports to the same folder."""
+    (folder / "second").mkdir()
+    second = Place(folder / "second", command)
+    second.configure(domain="TNZ", name="later")
+    second.target = place.target
+    second.layout = Results(data=str(place.layout.root)).layout("later")
+    return second
+
+
 def test_two_campaigns_share_a_domain(place, tmp_path, command):
     place.configure(domain="TNZ")
     place.export()
     before = place.files()
-    (tmp_path / "second").mkdir()
-    second = Place(tmp_path / "second", command)
-    second.configure(domain="TNZ", name="later")
-    second.target = place.target
-    second.layout = Results(data=str(place.layout.root)).layout("later")
+    second = a_second(place, tmp_path, command)
     for fold in ("north", "south"):
         write_chips(second.layout, f"{fold}|train", ok=4)
     assert "not of an earlier export of 'later'" in second.refused("--start-index", 2)
@@ -307,6 +315,19 @@ def test_two_campaigns_share_a_domain(place, tmp_path, command):
     assert later["file"].tolist() == [f"train/TNZ_train_imgs_{n:05d}.tif" for n in range(3, 7)]
     place.export()
     assert len(place.chips("Chips/TNZ/north/train")) == 7
+
+
+def test_a_name_that_another_campaign_took_meanwhile_is_not_taken_back(place, tmp_path, command):
+    place.configure(domain="TNZ")
+    place.export()
+    second = a_second(place, tmp_path, command)
+    for fold in ("north", "south"):
+        shutil.rmtree(place.target / f"Chips/TNZ/{fold}/train")
+        write_chips(second.layout, f"{fold}|train", ok=3)
+    assert second.export("--start-index", 1).exit_code == 0
+    before = place.files()
+    assert re.search(r"imgs_00001\.tif, .*imgs_00002\.tif: not of an earlier", place.refused())
+    assert place.files() == before
 
 
 @pytest.mark.parametrize(

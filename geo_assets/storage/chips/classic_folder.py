@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
@@ -98,15 +99,18 @@ class ClassicFolder:
             StorageError: A file that is not ours lies at a wanted name, or at that of the index;
                 or a published chip is gone or of another size.
         """
-        ours = self._ours()
+        ours, others = self._ours(), self._others()
         copied: list[NumberedChip] = []
         strangers = []
         for chip in wanted:
             path = self.parent / chip.row.file
-            if _content(path) == (chip.row.size, chip.row.sha256):
+            content = _content(path)
+            if content == (chip.row.size, chip.row.sha256):
                 continue
             copied.append(chip)
-            if chip.row.file not in ours and (path.exists() or path.is_symlink()):
+            # Where ours was removed, another campaign may have taken its name.
+            anothers = content is not None and (chip.row.file, content[1]) in others
+            if (anothers or chip.row.file not in ours) and (path.exists() or path.is_symlink()):
                 strangers.append(path)
         if strangers:
             more = f" and {len(strangers) - _SHOWN} more" if len(strangers) > _SHOWN else ""
@@ -178,6 +182,16 @@ class ClassicFolder:
         # Nothing outside of the folder of chips is ours, whatever somebody wrote into the index.
         folder = PurePosixPath(self.split)
         return {file: known for file, known in ours.items() if PurePosixPath(file).parent == folder}
+
+    def _others(self) -> set[tuple[str, str]]:
+        """Return name and checksum of each file that the table of another campaign lists."""
+        others: set[tuple[str, str]] = set()
+        for index in self.parent.glob(f"*.{self.split}.csv"):
+            if index != self.index:
+                # A table that is no index says of no file whose it is.
+                with suppress(StorageError):
+                    others |= read_index(index).items()
+        return others
 
     def _unfinished_files(self) -> dict[str, list[str]]:
         if not self.unfinished.exists():
