@@ -89,8 +89,10 @@ def partitions_with_new_scenes(
             attempt = entry["attempts"] + 1
         else:
             attempt = 0
-            # Used up by a run, or withdrawn by the source: what comes next starts afresh.
-            entry = entry if state.wanting or state.last_run == "badly" else None
+            # Used up by a run, or withdrawn by the source, or a person has mended after the last
+            # attempt what had failed: what comes next starts afresh.
+            tries = entry is not None and entry["attempts"] < policy.max_attempts
+            entry = entry if state.wanting or (tries and state.last_run == "badly") else None
         if entry is None:
             continue
         if attempt:

@@ -72,6 +72,15 @@ def test_a_run_that_noted_the_scenes_and_then_failed_is_requested_again():
     assert cursor["north"]["attempts"] == 2
 
 
+def test_what_a_person_mended_after_the_last_attempt_is_forgotten():
+    _, cursor = decide(NOW, {}, north=state(A))
+    for days in range(1, 4):
+        later = NOW + dt.timedelta(days=days)
+        _, cursor = decide(later, cursor, north=state(last_run="badly"))
+    assert cursor == {}
+    assert decide(later, cursor, north=state(A, last_run="badly"))[0] == ["north"]
+
+
 def test_a_partition_in_flight_is_left_alone():
     assert decide(NOW, {}, north=state(A, in_flight=True)) == ([], {})
     _, cursor = decide(NOW, {}, north=state(A))
