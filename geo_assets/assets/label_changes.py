@@ -250,6 +250,7 @@ def _previews(
                 classes,
                 title="From the first to the last date",
                 subtitle=f"{subtitle}, of each pixel",
+                counted="its pixels",
             ),
             f"Transitions from first to last date, {subtitle}",
         ),

@@ -28,6 +28,7 @@ from geo_assets.previews.style import (
     LegendItem,
     Sheet,
     nothing_here,
+    short_number,
     side_legend,
 )
 
@@ -54,6 +55,7 @@ def transition_map(
     *,
     title: str = "What becomes of each cluster",
     subtitle: str = "",
+    counted: str = "its pixels, over all steps",
 ) -> bytes:
     """Return transition counts as a heat map: of each row, the share that goes to each column.
 
@@ -62,6 +64,7 @@ def transition_map(
         classes: Names and colours of the clusters.
         title: Heading.
         subtitle: Second line.
+        counted: What the sum of a row counts.
     """
     table = complete_table(classes)
     if not counts.any():
@@ -93,11 +96,11 @@ def transition_map(
                     colour=PAPER if share > 0.45 else INK, align="center",
                 )  # fmt: skip
         sheet.text(
-            left + k * cell + 6, y + cell // 2 - 7, _count(int(totals[row])), size=SMALL_SIZE,
+            left + k * cell + 6, y + cell // 2 - 7, short_number(int(totals[row])), size=SMALL_SIZE,
             colour=MUTED,
         )  # fmt: skip
     sheet.text(
-        MARGIN, top + k * cell + 8, "percent of each row; at the right its pixels, over all steps",
+        MARGIN, top + k * cell + 8, f"percent of each row; at the right {counted}",
         size=SMALL_SIZE, colour=MUTED,
     )  # fmt: skip
     return sheet.png()
@@ -141,7 +144,9 @@ def area_series(
         axes.bar(at, share, width=0.86, bottom=below, color=colour, linewidth=0)
         below += share
     axes.set_xlim(-0.6, max(len(days), 6) - 0.4)
-    end = _end_of_axis(float(shares[:, :-1].sum(axis=1).max()))
+    # Of whole numbers: a sum of shares may be a little more than 1.
+    labelled = areas[:, 1:].sum(axis=1) / np.maximum(areas.sum(axis=1), 1)
+    end = _end_of_axis(float(labelled.max()))
     axes.set_ylim(0, end)
     ticks = np.linspace(0, end, 5)
     axes.set_yticks(ticks, [f"{100 * tick:g} %" for tick in ticks])
@@ -210,10 +215,3 @@ def _blend(low: str, high: str, share: float) -> str:
         for a, b in zip(rgb_of(low), rgb_of(high), strict=True)
     ]
     return "#{:02x}{:02x}{:02x}".format(*mixed)
-
-
-def _count(number: int) -> str:
-    for unit, letter in ((1_000_000, "M"), (1_000, "k")):
-        if number >= unit:
-            return f"{number / unit:.3g}{letter}"
-    return str(number)

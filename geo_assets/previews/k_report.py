@@ -13,6 +13,7 @@ from geo_assets.previews.style import (
     SMALL_SIZE,
     LegendItem,
     Sheet,
+    short_number,
 )
 
 if TYPE_CHECKING:
@@ -89,13 +90,5 @@ def _plot(
     else:
         axes.margins(y=0.12)
     axes.locator_params(axis="y", nbins=5)
-    axes.yaxis.set_major_formatter(lambda value, _: _short(value))
+    axes.yaxis.set_major_formatter(lambda value, _: short_number(value))
     return drawn
-
-
-def _short(value: float) -> str:
-    """A tick of few letters: 12k, 3.4M."""
-    for unit, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(value) >= unit:
-            return f"{value / unit:.3g}{letter}"
-    return f"{value:.3g}"

@@ -279,3 +279,12 @@ def nothing_here(title: str, message: str, *, width: int = 480) -> bytes:
     sheet.frame(MARGIN, top, width - 2 * MARGIN, 60)
     sheet.text(width / 2, top + 23, message, colour=MUTED, align="center", room=width - 4 * MARGIN)
     return sheet.png()
+
+
+def short_number(value: float) -> str:
+    """Return a number in three digits and a letter: 12k, 3.4M."""
+    for unit, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        # What rounds to a thousand of one letter is one of the next.
+        if abs(value) >= 0.9995 * unit:
+            return f"{value / unit:.3g}{letter}"
+    return f"{value:.3g}"

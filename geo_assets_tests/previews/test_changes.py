@@ -44,6 +44,13 @@ def test_areas_are_stacked_in_the_colours_of_the_clusters():
     assert min(shares) > 1000
 
 
+def test_areas_without_a_pixel_of_no_data_are_drawn():
+    """The shares of this date add up to a little more than 1."""
+    areas = np.array([[0, 183, 2463, 1340, 5943, 71]] * 2)
+    assert (areas[0, 1:] / areas[0].sum()).sum() > 1
+    opened(area_series(areas, DAYS[:2], class_table([f"NDVI {n}" for n in range(5)])))
+
+
 def test_bars_of_areas_end_at_the_valid_share_of_their_date():
     green = CLASSES[3][1]
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from geo_assets.previews.palette import CHECKER, LINE, PAPER, rgb_of
-from geo_assets.previews.style import LegendItem, Sheet, nothing_here
+from geo_assets.previews.style import LegendItem, Sheet, nothing_here, short_number
 
 
 def decoded(png: bytes) -> np.ndarray:
@@ -110,3 +110,18 @@ def test_drawing_leaves_pyplot_alone():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert done.stdout.split() == ["False", "False"]
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (0, "0"),
+        (999, "999"),
+        (1_234, "1.23k"),
+        (999_700, "1M"),
+        (3_616_812_000, "3.62G"),
+        (-0.25, "-0.25"),
+    ],
+)
+def test_long_numbers_are_told_in_three_digits(number, words):
+    assert short_number(number) == words
