@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from geo_assets.assets.imagery import rgb_indices
-from geo_assets.assets.label_models import lending_key
+from geo_assets.assets.label_models import lending_key, read_model
 from geo_assets.assets.label_publication import (
     METADATA,
     label_pictures,
@@ -14,8 +14,10 @@ from geo_assets.assets.label_publication import (
 )
 from geo_assets.assets.pixel_labels import LabelAsset, Labelled, publish_areas
 from geo_assets.assets.step import Facts, Partition, asset_step, shown_step
+from geo_assets.errors import StorageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from geo_assets.campaign import Campaign
@@ -59,7 +61,7 @@ def land_cover_labels(partition: Partition) -> Facts:
     areas: dict[str, AreaFeatures] = {
         name: Placed(each) if rules.position_weight else each for name, each in images.items()
     }
-    scales = _band_scales(partition)
+    scales = _band_scales(partition, images)
     lender, place = rules.model_from or partition, (partition.fold, partition.split)
     asset = LabelAsset(
         "land_cover_labels",
@@ -67,7 +69,7 @@ def land_cover_labels(partition: Partition) -> Facts:
         _fit_rules(campaign),
         layout.land_cover_labels_folder(lender.fold, lender.split),
         {
-            name: _wanted(rules, each) | {"band_scales": scales.get(cluster_of(name), {})}
+            name: _wanted(rules, each) | {"band_scales": scales[name]}
             for name, each in areas.items()
         },
         folder=layout.land_cover_labels_folder(*place),
@@ -119,11 +121,29 @@ def _wanted(rules: LandCoverLabels, features: AreaFeatures) -> dict[str, Any]:
     }
 
 
-def _band_scales(partition: Partition) -> dict[int, dict[str, list[str]]]:
-    """What the scenes of each cluster say of the scale of each band: a model holds for one alone.
+def _band_scales(partition: Partition, areas: Iterable[str]) -> dict[str, dict[str, list[str]]]:
+    """What the scenes of each area say of the scale of each band: a model holds for one alone.
 
-    Empty where there are no scenes, as of images that a server composes.
+    Scenes of clusters that are not among those chosen (``clusters.only``) were not looked for: what
+    was known when they were labelled still holds, as their composites stay. Empty where there are
+    no scenes, as of images that a server composes.
     """
+    from geo_assets.storage.layout import cluster_of, model_of
+
+    only, place = partition.campaign.clusters.only, (partition.fold, partition.split)
+    of_scenes = _band_scales_of_scenes(partition)
+    scales = {}
+    for name in areas:
+        cluster = cluster_of(name)
+        scales[name] = of_scenes.get(cluster, {})
+        if only is not None and cluster not in only:
+            with suppress(StorageError):  # never labelled: nothing is known
+                model = read_model(model_of(partition.layout.land_cover_labels(*place, cluster)))
+                scales[name] = model.get("band_scales", {})
+    return scales
+
+
+def _band_scales_of_scenes(partition: Partition) -> dict[int, dict[str, list[str]]]:
     from geo_assets.sources.scenes.band_keys import BandError
     from geo_assets.sources.scenes.reflectance_scale import known_scale
     from geo_assets.storage.scenes import read_scenes

@@ -263,12 +263,20 @@ def _borrowed(
     partition: Partition, asset: LabelAsset, areas: Mapping[str, AreaFeatures]
 ) -> dict[str, AreaModel]:
     from geo_assets.core.pixel_kmeans import PixelKMeans
+    from geo_assets.products.labels.areas import sample_area
 
     model = borrowed_model(partition, asset.name, asset.rules, asset.lending)
-    for name in areas:
-        check_agreement(partition, name, asset.rules, model, asset.wanted[name])
     borrowed = AreaModel(PixelKMeans.from_dict(model), fitted_on=model["fitted_on"])
-    return dict.fromkeys(areas, borrowed)
+    models = dict.fromkeys(areas, borrowed)
+    for name, features in areas.items():
+        try:
+            check_agreement(partition, name, asset.rules, model, asset.wanted[name])
+        except ClusteringError:
+            # Without a pixel, an area has no dtype, days or scale of its own.
+            if sample_area(features, partition.workers, size=1, seed=asset.fit.seed).valid:
+                raise
+            models[name] = AreaModel(None, NO_PIXEL)
+    return models
 
 
 def _document(rules: PixelLabels, features: AreaFeatures, labelled: Labelled) -> dict[str, Any]:

@@ -58,6 +58,12 @@ def write_image(partition, pixels, cluster=0, *, valid=None, labels=0, bands=BAN
     return path
 
 
+def _scene_of_scale(scale):
+    raster = {"raster:bands": [{"scale": scale}]}
+    assets = {band: {"href": f"/scenes/{band}.tif"} | raster for band in BANDS}
+    return item_of(assets, GRID, id="S", datetime="2021-06-01T10:00:00Z")
+
+
 def of(partition, cluster=0):
     return partition.layout.land_cover_labels(partition.fold, partition.split, cluster)
 
@@ -208,11 +214,8 @@ def test_a_model_of_one_scale_does_not_label_another(tmp_path):
     test = a_land_cover_partition(tmp_path, "south|test", model_from=NORTH_TRAIN)
     for partition, scale in ((train, 0.0001), (test, 0.001)):
         write_image(partition, an_image()[0])
-        raster = {"raster:bands": [{"scale": scale}]}
-        assets = {band: {"href": f"/scenes/{band}.tif"} | raster for band in BANDS}
-        item = item_of(assets, GRID, id="S", datetime="2021-06-01T10:00:00Z")
         path = partition.layout.scenes(partition.fold, partition.split)
-        write_scenes(path, [item], [0])
+        write_scenes(path, [_scene_of_scale(scale)], [0])
     land_cover_labels.make(train)
     with pytest.raises(ClusteringError, match=r"band_scales differ: .*'0\.0001'.*'0\.001'"):
         land_cover_labels.make(test)
@@ -238,6 +241,39 @@ def test_a_composite_without_pixels_does_not_keep_others_from_one_model(tmp_path
     assert facts["rasters"] == 1
     notes = {row.data["area"]: row.data["note"] for row in facts["table"].records}
     assert notes == {"cluster-0": "no pixel has all features", "cluster-1": ""}
+
+
+def test_an_area_without_pixels_keeps_no_other_from_a_borrowed_model(tmp_path):
+    train = a_land_cover_partition(tmp_path, model_from=NORTH_TRAIN)
+    test = a_land_cover_partition(tmp_path, "south|test", model_from=NORTH_TRAIN)
+    write_image(train, an_image(0)[0])
+    write_image(test, an_image(1)[0])
+    guessed = (an_image(2)[0] / 10_000).astype(np.float32)
+    write_image(test, guessed, 1, valid=np.zeros(GRID.shape.yx, bool))
+    land_cover_labels.make(train)
+    facts = land_cover_labels.make(test)
+    notes = {row.data["area"]: row.data["note"] for row in facts["table"].records}
+    assert notes == {"cluster-0": "", "cluster-1": "no pixel has all features"}
+
+
+def test_clusters_that_are_not_chosen_keep_the_scales_of_their_scenes(tmp_path):
+    partition = a_land_cover_partition(tmp_path, fit="partition")
+    path = partition.layout.scenes(partition.fold, partition.split)
+    items = [_scene_of_scale(0.0001)] * 2
+    for cluster in (0, 1):
+        write_image(partition, an_image(cluster)[0], cluster)
+    write_scenes(path, items, [0, 1])
+    land_cover_labels.make(partition)
+    before = [read_json(model_of(of(partition, cluster)))["band_scales"] for cluster in (0, 1)]
+    assert before[1] == {band: ["0.0001"] for band in BANDS}
+
+    chosen = partition.campaign.clusters.model_copy(update={"only": [0]})
+    campaign = partition.campaign.model_copy(update={"clusters": chosen})
+    object.__setattr__(partition, "campaign", campaign)
+    write_scenes(path, items[:1], [0])
+    land_cover_labels.make(partition)
+    after = [read_json(model_of(of(partition, cluster)))["band_scales"] for cluster in (0, 1)]
+    assert after == before
 
 
 def test_integers_and_floats_are_not_pooled(tmp_path):
