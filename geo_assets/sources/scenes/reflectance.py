@@ -9,6 +9,7 @@ the scale. Source: ESA, Sentinel-2 Products Specification Document 14.9, BOA_ADD
 from __future__ import annotations
 
 import math
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,6 +35,7 @@ BASELINE_WITH_OFFSET = (4, 0)
 BASELINE_OFFSET = -1000
 """What is added to digital numbers of products since that baseline."""
 
+_NAMES = ("name", "common_name", "eo:common_name")
 _WHOLE = 1e-3
 """How far offset / scale may lie from a whole number: -0.1 / 0.0001 is not quite -1000."""
 
@@ -144,9 +146,13 @@ def raster_band(asset: dict[str, Any], index: int) -> dict[str, Any]:
 
 
 def _is_reflectance(asset_key: str, asset: dict[str, Any], index: int) -> bool:
+    """Whether a band of Sentinel-2 holds reflectance, by any of the names it is found by."""
     bands = bands_of(asset)
-    named = str(bands[index - 1].get("name", "")) if index <= len(bands) else ""
-    return bool({esa_name(asset_key), esa_name(named)} & REFLECTANCE_BANDS)
+    said = bands[index - 1] if index <= len(bands) else {}
+    names = [asset_key, *(str(said.get(field) or "") for field in _NAMES)]
+    # As files of ESA are called: B04_10m.
+    plain = [re.sub(r"_(10|20|60)m$", "", name.casefold()) for name in names]
+    return "rededge" in plain or any(esa_name(name) in REFLECTANCE_BANDS for name in plain)
 
 
 def _stated_offset(item: Item, asset_key: str, index: int) -> float | None:

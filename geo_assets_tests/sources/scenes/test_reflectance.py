@@ -146,6 +146,26 @@ def test_what_cannot_be_decided_is_refused_by_name(item: dict[str, Any], words: 
         digital_number_offset(item, "B04", {})
 
 
+@pytest.mark.parametrize(
+    ("key", "bands", "expected"),
+    [
+        ("image", [{"common_name": "red"}], -1000),
+        ("data", [{"name": "red_band", "eo:common_name": "red"}], -1000),
+        ("re", [{"name": "re", "common_name": "rededge"}], -1000),
+        ("B04_10m", [], -1000),
+        ("B8A_20m", [], -1000),
+        ("SCL_20m", [], 0),
+        ("aot", [{"name": "aot"}], 0),
+    ],
+)
+def test_reflectance_is_known_by_each_name_that_a_band_is_found_by(
+    key: str, bands: list[dict[str, str]], expected: int
+) -> None:
+    item = sentinel(**{"s2:processing_baseline": "05.00"})
+    item["assets"] = {key: {"eo:bands": bands}}
+    assert digital_number_offset(item, key, {}) == expected
+
+
 def test_other_data_have_the_offset_they_state_or_none() -> None:
     item = {"id": "x", "properties": {}, "assets": {"a": raster(0.5, -3), "b": {}}}
     assert digital_number_offset(item, "a", {}) == -6
