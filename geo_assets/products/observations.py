@@ -164,7 +164,9 @@ def footprint_of(item: Item) -> BaseGeometry:
 @functools.lru_cache(maxsize=4096)  # asked for every block of an area
 def _with_slack(geometry: str) -> BaseGeometry:
     # Part by part: one that is cut at 180° spans the world, and none of its edges does.
-    parts = shapely.get_parts(shape(json.loads(geometry)))
+    whole = shape(json.loads(geometry))
+    # Of one that crosses itself a buffer keeps a half.
+    parts = shapely.get_parts(whole if whole.is_valid else shapely.make_valid(whole))
     return shapely.union_all([p.buffer(_bulge(p), join_style="mitre") for p in parts])
 
 

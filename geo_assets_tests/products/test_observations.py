@@ -288,6 +288,12 @@ def test_the_slack_of_a_small_footprint_is_small():
     assert 0 < slack * 111_000 < 10
 
 
+def test_a_footprint_that_crosses_itself_has_both_of_its_halves():
+    crossed = shapely.Polygon([(14, 47), (15, 48), (15, 47), (14, 48)])
+    item = {"geometry": crossed.__geo_interface__}
+    assert footprint_of(item).covers(shapely.make_valid(crossed))
+
+
 def test_a_polar_grid_across_the_antimeridian_meets_the_scenes_on_both_sides():
     transform = Affine(30, 0, -512_520.55, 0, -30, 524_438.70)
     geobox = GeoBox((512, 512), transform, "EPSG:3413")
