@@ -85,8 +85,13 @@ def heal_block(task: HealTask) -> HealedBlock:
 
 
 def _asked_again(task: HealTask, window: FailedWindow) -> FailedWindow | None:
-    """Read a window of its scene alone; None if that goes now, else why it does not."""
-    item = next(item for item in task.items if item["id"] == window.scene_id)
+    """Read a window of its scene alone; None if that goes now, else why it does not.
+
+    None too where the scene is no longer wanted: the rest is composed without it.
+    """
+    item = next((item for item in task.items if item["id"] == window.scene_id), None)
+    if item is None:
+        return None
     geobox, rules = task.geobox[window.slices], task.rules
     try:
         task.source.read(item, rules.bands_read, geobox, scl_band=rules.clouds.band)

@@ -8,6 +8,7 @@ import rasterio
 
 from geo_assets.errors import ReadError, StorageError
 from geo_assets.products.composites import builder as composites
+from geo_assets.products.composites.sidecar import Sidecar
 from geo_assets.sources.rules import CloudRules
 from geo_assets_tests.products.composites.composite_testing import (
     AREA,
@@ -186,6 +187,20 @@ def test_a_scene_that_is_gone_is_asked_alone_before_the_others_are_read(paths):
     source.reads.clear()
     builder.heal(*paths)
     assert {name for name, _ in source.reads} == {"B1"}
+
+
+def test_a_scene_beside_the_area_that_failed_and_was_withdrawn_stops_no_healing(paths):
+    """The growth of its clouds reaches into the area, its pixels do not: no recipe names it."""
+    clouds = CloudRules(dilate_m=200)
+    beside = random_scene(9, "N", "2021-05-01", grid(150, 10, row=10, col=4))
+    missing = beside.with_faults(Fault("permanent"))
+    first = builder_of(MemorySource.of(*scenes(), missing), clouds=clouds)
+    first.build(*paths)
+    assert Sidecar.read(paths[1]).failed_windows
+    left = builder_of(MemorySource.of(*scenes()), clouds=clouds)
+    assert left.recipe() == first.recipe()
+    left.build(*paths)
+    assert not Sidecar.read(paths[1]).failed_windows
 
 
 def test_healing_finds_the_dtype_of_a_source_that_was_away(paths, tmp_path):
