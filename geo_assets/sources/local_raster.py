@@ -13,7 +13,7 @@ import shapely
 import shapely.affinity
 
 from geo_assets.core.grids import crs_of
-from geo_assets.errors import SourceError
+from geo_assets.errors import ReadError, SourceError
 from geo_assets.sources.protocol import ASSETS_OF_KIND
 from geo_assets.sources.scenes.asset_files import AssetFiles
 from geo_assets.sources.scenes.order import solar_shift
@@ -171,10 +171,19 @@ class LocalRasterSource:
 
 
 def _outline(grid: GeoBox) -> BaseGeometry:
-    """The footprint in longitude and latitude, edges densified; cut where it crosses 180°."""
+    """The footprint in longitude and latitude, edges densified; cut where it crosses 180°.
+
+    Raises:
+        ReadError: If its edges lie off the earth, as those of a full disk do.
+    """
     longest = max(abs(grid.boundingbox.span_x), abs(grid.boundingbox.span_y))
     edge = grid.extent.segmented(longest / _FOOTPRINT_POINTS).to_crs("EPSG:4326").exterior.coords
     longitudes, latitudes = np.array(edge).T
+    if not np.isfinite([longitudes, latitudes]).all():
+        raise ReadError(
+            f"the edges of its grid lie off the earth in {crs_of(grid)}; cut or warp it first",
+            kind="permanent",
+        )
     longitudes = np.unwrap(longitudes, period=360)
     *points, last = zip(longitudes, latitudes, strict=True)
     if abs(longitudes[-1] - longitudes[0]) > 180:  # once around the world, and so around a pole

@@ -117,6 +117,25 @@ def test_band_names_that_do_not_fit_are_refused(
         source(raster, band_names=names).select(query())
 
 
+def test_a_mask_beside_the_file_is_refused_by_name(raster: Path) -> None:
+    """Its pixels would pass for data."""
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=False), rasterio.open(raster, "r+") as file:
+        file.write_mask(np.zeros(file.shape, bool))
+    assert (raster.parent / "town.tif.msk").is_file()
+    with pytest.raises(ReadError, match=r"town\.tif.*: its mask lies in town\.tif\.msk") as raised:
+        source(raster, band_names=("a", "b")).select(query())
+    assert raised.value.kind == "permanent"
+
+
+def test_a_raster_whose_edges_lie_off_the_earth_is_refused_by_name(tmp_path: Path) -> None:
+    disk = "+proj=geos +h=35785831 +lon_0=0 +ellps=GRS80 +units=m"
+    transform = Affine.translation(-5_570_000, 5_570_000) @ Affine.scale(55_700, -55_700)
+    grid = GeoBox((200, 200), transform, disk)
+    write_raster(tmp_path / "disk.tif", noise(grid, 1), grid)
+    with pytest.raises(ReadError, match=r"disk\.tif.*: the edges of its grid lie off the earth"):
+        source(tmp_path / "disk.tif", band_names=("a",)).select(query())
+
+
 def test_a_missing_raster_is_refused_by_name(tmp_path: Path) -> None:
     gone = source(tmp_path / "gone.tif")
     for ask in (lambda: gone.select(query()), gone.describe):

@@ -157,7 +157,7 @@ class AssetFiles:
     def _read_local(self, path: Path, work: Callable[[DatasetReader], Result], name: str) -> Result:
         begun = _Begun(work)
         try:
-            with opened(path, lambda: _open(str(path), {})) as dataset:
+            with opened(path, lambda: _open_local(path)) as dataset:
                 return begun(dataset)
         except ReadError as error:
             raise ReadError(f"{name}: {error}", kind=error.kind) from error
@@ -240,6 +240,18 @@ def local_path(href: str) -> Path | None:
 def is_remote(href: str) -> bool:
     """Whether an href is read over HTTP."""
     return urlsplit(href).scheme in {"http", "https"}
+
+
+def _open_local(path: Path) -> DatasetReader:
+    mask = path.with_name(f"{path.name}.msk")
+    if mask.is_file():
+        # GDAL is not let look for files beside one, and whose checksum is taken is but the one.
+        raise ReadError(
+            f"its mask lies in {mask.name}, which is not read; put it into the file: "
+            "gdal_translate --config GDAL_TIFF_INTERNAL_MASK YES, or take it away",
+            kind="permanent",
+        )
+    return _open(str(path), {})
 
 
 def _open(target: str, options: dict[str, str | int | float]) -> DatasetReader:
