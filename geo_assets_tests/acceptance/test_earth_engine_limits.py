@@ -167,6 +167,7 @@ def test_one_more_run_after_a_kill_asks_only_what_was_under_way_again(tmp_path, 
             asked = emulator.ledger.requests_by_chip()
             assert set(asked) == {key_of(row.spec) for row in storm.rows()}
             assert [entry for entry in emulator.ledger.entries if asked[entry.key] > 2] == []
-            assert sum(count == 2 for count in asked.values()) <= threads
+            # Those being asked, and those whose answers wait for the disk, more where that is busy.
+            assert sum(count == 2 for count in asked.values()) <= 2 * threads
     say(f"\n{kills} kills, {missing} of them with chips missing")
     assert missing >= kills // 2, "kills came too late to interrupt anything"
