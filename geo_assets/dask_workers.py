@@ -22,6 +22,7 @@ from uuid import uuid4
 
 import cloudpickle
 from distributed import KilledWorker, get_worker
+from distributed.client import ClosedClientError
 from distributed.comm.core import CommClosedError
 
 import geo_assets
@@ -187,14 +188,11 @@ class DaskWorkers:
             return sum(self._client.nthreads().values())
 
     def _submit(self, function: bytes, task: object, name: str) -> Future:
-        return self._client.submit(
-            do,
-            function,
-            _packed(task, f"task of {name}"),
-            self._agreement,
-            key=f"{name}-{uuid4().hex}",
-            pure=False,
-        )
+        packed = _packed(task, f"task of {name}")
+        with self._lost_is_told():
+            return self._client.submit(
+                do, function, packed, self._agreement, key=f"{name}-{uuid4().hex}", pure=False
+            )
 
     def _result(self, future: Future) -> Any:
         idle_since: float | None = None
@@ -249,7 +247,7 @@ class DaskWorkers:
                 f"a task was given up: {error.allowed_failures + 1} workers died while they had "
                 "it, most often for want of memory; give workers more, or fewer threads"
             ) from error
-        except (CancelledError, CommClosedError, OSError) as error:
+        except (CancelledError, ClosedClientError, CommClosedError, OSError) as error:
             raise ComputeError(
                 f"the scheduler {address_of(self._client)} went away: {error}"
             ) from error

@@ -241,6 +241,14 @@ def test_a_scheduler_that_goes_away_is_told(tmp_path):
             list(results)
 
 
+def test_a_client_that_was_closed_is_told_as_a_scheduler_that_went_away(cluster, tmp_path):
+    (tmp_path / "token").touch()
+    with cluster.client() as client:
+        workers = DaskWorkers(client, Agreement(CODE, str(tmp_path / "token")))
+    with pytest.raises(ComputeError, match="the scheduler of the cluster went away"):
+        list(workers.map(abs, [1]))
+
+
 def test_workers_of_another_state_of_the_package_are_refused(cluster):
     with cluster.client() as client:
         old = DaskWorkers(client, Agreement("another", __file__))
