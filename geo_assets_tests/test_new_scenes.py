@@ -178,6 +178,18 @@ def test_a_cube_of_chosen_clusters_notes_the_scenes_of_these_alone(running):
     assert running.days("north") == FIRST_DAYS
 
 
+def test_scenes_of_clusters_that_are_no_longer_chosen_ask_for_no_run(running):
+    running.add("north", "2021-06-21")
+    with running.api():
+        assert running.look().success
+    chosen = running.campaign.clusters.model_copy(update={"only": (1,)})
+    running.defs = build_defs(
+        running.campaign.model_copy(update={"clusters": chosen}),
+        resources={"results": Results(data=str(running.layout.root))},
+    )
+    assert running.requested() == []
+
+
 @pytest.mark.parametrize("damaged", ["scenes", "used_scenes"])
 def test_what_is_damaged_of_one_partition_keeps_no_other_from_being_looked_at(running, damaged):
     for fold in ("north", "south"):

@@ -31,11 +31,11 @@ from geo_assets.resources import Results  # noqa: TC001
 from geo_assets.sensors.runs import partitions_in_flight
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from collections.abc import Set as AbstractSet
 
     from geo_assets.campaign import Campaign
-    from geo_assets.core.new_scenes import Ended
+    from geo_assets.core.new_scenes import Ended, SceneKey
     from geo_assets.core.run_requests import PartitionRequest
     from geo_assets.jobs import Job
     from geo_assets.storage.layout import Layout
@@ -96,11 +96,12 @@ def new_scenes(campaign: Campaign, job: Job, names: AbstractSet[str]) -> dg.Sens
                     states[key] = SceneState(frozenset(), in_flight=True)
                 continue
             entry = cursor.get(key)
+            wanted = _of_clusters(seen[key].scenes, campaign.clusters.only)
             states[key] = SceneState(
-                frozenset() if used is None else seen[key].scenes - used.scenes,
+                frozenset() if used is None else wanted - used.scenes,
                 bool(busy) if key in lenders else key in busy,
                 "unknown" if entry is None else _end_of_run(context.instance, entry),
-                frozenset() if used is None else seen[key].scenes & used.unread,
+                frozenset() if used is None else wanted & used.unread,
             )
         now = dt.datetime.now(dt.UTC)
         requests, cursor = partitions_with_new_scenes(states, cursor, now, policy)
@@ -135,6 +136,13 @@ def _run_requests(
             )
         )
     return runs
+
+
+def _of_clusters(
+    scenes: frozenset[SceneKey], chosen: Collection[int] | None
+) -> frozenset[SceneKey]:
+    """Return the scenes of the clusters that runs work on; a look of before may have seen more."""
+    return frozenset(scene for scene in scenes if chosen is None or scene[0] in chosen)
 
 
 def _has_composites(layout: Layout, key: str) -> bool:
