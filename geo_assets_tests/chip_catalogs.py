@@ -16,11 +16,14 @@ def store_of(layout, key):
     return ChipStore(ChipPaths.of(layout, *fold_and_split(key)), encoding, COLLECTION)
 
 
-def write_chips(layout, key, ok=0, failed=(), at=NOON):
-    """Publish a catalog of ``ok`` chips, and one failed chip of each kind in ``failed``."""
+def write_chips(layout, key, ok=0, failed=(), at=NOON, **fields):
+    """Publish a catalog of ``ok`` chips, and one failed chip of each kind in ``failed``.
+
+    ``fields`` are those of every chip, as ``a_spec`` takes them.
+    """
     fold, split = fold_and_split(key)
     specs = [
-        a_spec(number, chip_id=f"{fold}-{split}-r0-c{number:05d}", fold=fold, split=split)
+        a_spec(number, chip_id=f"{fold}-{split}-r0-c{number:05d}", fold=fold, split=split, **fields)
         for number in range(ok + len(failed))
     ]
     failures = {

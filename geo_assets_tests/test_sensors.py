@@ -36,9 +36,9 @@ ORIGIN = RemoteJobOrigin(
 class Sensor:
     """The sensor over a results folder, with an instance whose runs are made up."""
 
-    def __init__(self, folder, instance):
+    def __init__(self, folder, instance, changes=None):
         self.instance = instance
-        campaign = a_campaign(folder)
+        campaign = a_campaign(folder, changes)
         results = Results(data=str(folder / "data"))
         self.layout = results.layout(campaign.name)
         self.defs = build_defs(campaign, resources={"results": results})
@@ -151,6 +151,25 @@ def test_one_broken_catalog_does_not_keep_the_others_from_healing(sensor):
     write_chips(sensor.layout, NORTH, failed=["transient"])
     write_chips(sensor.layout, SOUTH, failed=["transient"])
     sensor.layout.chip_catalog("north", "train").write_bytes(b"PAR1 and then nothing")
+    assert sensor.requested() == [SOUTH]
+
+
+def test_a_catalog_that_cannot_be_read_for_a_moment_has_had_its_attempts(sensor):
+    write_chips(sensor.layout, NORTH, failed=["transient"])
+    assert sensor.requested() == [NORTH]
+    catalog = sensor.layout.chip_catalog("north", "train")
+    whole, cursor = catalog.read_bytes(), sensor.cursor
+    catalog.write_bytes(b"PAR1 and then nothing")
+    assert sensor.requested() == []
+    assert sensor.cursor == cursor
+    catalog.write_bytes(whole)
+    assert sensor.requested() == []
+
+
+def test_chips_of_clusters_that_are_not_chosen_are_nobodys_to_heal(tmp_path, instance):
+    sensor = Sensor(tmp_path, instance, {"clusters.count": 2, "clusters.only": [1]})
+    write_chips(sensor.layout, NORTH, failed=["transient"])
+    write_chips(sensor.layout, SOUTH, failed=["transient"], cluster=1)
     assert sensor.requested() == [SOUTH]
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from geo_assets.campaign import Campaign
+    from geo_assets.core.run_requests import CursorEntry
     from geo_assets.jobs import Job
     from geo_assets.storage.layout import Layout
 
@@ -50,17 +51,20 @@ def failed_chips(campaign: Campaign, job: Job) -> dg.SensorDefinition:
         busy = partitions_in_flight(context.instance, campaign)
         for run_id in _end_dead_runs(context.instance, layout):
             context.log.warning(f"run {run_id} was killed; it is marked as failed")
+        before: dict[str, CursorEntry] = json.loads(context.cursor) if context.cursor else {}
         states: dict[str, PartitionState] = {}
+        left_out: dict[str, CursorEntry] = {}
         for key in partition_keys(campaign):
             try:
-                state = _state(layout, key)
+                state = _state(campaign, layout, key)
             except StorageError as error:
                 # One broken catalog must not keep the others from healing.
                 context.log.warning(f"{key} is left out: {error}")
+                if key in before:
+                    left_out[key] = before[key]  # its attempts were had
             else:
                 states[key] = replace(state, in_flight=state.in_flight or key in busy)
-        cursor = json.loads(context.cursor) if context.cursor else {}
-        requests, cursor = partitions_to_request(states, cursor, dt.datetime.now(dt.UTC), policy)
+        requests, cursor = partitions_to_request(states, before, dt.datetime.now(dt.UTC), policy)
         return dg.SensorResult(
             run_requests=[
                 dg.RunRequest(
@@ -71,17 +75,17 @@ def failed_chips(campaign: Campaign, job: Job) -> dg.SensorDefinition:
                 for request in requests
             ],
             skip_reason=None if requests else _reason(states),
-            cursor=json.dumps(cursor, sort_keys=True),
+            cursor=json.dumps(cursor | left_out, sort_keys=True),
         )
 
     return failed_chips_sensor
 
 
-def _state(layout: Layout, key: str) -> PartitionState:
+def _state(campaign: Campaign, layout: Layout, key: str) -> PartitionState:
     from geo_assets.storage.chips.paths import ChipPaths
     from geo_assets.storage.chips.state import partition_state
 
-    return partition_state(ChipPaths.of(layout, *fold_and_split(key)))
+    return partition_state(ChipPaths.of(layout, *fold_and_split(key)), campaign.clusters.only)
 
 
 def _reason(states: Mapping[str, PartitionState]) -> str:

@@ -13,11 +13,18 @@ from geo_assets.storage.journal import pending_journals
 from geo_assets.storage.partition_lock import is_locked
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from geo_assets.storage.chips.paths import ChipPaths
 
 
-def partition_state(paths: ChipPaths) -> PartitionState:
+def partition_state(paths: ChipPaths, clusters: Collection[int] | None = None) -> PartitionState:
     """Return how one partition stands; a partition that never ran has nothing failed.
+
+    Args:
+        paths: Where the partition keeps its chips.
+        clusters: The AOI clusters that runs work on; None: all. Chips of others stay as they are,
+            failed ones too.
 
     Raises:
         StorageError: The catalog cannot be read.
@@ -30,11 +37,17 @@ def partition_state(paths: ChipPaths) -> PartitionState:
     if paths.catalog.exists():
         try:
             rows = pq.read_table(
-                paths.catalog, columns=["status", "error_kind", "updated"], partitioning=None
+                paths.catalog,
+                columns=["cluster", "status", "error_kind", "updated"],
+                partitioning=None,
             ).to_pylist()
         except (OSError, pa.ArrowException) as error:
             raise StorageError(f"{paths.catalog}: no readable catalog: {error}") from error
-        kinds = [row["error_kind"] for row in rows if row["status"] == "failed"]
+        kinds = [
+            row["error_kind"]
+            for row in rows
+            if row["status"] == "failed" and (clusters is None or row["cluster"] in clusters)
+        ]
         content = max((row["updated"].isoformat() for row in rows), default="")
     retryable = sum(kind in RETRYABLE for kind in kinds)
     return PartitionState(
