@@ -267,6 +267,8 @@ def test_a_damaged_expression_and_a_lost_preview_are_named(tmp_path):
         if cluster != 1:
             layout.composite_preview("north", "train", cluster).write_bytes(b"png")
     path.write_text("{}")
+    without_scene = layout.composite_sidecar("north", "train", 4)
+    ExpressionSidecar.of(None, grid(8, 8), []).publish(without_scene)
     second = layout.composite_sidecar("north", "train", 2)
     second.write_text(second.read_text().replace('"result": "0"', '"result": "1"'))
 

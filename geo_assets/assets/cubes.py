@@ -46,6 +46,7 @@ def ndvi_cube(partition: Partition) -> Facts:
     from geo_assets.storage.cubes.icechunk_cube import collect_garbage, lock_of
     from geo_assets.storage.cubes.opening import cubes_replaced_by, results_of_other_clusters
     from geo_assets.storage.cubes.time_major import time_major_of
+    from geo_assets.storage.layout import cluster_of
     from geo_assets.storage.leftovers import remove_all_but
     from geo_assets.storage.seen_scenes import UsedScenes, scenes_of_table, write_used_scenes
 
@@ -105,10 +106,10 @@ def ndvi_cube(partition: Partition) -> Facts:
         published += results_of_other_clusters(folder, clusters)
     remove_all_but(folder, published)
     of_cubes = frozenset(scene for scene in used if scene[0] in clusters)
-    unread = {scene for made in facts.values() for scene in made.unread}
+    unread = {(cluster_of(name), scene) for name, made in facts.items() for scene in made.unread}
     write_used_scenes(
         partition.layout.used_scenes(partition.fold, partition.split),
-        UsedScenes(of_cubes, frozenset(scene for scene in of_cubes if scene[1] in unread)),
+        UsedScenes(of_cubes, of_cubes & unread),
     )
     snapshots = {name: made.snapshot for name, made in facts.items() if made.snapshot}
     return {

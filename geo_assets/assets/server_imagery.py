@@ -56,7 +56,8 @@ def composite_image(partition: Partition) -> Facts:
         made = ExpressionSidecar.of(area.composite, area.geobox, area.items, table)
         known = ExpressionSidecar.read(path)
         kept = False
-        if known is not None and known.is_same_composite(made) and preview.is_file():
+        is_shown = preview.is_file() or area.composite is None
+        if known is not None and known.is_same_composite(made) and is_shown:
             made, kept = known, True
         else:
             made = _publish(partition, cluster, area, made)

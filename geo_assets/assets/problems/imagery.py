@@ -35,7 +35,8 @@ def damaged_expressions(layout: Layout, fold: str, split: str) -> Problems:
     for path in sorted(layout.composite_images(fold, split).glob("cluster-*.json")):
         sidecar = ExpressionSidecar.read(path)
         found = "it cannot be read" if sidecar is None else sidecar.damage()
-        if found is None and not path.with_suffix(".png").is_file():
+        shown = sidecar is None or sidecar.expression is None or path.with_suffix(".png").is_file()
+        if found is None and not shown:
             found = "it has no preview"
         if found is not None:
             problems.append({"cluster": path.stem, "problem": found})
@@ -46,6 +47,7 @@ def windows_of_cubes(layout: Layout, fold: str, split: str) -> Problems:
     """Return the windows of cubes that could not be read, and scenes whose days were put off."""
     from geo_assets.products.cubes.facts import failed_windows_of
     from geo_assets.storage.cubes.opening import open_cube, published_cubes
+    from geo_assets.storage.layout import cluster_of
     from geo_assets.storage.seen_scenes import used_scenes
 
     problems: Problems = []
@@ -53,9 +55,9 @@ def windows_of_cubes(layout: Layout, fold: str, split: str) -> Problems:
         with open_cube(path) as cube:
             problems += [_window_row(name, window) for window in failed_windows_of(cube)]
     used = used_scenes(layout, fold, split)
-    told = {problem["scene"] for problem in problems}
+    told = {(cluster_of(problem["cluster"]), problem["scene"]) for problem in problems}
     for cluster, scene in sorted(used.unread if used else ()):
-        if scene not in told:
+        if (cluster, scene) not in told:
             why = "its pixels could not be read, so its day stays as it was without it"
             nowhere = dict.fromkeys(("rows", "cols", "error_kind"), "")
             problems.append(
