@@ -8,6 +8,7 @@ the scale. Source: ESA, Sentinel-2 Products Specification Document 14.9, BOA_ADD
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from typing import TYPE_CHECKING, Any
@@ -149,10 +150,18 @@ def _is_reflectance(asset_key: str, asset: dict[str, Any], index: int) -> bool:
     """Whether a band of Sentinel-2 holds reflectance, by any of the names it is found by."""
     bands = bands_of(asset)
     said = bands[index - 1] if index <= len(bands) else {}
-    names = [asset_key, *(str(said.get(field) or "") for field in _NAMES)]
+    return any(
+        _names_reflectance(str(name))
+        for name in (asset_key, *(said.get(field) for field in _NAMES))
+        if name
+    )
+
+
+@functools.lru_cache(maxsize=1024)  # asked for every window
+def _names_reflectance(name: str) -> bool:
     # As files of ESA are called: B04_10m.
-    plain = [re.sub(r"_(10|20|60)m$", "", name.casefold()) for name in names]
-    return "rededge" in plain or any(esa_name(name) in REFLECTANCE_BANDS for name in plain)
+    plain = re.sub(r"_(10|20|60)m$", "", name.casefold())
+    return plain == "rededge" or esa_name(plain) in REFLECTANCE_BANDS
 
 
 def _stated_offset(item: Item, asset_key: str, index: int) -> float | None:

@@ -145,19 +145,25 @@ class TiffForm:
         samples = (np.array(indexes) - 1) % self.samples
         # One for all tiles: memory that is new for each would cost a third of the unpacking.
         room = np.empty(math.prod(self.side) * self.samples * self.dtype.itemsize, np.uint8)
+        packed = np.empty(0, np.uint8)
         for row, first_row, rows in _parts(corner[0], out.shape[1], self.side[0]):
             for col, first_col, cols in _parts(corner[1], out.shape[2], self.side[1]):
                 for band in range(0, len(indexes), together):
                     place = _place(dataset, row, col, indexes[band])
                     if place is None:
                         return False
-                    tile = self._tile(os.pread(file, *place), room)
+                    length, offset = place
+                    if length > len(packed):
+                        packed = np.empty(max(length, len(room)), np.uint8)
+                    if os.preadv(file, [packed[:length].data], offset) < length:
+                        return False
+                    tile = self._tile(packed[:length], room)
                     bands = slice(band, band + together)
                     part = out[bands, rows, cols]
                     lay_tile(tile, samples[bands], first_row, first_col, self.differences, part)
         return True
 
-    def _tile(self, packed: bytes, room: NDArray[np.uint8]) -> NDArray[Any]:
+    def _tile(self, packed: NDArray[np.uint8], room: NDArray[np.uint8]) -> NDArray[Any]:
         """Unpack a tile (y, x, sample) into ``room``, which it fills.
 
         Raises:
