@@ -70,6 +70,8 @@ def decode_and_cut(inputs: Path, _: Path, watch: Stopwatch, *, stride: int) -> N
     image = inputs / chip_cutting.IMAGE
     geobox = read_geobox(image)
     wanted = [geobox[window.toslices()] for window in _windows(inputs, stride)]
+    with RasterBlocks(image) as blocks:
+        blocks.window(wanted[0])  # loads the code, as ours does
     with watch.time(), RasterBlocks(image) as blocks:
         blocks.expect(wanted)
         for each in wanted:
