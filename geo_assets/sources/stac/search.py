@@ -191,7 +191,7 @@ def _asked(client: pystac_client.Client, ask: Callable[[str], list[Any]]) -> lis
     try:
         return ask("POST")
     except APIError as error:
-        if error.status_code != METHOD_NOT_ALLOWED:
+        if _status_of(error) != METHOD_NOT_ALLOWED:
             raise
     return ask("GET")
 
@@ -218,8 +218,10 @@ def _records(catalog: pystac.Catalog, names: set[str], location: str) -> Iterato
             found = link.resolve_stac_object(root=root).target
             record = _item_record(found) if isinstance(found, pystac.Item) else None
         except _DAMAGED as error:
-            name = Path(link.get_absolute_href() or link.href).name
-            if _may_pass(error):
+            href = link.get_absolute_href() or link.href
+            name = Path(href).name
+            # Of a scheme that nobody here speaks (s3:) nothing will ever be read.
+            if _may_pass(error) and ("://" not in href or is_remote(href)):
                 raise SourceError(
                     f"{location}: {name} cannot be read just now, and a part of a catalog is never "
                     f"taken for the whole: {_reason(error)}; try again later"
@@ -237,9 +239,16 @@ def _may_pass(error: BaseException) -> bool:
     """Whether a record may be read later: its server or disk is away, it is not itself at fault."""
     reason = _reason(error)
     if isinstance(reason, APIError):
-        return reason.status_code is None or reason.status_code in RETRYABLE_STATUS
+        status = _status_of(reason)
+        return status is None or status in RETRYABLE_STATUS
     gone = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
     return isinstance(reason, OSError) and not isinstance(reason, gone)
+
+
+def _status_of(error: APIError) -> int | None:
+    """Return the HTTP status; None where there was no answer: then nobody has set the attribute."""
+    status: int | None = getattr(error, "status_code", None)
+    return status
 
 
 def _reason(error: BaseException) -> BaseException:

@@ -19,7 +19,7 @@ from geo_assets.sources.protocol import SceneQuery
 from geo_assets.sources.scenes.asset_files import HttpRules
 from geo_assets.sources.stac.source import StacRules, StacSource
 from geo_assets_tests.emulators.file_server import Answer, FileServer, serve_files
-from geo_assets_tests.emulators.stac_api import serve_stac_api
+from geo_assets_tests.emulators.stac_api import free_port, serve_stac_api
 from geo_assets_tests.sources.scene_testing import (
     GRID,
     box_around,
@@ -244,6 +244,25 @@ def test_a_catalog_of_which_a_part_is_away_is_not_taken_for_the_whole(
         status = 404
         selection = source(f"{server.url}/catalog.json").select(query())
     assert [out.scene_id for out in selection.left_out] == [Path(away).name]
+
+
+def test_a_server_that_refuses_connections_takes_no_part_of_a_catalog_away(tmp_path: Path) -> None:
+    write_catalog(tmp_path, ["a", "b"])
+    collection = next(tmp_path.rglob("collection.json"))
+    whole = collection.read_text()
+
+    def link_to(href: str) -> None:
+        assert whole.count("./b/b.json") == 1
+        collection.write_text(whole.replace("./b/b.json", href))
+
+    link_to(f"http://127.0.0.1:{free_port()}/b.json")
+    with pytest.raises(SourceError, match=r"b.json cannot be read just now.*try again later"):
+        source(tmp_path / "catalog.json").select(query())
+    # What nobody here can ever read costs itself alone.
+    link_to("s3://bucket/b.json")
+    selection = source(tmp_path / "catalog.json").select(query())
+    assert [out.scene_id for out in selection.left_out] == ["b.json"]
+    assert [item["id"] for item in selection.items] == ["a"]
 
 
 def test_scenes_elsewhere_are_left_out_by_name(tmp_path: Path) -> None:
