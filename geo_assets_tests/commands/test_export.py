@@ -317,6 +317,20 @@ def test_two_campaigns_share_a_domain(place, tmp_path, command):
     assert len(place.chips("Chips/TNZ/north/train")) == 7
 
 
+def test_an_equal_chip_of_another_campaign_stays_when_ours_goes(place, tmp_path, command):
+    place.configure(domain="TNZ")
+    place.export()
+    second = a_second(place, tmp_path, command)
+    for fold in ("north", "south"):
+        write_chips(second.layout, f"{fold}|train", ok=3)
+    assert second.export().exit_code == 0
+    assert len(second.index("Chips/TNZ/north", "later.train.csv")) == 3
+    write_chips(place.layout, "north|train", ok=1)
+    assert place.export().exit_code == 0
+    listed = second.index("Chips/TNZ/north", "later.train.csv")["file"]
+    assert all((place.target / "Chips/TNZ/north" / file).is_file() for file in listed)
+
+
 def test_a_name_that_another_campaign_took_meanwhile_is_not_taken_back(place, tmp_path, command):
     place.configure(domain="TNZ")
     place.export()

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import defaultdict
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -31,6 +32,7 @@ from geo_assets.storage.disk_errors import writing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
     from pathlib import Path
 
 _SHOWN = 5
@@ -109,7 +111,7 @@ class ClassicFolder:
                 continue
             copied.append(chip)
             # Where ours was removed, another campaign may have taken its name.
-            anothers = content is not None and (chip.row.file, content[1]) in others
+            anothers = self._is_of(others, chip.row.file)
             if (anothers or chip.row.file not in ours) and (path.exists() or path.is_symlink()):
                 strangers.append(path)
         if strangers:
@@ -125,7 +127,11 @@ class ClassicFolder:
         return ExportPlan(
             copied=tuple(copied),
             kept=len(wanted) - len(copied),
-            removed=tuple(f for f in sorted(set(ours) - names) if (self.parent / f).exists()),
+            removed=tuple(
+                file
+                for file in sorted(set(ours) - names)
+                if (self.parent / file).exists() and not self._is_of(others, file)
+            ),
             index=encode_index([chip.row for chip in wanted]),
             ours=ours
             | {c.row.file: ours.get(c.row.file, frozenset()) | {c.row.sha256} for c in wanted},
@@ -183,15 +189,21 @@ class ClassicFolder:
         folder = PurePosixPath(self.split)
         return {file: known for file, known in ours.items() if PurePosixPath(file).parent == folder}
 
-    def _others(self) -> set[tuple[str, str]]:
-        """Return name and checksum of each file that the table of another campaign lists."""
-        others: set[tuple[str, str]] = set()
+    def _others(self) -> dict[str, set[str]]:
+        """Return the checksums of each file that the tables of other campaigns list, by name."""
+        others: defaultdict[str, set[str]] = defaultdict(set)
         for index in self.parent.glob(f"*.{self.split}.csv"):
             if index != self.index:
                 # A table that is no index says of no file whose it is.
                 with suppress(StorageError):
-                    others |= read_index(index).items()
-        return others
+                    for file, sha256 in read_index(index).items():
+                        others[file].add(sha256)
+        return dict(others)
+
+    def _is_of(self, others: Mapping[str, AbstractSet[str]], file: str) -> bool:
+        """Whether a file is as the table of another campaign lists it; ours may be equal."""
+        content = _content(self.parent / file) if file in others else None
+        return content is not None and content[1] in others[file]
 
     def _unfinished_files(self) -> dict[str, list[str]]:
         if not self.unfinished.exists():
