@@ -17,7 +17,7 @@ from geo_assets.assets.step import Facts, Partition, asset_step, shown_step, tab
 from geo_assets.errors import StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     import numpy as np
@@ -122,8 +122,8 @@ def _labels_of(partition: Partition, name: str) -> tuple[Any, list[str], NDArray
     """Return the label rasters of an area's dates, their days, and the centres of their model.
 
     Raises:
-        StorageError: If the rasters are not of one model, or not of those beside them, or if one
-            is not there whose model is.
+        StorageError: If the rasters are not of one model and one state of the cube, or not of the
+            models beside them, or if one is not there whose model is.
     """
     import numpy as np
 
@@ -137,7 +137,8 @@ def _labels_of(partition: Partition, name: str) -> tuple[Any, list[str], NDArray
             f"{shared}: no model for all dates; materialize "
             f"{partition.campaign.name}/ndvi_spatial_labels of {partition} first"
         )
-    centers = read_model(shared)["centers"]
+    of_all = read_model(shared)
+    centers, cube = of_all["centers"], _cube_of(of_all)
     folder = layout.ndvi_spatial_labels_folder(partition.fold, partition.split) / name
     paths = sorted(folder.glob("*.tif"))
     for model in sorted(folder.glob("????-??-??.json")):  # a day's; K reports have other names
@@ -148,21 +149,30 @@ def _labels_of(partition: Partition, name: str) -> tuple[Any, list[str], NDArray
                 f"{partition.campaign.name}/ndvi_spatial_labels of {partition} again"
             )
     for path in paths:
-        if model_of_labels(path)["centers"] != centers:
+        own = model_of_labels(path)
+        if own["centers"] != centers or _cube_of(own) != cube:
+            what = "model" if own["centers"] != centers else "state of the cube"
             raise StorageError(
-                f"{path}: is of another model than the other dates; materialize "
+                f"{path}: is of another {what} than the other dates; materialize "
                 f"{partition.campaign.name}/ndvi_spatial_labels of {partition} again"
             )
     series: Path | None = layout.ndvi_temporal_labels(partition.fold, partition.split, name)
     n_series = 0
-    if series is not None and series.is_file():
-        n_series = len(model_of_labels(series)["centers"])
+    of_series = model_of_labels(series) if series is not None and series.is_file() else None
+    if of_series is not None and _cube_of(of_series) == cube:
+        n_series = len(of_series["centers"])
     else:
         series = None
-        partition.log.warning(f"{partition} {name}: no temporal labels to compare with")
+        why = "" if of_series is None else "; those that lie there are of another state of the cube"
+        partition.log.warning(f"{partition} {name}: no temporal labels to compare with{why}")
     days = [path.stem for path in paths]
     dates = LabelDates(tuple(paths), series, len(centers), n_series)
     return dates, days, np.array(centers) * NDVI_SCALE
+
+
+def _cube_of(model: Mapping[str, Any]) -> object:
+    """Return what tells the cube that a model's labels were made of."""
+    return model.get("inputs", {}).get("ndvi_cube")
 
 
 def _tables(

@@ -14,6 +14,7 @@ from geo_assets.assets.step import Partition
 from geo_assets.campaign_file import load_campaign
 from geo_assets.core.workers import Threads
 from geo_assets.resources import ImagerySource
+from geo_assets.storage.cubes.days import CHECKSUM_ATTRIBUTE
 from geo_assets.storage.cubes.opening import MISSING
 from geo_assets.storage.layout import Layout
 from geo_assets_tests.storage.cubes.written_cube import write_cube
@@ -58,9 +59,10 @@ def two_kinds(seed=1, noise=300):
     return values, kind
 
 
-def write_ndvi(partition, values, cluster=0, days=DAYS, grid=GRID, *, tile=None):
+def write_ndvi(partition, values, cluster=0, days=DAYS, grid=GRID, *, tile=None, checksum=None):
     path = partition.layout.ndvi_cube(partition.fold, partition.split, cluster, tile=tile)
-    write_cube(path, {"ndvi": values}, np.asarray(days).astype("datetime64[ms]"), grid)
+    said = {} if checksum is None else {CHECKSUM_ATTRIBUTE: checksum}
+    write_cube(path, {"ndvi": values}, np.asarray(days).astype("datetime64[ms]"), grid, said)
     return path
 
 

@@ -15,6 +15,7 @@ from geo_assets.assets.label_changes import ndvi_label_changes
 from geo_assets.assets.label_models import MODEL_TAG
 from geo_assets.assets.spatial_labels import ndvi_spatial_labels
 from geo_assets.assets.temporal_labels import ndvi_temporal_labels
+from geo_assets.campaign_labels import ModelFrom
 from geo_assets.checks import QUESTIONS
 from geo_assets.errors import StorageError
 from geo_assets.storage.cubes.opening import MISSING
@@ -194,6 +195,39 @@ def test_that_one_date_cannot_be_followed_is_an_answer(tmp_path):
 
 def test_a_partition_without_labels_is_an_empty_success(tmp_path):
     assert ndvi_label_changes.make(a_partition(tmp_path))["empty"]
+
+
+def test_labels_of_two_states_of_a_cube_are_not_followed_as_one_series(tmp_path):
+    """Of a borrowed model all centres agree, whatever cube was labelled."""
+    rules = {"fit": "cluster", "n_clusters": 4}
+    lender = a_partition(tmp_path, "south|train", spatial_labels=rules)
+    write_ndvi(lender, a_felled_wood(), days=MONTHS)
+    ndvi_spatial_labels.make(lender)
+    rules |= {"model_from": ModelFrom(fold="south", split="train")}
+    borrower = a_partition(tmp_path, spatial_labels=rules)
+    write_ndvi(borrower, a_felled_wood(), days=MONTHS, checksum="before")
+    ndvi_spatial_labels.make(borrower)
+    june = borrower.layout.ndvi_spatial_labels("north", "train", 0, str(MONTHS[5]))
+    before = {path: path.read_bytes() for path in (june, model_of(june))}
+    write_ndvi(borrower, a_felled_wood(), days=MONTHS, checksum="now")
+    ndvi_spatial_labels.make(borrower)
+    assert not ndvi_label_changes.make(borrower)["empty"]
+
+    for path, content in before.items():  # a kill came before June
+        path.write_bytes(content)
+    with pytest.raises(StorageError, match=rf"{june}: is of another state of .*mater"):
+        ndvi_label_changes.make(borrower)
+
+
+def test_temporal_labels_of_another_state_of_the_cube_are_not_compared_with(tmp_path, caplog):
+    partition = made(tmp_path)
+    ndvi_temporal_labels.make(partition)
+    write_ndvi(partition, a_felled_wood(), days=MONTHS, checksum="now")
+    ndvi_spatial_labels.make(partition)
+    ndvi_label_changes.make(partition)
+    tables = read_json(model_of(partition.layout.ndvi_label_changes("north", "train", 0)))
+    assert {date["adjusted_rand"] for date in tables["dates"]} == {None}
+    assert "those that lie there are of another state of the cube" in caplog.text
 
 
 class Killed(BaseException):
