@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +12,7 @@ from geo_assets.errors import ReadError
 from geo_assets.products.cubes.facts import failed_of
 from geo_assets.storage.cubes.days import SMOOTHED, array_of, days_recorded, kept_days
 from geo_assets.storage.cubes.format import COORDINATES
-from geo_assets.storage.cubes.icechunk_cube import damage
+from geo_assets.storage.cubes.icechunk_cube import damage, is_repository
 from geo_assets.storage.cubes.opening import open_group
 
 if TYPE_CHECKING:
@@ -42,7 +43,11 @@ class KnownCube:
 
     def is_news(self, day: str, said: StoredDay) -> bool:
         """Whether what was made of a day is other than what lies there."""
-        return day in self.damaged or said != self.days.get(day)
+        there = self.days.get(day)
+        if there is None or day in self.damaged:
+            return True
+        # Why a window could not be read changes from run to run, and no pixel with it.
+        return _without_reasons(said) != _without_reasons(there)
 
     @property
     def is_all_damaged(self) -> bool:
@@ -77,6 +82,15 @@ class KnownCube:
         return False
 
 
+def _without_reasons(said: StoredDay) -> StoredDay:
+    """Return what is known of a day but for why windows of it could not be read."""
+    failed = [
+        {name: value for name, value in window.items() if name not in {"kind", "error"}}
+        for window in said.facts["failed"]
+    ]
+    return replace(said, facts={**said.facts, "failed": failed})
+
+
 def _place_of(window: Window) -> tuple[int, int, int, int]:
     return (window.row, window.col, window.height, window.width)
 
@@ -90,8 +104,10 @@ def require_days_of_before(path: Path, days: Mapping[str, StoredDay]) -> None:
 
     Raises:
         ReadError: A day that the cube has whole could not be read as a whole; or, where it cannot
-            say what it has, no day could be read at all.
+            say what it has, no day could be read at all. Where but Icechunk is missing, which could
+            read it, every day has to be read as a whole.
     """
+    is_closed = is_repository(path) and find_spec("icechunk") is None
     try:
         before = days_recorded(open_group(path))
     except damage():
@@ -103,10 +119,13 @@ def require_days_of_before(path: Path, days: Mapping[str, StoredDay]) -> None:
     }
     lost = {name: failed for name, failed in lost.items() if failed}
     failed = failed_of(days.values())
-    if not lost and (before or not failed or any(day.kept for day in days.values())):
+    some_read = any(day.kept for day in days.values()) and not is_closed
+    if not lost and (before or not failed or some_read):
         return
     first = next(iter(lost.values()), failed)[0]
     told = f"{len(lost)} of its {len(before)} days" if lost else f"any day of {len(days)}"
+    if is_closed:
+        told = f"a day of {len(days)}, which it may have (icechunk is not installed),"
     raise ReadError(
         f"{path}: is left as it is, for it is to be made again and {told} could not be read: "
         f"{first.error}; materialize ndvi_cube when that can be read, or remove the cube if it "

@@ -67,6 +67,32 @@ def test_a_day_of_which_less_can_be_read_stays_and_one_of_which_more_can_is_take
     assert {window.col for window in facts.failed} != {0}
 
 
+def test_another_reason_for_the_same_window_changes_no_cube(tmp_path):
+    path = tmp_path / "c.zarr"
+    source = MemorySource.of(*scenes())
+    builder = builder_of(source)
+    source.change(scenes()[3].with_faults(replace(LEAF, kind="transient", error="HTTP 503")))
+    assert builder.build(path)[0].failed
+    before = files_of(path)
+    source.change(scenes()[3].with_faults(replace(LEAF, kind="transient", error="timeout")))
+    assert builder.build(path)[1] == "kept"
+    assert files_of(path) == before
+
+
+def test_a_repository_is_not_given_up_unread_for_want_of_icechunk(tmp_path, monkeypatch):
+    before, path = tmp_path / "c.icechunk", tmp_path / "c.zarr"
+    source = MemorySource.of(*scenes())
+    builder = builder_of(source)
+    builder.build(before)
+    monkeypatch.setitem(sys.modules, "icechunk", None)
+    source.change(scenes()[3].with_faults(AWAY))
+    with pytest.raises(ReadError, match=r"c\.icechunk: is left .*icechunk is not installed"):
+        builder.build(path, replaces=[before])
+    assert not path.exists()
+    source.change(*scenes())
+    assert builder.build(path, replaces=[before])[1] == "built"
+
+
 @pytest.mark.parametrize("suffix", [".zarr", ".icechunk"])
 def test_a_larger_scene_takes_no_place_of_one_that_cannot_be_read_now(tmp_path, suffix):
     path = tmp_path / f"c{suffix}"
