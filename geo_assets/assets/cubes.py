@@ -78,10 +78,8 @@ def ndvi_cube(partition: Partition) -> Facts:
                 f"{partition} {name}: {count} values of {index} beyond ±3.2767 are missing"
             )
         if not made.days:
-            partition.log.warning(
-                f"{partition} {name}: no day of {len(made.left_out)} is clear enough, no date "
-                f"(clouds.min_clear: {partition.campaign.clouds.min_clear})"
-            )
+            why = _why_empty(builder, made, partition.campaign.clouds.min_clear)
+            partition.log.warning(f"{partition} {name}: no date: {why}")
         if made.snapshot and how != "kept":
             collect_garbage(path, dt.timedelta(days=choice.keep_snapshots_days))
         facts[name] = made
@@ -225,6 +223,16 @@ def _area(rule: str, polygons: Any, grid: GeoBox) -> NDArray[np.bool_]:
     from geo_assets.products.area_grid import mask_of_polygons
 
     return np.ones(grid.shape.yx, bool) if rule == "box" else mask_of_polygons(polygons, grid)
+
+
+def _why_empty(builder: CubeBuilder, made: CubeFacts, min_clear: float) -> str:
+    """Say why a cube has no date."""
+    if not builder.area.any():
+        return "no pixel has its centre in the area; cube.area: box takes all around it"
+    days = f"of {len(made.left_out)} days none"
+    if made.failed:
+        return f"{days} could be read and is clear enough (clouds.min_clear: {min_clear})"
+    return f"{days} is clear enough (clouds.min_clear: {min_clear})"
 
 
 def _variables(builders: dict[Path, CubeBuilder]) -> list[str]:

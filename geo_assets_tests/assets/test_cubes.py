@@ -5,15 +5,19 @@ from __future__ import annotations
 import hashlib
 
 import dagster as dg
+import numpy as np
 import pytest
 
+from geo_assets.assets.cubes import _why_empty
 from geo_assets.errors import ReadError
 from geo_assets.partitions import partition_keys
 from geo_assets.storage.cubes.icechunk_cube import latest_snapshot
 from geo_assets.storage.cubes.opening import open_cube, published_cubes
 from geo_assets.storage.cubes.time_major import compact_cube, open_time_major
 from geo_assets_tests.acceptance.support import Workplace, materialize, metadata_of
+from geo_assets_tests.products.cubes.test_builder import builder_of
 from geo_assets_tests.small_world import Flaky, write_world
+from geo_assets_tests.sources.memory_source import Fault, MemorySource, grid, random_scene
 
 UPSTREAM = ("labels", "aoi_clusters", "scenes")
 
@@ -112,3 +116,25 @@ def test_another_store_takes_the_place_of_the_first_of_the_chosen_clusters_alone
     own = {"cluster-0.icechunk", ".cluster-0.icechunk.lock", "cluster-0.time-major.zarr"}
     assert {path.name for path in folder.iterdir()} == others | own
     assert published_cubes(layout, *key.split("|"))["cluster-0"].suffix == ".icechunk"
+
+
+@pytest.mark.parametrize(
+    ("area", "fault", "reason"),
+    [
+        (False, None, "no pixel has its centre in the area; cube.area: box takes all around it"),
+        (True, None, "of 1 days none is clear enough (clouds.min_clear: 1.1)"),
+        (
+            True,
+            Fault("transient"),
+            "of 1 days none could be read and is clear enough (clouds.min_clear: 1.1)",
+        ),
+    ],
+)
+def test_why_a_cube_has_no_date_is_told(tmp_path, area, fault, reason):
+    scene = random_scene(1, "A", "2021-05-01", grid(8, 8))
+    source = MemorySource.of(scene.with_faults(*([fault] if fault else [])))
+    box = grid(8, 8)
+    builder = builder_of(source, area=np.full((8, 8), area), geobox=box, min_clear=1.1)
+    facts, _ = builder.build(tmp_path / "c.zarr")
+    assert facts.days == ()
+    assert _why_empty(builder, facts, 1.1) == reason
