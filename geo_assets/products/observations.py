@@ -166,7 +166,9 @@ def _with_slack(geometry: str) -> BaseGeometry:
     # Part by part: one that is cut at 180° spans the world, and none of its edges does.
     whole = shape(json.loads(geometry))
     # Of one that crosses itself a buffer keeps a half.
-    parts = shapely.get_parts(whole if whole.is_valid else shapely.make_valid(whole))
+    parts = [
+        part if part.is_valid else shapely.make_valid(part) for part in shapely.get_parts(whole)
+    ]
     return shapely.union_all([p.buffer(_bulge(p), join_style="mitre") for p in parts])
 
 
