@@ -16,20 +16,6 @@ if TYPE_CHECKING:
 
 
 @kernel
-def sort_four(strip: NDArray[Any], row: int) -> None:
-    """Sort the values of four rows, pixel by pixel: strip (row, pixel)."""
-    first, second, third, fourth = strip[row], strip[row + 1], strip[row + 2], strip[row + 3]
-    for pixel in range(strip.shape[1]):
-        a, b, c, d = first[pixel], second[pixel], third[pixel], fourth[pixel]
-        a, b = min(a, b), max(a, b)
-        c, d = min(c, d), max(c, d)
-        a, c = min(a, c), max(a, c)
-        b, d = min(b, d), max(b, d)
-        first[pixel], second[pixel] = a, min(b, c)
-        third[pixel], fourth[pixel] = max(b, c), d
-
-
-@kernel
 def merge_fours(strip: NDArray[Any], low: int, high: int) -> None:
     """Bring the lower half of two fours to the rows from ``low``, the upper to those from ``high``.
 

@@ -2,10 +2,11 @@
 
 Pixels lie side by side in strips that stay in the cache; a network of comparators sorts
 all pixels of a strip at once, which the compiler turns into vector instructions. Dates are compared
-by fours (``fours.py``): what sorts single values by comparators sorts fours by merging them (Knuth,
-The Art of Computer Programming 3, exercise 5.3.4-38). The network is K. E. Batcher's odd-even merge
-sort (Sorting networks and their applications, AFIPS 1968; Knuth 5.2.2, algorithm M), less the
-comparators that the middle does not depend on. While a strip is sorted, the next one is asked for.
+by fours, which are sorted as they are copied: what sorts single values by comparators sorts fours
+by merging them (``fours.py``; Knuth, The Art of Computer Programming 3, exercise 5.3.4-38). The
+network is K. E. Batcher's odd-even merge sort (Sorting networks and their applications, AFIPS 1968;
+Knuth 5.2.2, algorithm M), less the comparators that the middle does not depend on. While a strip
+is sorted, the next one is asked for.
 
 Observations that are not valid become the greatest and the least value in turn, and so do dates
 that are wanting to a multiple of four. So they fall half below and half above the data, and the
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from geo_assets.core.kernels.fours import keep_lower, keep_upper, merge_fours, sort_four
+from geo_assets.core.kernels.fours import keep_lower, keep_upper, merge_fours
 from geo_assets.core.kernels.jit import kernel
 from geo_assets.core.kernels.prefetch import LINE_BYTES, prefetch
 
@@ -34,9 +35,9 @@ DTYPES = frozenset({"uint8", "uint16", "int8", "int16"})
 _BOTH, _LOW, _HIGH = 0, 1, 2
 """Which results of a comparator are needed."""
 
-_STRIP = 512
-"""Pixels of a strip: some 36 observations stay in the first-level cache, and the few steps of
-Python's semantics between two merges are spread over many pixels."""
+_STRIP = 1024
+"""Pixels of a strip: some 12 observations stay in the first-level cache and some hundred in the
+second, and the few steps of Python's semantics between two merges are spread over many pixels."""
 
 
 def median_of_pixels(
@@ -129,6 +130,7 @@ def _medians(  # noqa: PLR0917  # compiled functions know no keywords
 ) -> None:
     times, bands, _ = data.shape
     strip = np.empty((-(-times // 4) * 4, _STRIP), data.dtype)
+    filling = np.empty(_STRIP, data.dtype)
     counts = np.empty(_STRIP, np.uint16)
     # What is cut from whole rows is known to be contiguous; a window of two axes is not, and is
     # not vectorised.
@@ -136,9 +138,10 @@ def _medians(  # noqa: PLR0917  # compiled functions know no keywords
         right = min(left + _STRIP, stop)
         count = counts[: right - left]
         for band in range(bands):
-            _load(data, valid, (band, left), greatest, strip, count)
             coming = (band + 1, left) if band + 1 < bands else (0, right)
-            _sort_middle(strip, network, data, valid, coming)
+            filling[:] = greatest
+            count[:] = 0
+            _sort_middle(data, valid, (band, left), coming, network, strip, filling, count)
             _store(strip, count, fill, doubled, out[band, left:right])
         flags = seen[left:right]
         for pixel in range(right - left):
@@ -146,59 +149,33 @@ def _medians(  # noqa: PLR0917  # compiled functions know no keywords
 
 
 @kernel
-def _load(  # noqa: PLR0917  # compiled functions know no keywords
+def _sort_middle(  # noqa: PLR0917  # compiled functions know no keywords
     data: NDArray[Any],
     valid: NDArray[np.uint8],
     place: tuple[int, int],
-    greatest: Any,
-    strip: NDArray[Any],
-    count: NDArray[np.uint16],
-) -> None:
-    """Copy the valid observations, and the greatest and the least value in turn for the others."""
-    size = len(count)
-    band, left = place
-    filling = np.empty(size, strip.dtype)
-    for pixel in range(size):
-        filling[pixel] = greatest
-        count[pixel] = 0
-    for time in range(len(data)):
-        given = data[time, band, left : left + size]
-        known = valid[time, left : left + size]
-        row = strip[time]
-        for pixel in range(size):
-            there, otherwise = known[pixel], filling[pixel]
-            row[pixel] = given[pixel] if there else otherwise
-            filling[pixel] = otherwise if there else ~otherwise
-            count[pixel] += there
-    for time in range(len(data), len(strip)):
-        row = strip[time]
-        for pixel in range(size):
-            row[pixel] = filling[pixel]
-            filling[pixel] = ~filling[pixel]
-
-
-@kernel
-def _sort_middle(
-    strip: NDArray[Any],
-    network: NDArray[np.int32],
-    data: NDArray[Any],
-    valid: NDArray[np.uint8],
     coming: tuple[int, int],
+    network: NDArray[np.int32],
+    strip: NDArray[Any],
+    filling: NDArray[Any],
+    count: NDArray[np.uint16],
 ) -> None:
     """Bring the middle two of a strip's values to the middle two rows, pixel by pixel.
 
     Args:
-        strip: (time, pixel), as many times as fours hold. What is beyond the image is sorted, too.
-        network: See ``median_network``.
         data: See ``median_of_pixels``.
         valid: The same.
+        place: Band and first pixel of the strip.
         coming: Band and first pixel of the strip that is asked for meanwhile.
+        network: See ``median_network``.
+        strip: (time, pixel), as many times as fours hold. What is beyond the image is merged, too.
+        filling: (pixel,) the greatest value; changes.
+        count: (pixel,) zeros; receives how many observations are valid.
     """
     fours = len(strip) // 4
     steps = fours + len(network)
     for step in range(steps):
         if step < fours:
-            sort_four(strip, 4 * step)
+            _load_four(data, valid, place, 4 * step, strip, filling, count)
         else:
             low, high, needed = network[step - fours]
             if needed == _BOTH:
@@ -208,6 +185,51 @@ def _sort_middle(
             else:
                 keep_upper(strip, 4 * low, 4 * high)
         _ask_for(data, valid, coming, (len(data) * step // steps, len(data) * (step + 1) // steps))
+
+
+@kernel
+def _load_four(  # noqa: PLR0917  # compiled functions know no keywords
+    data: NDArray[Any],
+    valid: NDArray[np.uint8],
+    place: tuple[int, int],
+    time: int,
+    strip: NDArray[Any],
+    filling: NDArray[Any],
+    count: NDArray[np.uint16],
+) -> None:
+    """Copy four dates, sorted: what is not valid as the greatest and the least value in turn."""
+    band, left = place
+    right, last = left + len(count), len(data) - 1
+    # A date that is wanting is the last one, nowhere valid.
+    time1, time2, time3 = min(time + 1, last), min(time + 2, last), min(time + 3, last)
+    there1, there2 = np.uint8(time + 1 <= last), np.uint8(time + 2 <= last)
+    there3 = np.uint8(time + 3 <= last)
+    given0, given1 = data[time, band, left:right], data[time1, band, left:right]
+    given2, given3 = data[time2, band, left:right], data[time3, band, left:right]
+    known0, known1 = valid[time, left:right], valid[time1, left:right]
+    known2, known3 = valid[time2, left:right], valid[time3, left:right]
+    first, second, third, fourth = strip[time], strip[time + 1], strip[time + 2], strip[time + 3]
+    # Wider integers, which Python's semantics make of bits, would take as many more instructions.
+    narrow = strip.dtype.type
+    for pixel in range(len(count)):
+        known_a, known_b = known0[pixel], np.uint8(known1[pixel] & there1)
+        known_c, known_d = np.uint8(known2[pixel] & there2), np.uint8(known3[pixel] & there3)
+        extreme = filling[pixel]
+        a = given0[pixel] if known_a else extreme
+        extreme = extreme if known_a else narrow(~extreme)
+        b = given1[pixel] if known_b else extreme
+        extreme = extreme if known_b else narrow(~extreme)
+        c = given2[pixel] if known_c else extreme
+        extreme = extreme if known_c else narrow(~extreme)
+        d = given3[pixel] if known_d else extreme
+        filling[pixel] = extreme if known_d else narrow(~extreme)
+        count[pixel] += np.uint8(known_a + known_b) + np.uint8(known_c + known_d)
+        a, b = min(a, b), max(a, b)
+        c, d = min(c, d), max(c, d)
+        a, c = min(a, c), max(a, c)
+        b, d = min(b, d), max(b, d)
+        first[pixel], second[pixel] = a, min(b, c)
+        third[pixel], fourth[pixel] = max(b, c), d
 
 
 @kernel

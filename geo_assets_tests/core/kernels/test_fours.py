@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from geo_assets.core.kernels.fours import keep_lower, keep_upper, merge_fours, sort_four
+from geo_assets.core.kernels.fours import keep_lower, keep_upper, merge_fours
 
 ROWS = 12
 strips = st.sampled_from(["uint8", "int8", "uint16", "int16"]).flatmap(
@@ -18,16 +18,8 @@ def with_sorted_fours(strip, *rows):
     return strip
 
 
-@settings(deadline=None)  # the first of a dtype is compiled
-@given(strips, st.integers(0, ROWS - 4))
-def test_four_rows_are_sorted_and_no_other_is_touched(strip, row):
-    wanted = with_sorted_fours(strip.copy(), row)
-    sort_four(strip, row)
-    np.testing.assert_array_equal(strip, wanted)
-
-
 @pytest.mark.parametrize("places", [(0, 4), (4, 8), (0, 8)])
-@settings(deadline=None)
+@settings(deadline=None)  # the first of a dtype is compiled
 @given(strip=strips)
 def test_two_sorted_fours_become_a_lower_and_an_upper_one(strip, places):
     low, high = places
