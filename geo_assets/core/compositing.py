@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 _BLOCK_BYTES = 16 * 2**20
 """Bytes of input that are reduced at once: temporaries are a few times this."""
 
+_STRIPS_EACH = 8
+"""Strips of an image that each thread has; more would take longer to hand out than they even."""
+
 
 def fill_value(dtype: np.dtype[Any]) -> float:
     """Return what pixels without datum hold: 0 unsigned, the least of signed integers, else NaN."""
@@ -131,7 +134,7 @@ def _median_in_place(
     def work(start: int, stop: int) -> None:
         median_of_pixels(flat, known, (start, stop), fill=fill, out=image, seen=seen)
 
-    map_strips(work, rows * cols, threads=threads)
+    map_strips(work, rows * cols, threads=threads, each=_STRIPS_EACH)
     return image.reshape(bands, rows, cols), seen.reshape(rows, cols)
 
 
