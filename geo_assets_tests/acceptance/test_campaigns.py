@@ -72,7 +72,7 @@ PASSES = [
     planetary_computer.Acquisition(TIMBERLEA, noon("2021-06-30"), 0.1),
     planetary_computer.Acquisition(TIMBERLEA, noon("2021-07-01"), 2.4, drift=-10),
     planetary_computer.Acquisition(TIMBERLEA, noon("2021-07-13"), 64.2),
-    planetary_computer.Acquisition(TIMBERLEA, noon("2021-07-20"), 5.000001),
+    planetary_computer.Acquisition(TIMBERLEA, noon("2021-07-20"), 5.0),
     planetary_computer.Acquisition(TIMBERLEA, noon("2021-08-07"), 4.999999, drift=10),
     planetary_computer.Acquisition(
         TIMBERLEA, noon("2021-08-22"), 0.0, baseline="05.00", offset=1000
