@@ -10,6 +10,7 @@ export DAGSTER_HOME ?= $(CURDIR)/.dagster_home
 export GEO_ASSETS_DATA ?= $(CURDIR)/data
 export DAGSTER_DISABLE_TELEMETRY := yes
 PORT ?= 3000
+ACCEPTANCE := geo_assets_tests/acceptance geo_assets_tests/storage/chips/test_store_killed.py
 
 .PHONY: help demo test acceptance dev bench lint format clean
 help: ## Show this list
@@ -31,7 +32,7 @@ test: $(VENV)/.ready ## Run the tests
 	$(BIN)/python -m pytest -m 'not slow' -n auto --dist loadgroup --no-loadscope-reorder
 
 acceptance: $(VENV)/.ready ## Run the acceptance lists in full: all kills, all real data
-	$(BIN)/python -m pytest geo_assets_tests/acceptance --full
+	$(BIN)/python -m pytest $(ACCEPTANCE) --full
 
 dev: $(VENV)/.ready $(DAGSTER_HOME)/dagster.yaml ## Open the Dagster UI on 127.0.0.1:$(PORT)
 	$(BIN)/dagster dev -h 127.0.0.1 -p $(PORT) -w workspace.yaml
@@ -39,6 +40,7 @@ dev: $(VENV)/.ready $(DAGSTER_HOME)/dagster.yaml ## Open the Dagster UI on 127.0
 bench: $(VENV)/.ready ## Measure ours, the old way and the best peer side by side
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	$(BIN)/python -m geo_assets_tests.benchmarks
+	$(BIN)/python -m geo_assets_tests.benchmarks.kmeans_scaling
 
 lint: $(VENV)/.ready ## Check style and types
 	$(BIN)/ruff check .

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from threadpoolctl import threadpool_limits
 
 from geo_assets.core.histogram_kmeans import (
     MAX_COUNT,
@@ -16,7 +15,6 @@ from geo_assets.core.histogram_kmeans import (
     histogram_of,
     labels_of,
 )
-from geo_assets.core.indices import normalized_difference, quantise_index
 from geo_assets.errors import GeoAssetsError
 
 BINS = 2**16
@@ -282,54 +280,3 @@ def test_counts_and_labels_do_not_depend_on_the_number_of_threads(threads):
     labels = np.searchsorted(model.boundaries, values) + 1
     labels[values == -32768] = 0
     np.testing.assert_array_equal(labels_of(values, model, threads), labels)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    """Threads of OpenMP wait for each other, busily, where others are at work."""
-    with threadpool_limits(limits=1):
-        yield
-
-
-def assert_no_start_of_scikit_learn_is_better(values, k, starts):
-    from sklearn.cluster import KMeans
-
-    bins = histogram_of(values)
-    model = fit_histogram(bins, k)
-    found = np.flatnonzero(bins)
-    peer = KMeans(k, n_init=starts, random_state=0).fit(
-        found[:, np.newaxis] - 32768.0, sample_weight=bins[found]
-    )
-    # scikit-learn sums in floating point.
-    assert model.inertia <= peer.inertia_ * (1 + 1e-12)
-    assert model.counts.sum() == np.count_nonzero(values != -32768)
-
-
-@pytest.mark.real_data
-def test_on_real_dates_of_slovenia_no_start_of_scikit_learn_is_better(real_data, full):
-    import rasterio
-
-    with rasterio.open(real_data / "slovenia_eopatch" / "ndvi_68dates_cloudmasked.tif") as source:
-        dates = source.read()
-    assert len(dates) == 68
-    assert_no_start_of_scikit_learn_is_better(dates, 5, 50)
-    for date in dates if full else dates[::17]:
-        if np.unique(date).size > 100:  # a date of nothing but cloud has no labels
-            assert_no_start_of_scikit_learn_is_better(date, 5, 50 if full else 10)
-
-
-@pytest.mark.real_data
-def test_on_real_dates_of_a_mangrove_coast_no_start_of_scikit_learn_is_better(real_data, full):
-    import rasterio
-
-    dates = []
-    for red in sorted((real_data / "s2_rufiji").rglob("*B04.tif")):
-        with rasterio.open(red) as source:
-            b04 = source.read(1)
-        with rasterio.open(red.with_name(red.name.replace("B04", "B08"))) as source:
-            b08 = source.read(1)
-        dates.append(quantise_index(normalized_difference(b08, b04, (b08 > 0) & (b04 > 0))))
-    assert len(dates) == 21
-    assert_no_start_of_scikit_learn_is_better(np.stack(dates), 5, 50 if full else 5)
-    for date in dates if full else dates[::7]:
-        assert_no_start_of_scikit_learn_is_better(date, 5, 50 if full else 10)

@@ -21,7 +21,6 @@ from geo_assets.core.pixel_kmeans import (
     label_raster,
 )
 from geo_assets.core.sampling import block_sample
-from geo_assets.core.temporal_features import temporal_features
 from geo_assets.errors import GeoAssetsError
 
 
@@ -371,36 +370,3 @@ def test_on_real_bands_a_sample_fits_as_well_as_scikit_learn_on_every_pixel(real
     assert inertia <= 1.001 * peer.inertia_
     assert labels[valid].all()
     assert not labels[~valid].any()
-
-
-@pytest.mark.real_data
-def test_on_real_series_a_fit_is_as_good_as_scikit_learns_best_start(real_data, full):
-    import rasterio
-
-    k = 5
-
-    folder = real_data / "slovenia_eopatch"
-    with rasterio.open(folder / "ndvi_68dates_cloudmasked.tif") as source:
-        cube = source.read()
-    dates = json.loads((folder / "ndvi_68dates.json").read_text())
-    when = np.array([date["datetime"] for date in dates], "datetime64[D]")
-    when, first = np.unique(when, return_index=True)  # some days have two, of two orbits
-    cube = cube[first]
-    series = temporal_features(cube, when, "month", 200)
-    features, valid = series.values, series.complete  # no DataFrame
-    assert valid.mean() > 0.9
-    model = fit_pixels(features[:, valid].T, k, scaling="common-robust", seed=1)
-    labels, inertia = label_raster(model, features, valid)
-    scaled = (features[:, valid].T.astype(np.float64) - model.offsets) / model.scales
-    peer = peer_fit(scaled, k, n_init=50 if full else 5)
-    assert inertia <= 1.001 * peer.inertia_
-    # Ignoring the gaps instead of filling them finds much the same.
-    gappy = temporal_features(cube, when, "month", fill=False)
-    features = gappy.values
-    known = ~np.isnan(features).all(axis=0)
-    ignoring = fit_pixels(
-        features[:, known].T, k, scaling="common-robust", seed=1, missing="ignore"
-    )
-    others, _ = label_raster(ignoring, features, known)
-    assert others[known].all()
-    assert adjusted_rand_score(labels[valid], others[valid]) > 0.5
