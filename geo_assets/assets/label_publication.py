@@ -116,42 +116,57 @@ def summary(
 ) -> dict[str, Any]:
     """What people see of a partition: numbers first, then pictures, the long table last.
 
-    Rows with a ``note`` are of areas or dates that have no raster.
+    Args:
+        folder: Where the rasters are.
+        k: K as the campaign has it.
+        rows: One for each raster; those with a ``note`` are of areas or dates that have none.
+        previews: Pictures, and what belongs to them.
     """
     made = [row for row in rows if not row["note"]]
+    chosen = sorted({row["K"] for row in made})
     return {
         "empty": not made,
         "path": dg.MetadataValue.path(str(folder)),
         "rasters": len(made),
         "without_raster": len(rows) - len(made),
-        "clusters": k,
+        "clusters": _range_of(chosen) if chosen else k,
         **previews,
         # What went wrong comes first: the table may be cut.
         "table": table_of(sorted(rows, key=lambda row: not row["note"])[:SHOWN_ROWS]),
     }
 
 
-def k_facts(report: KReport, subtitle: str) -> dict[str, Any]:
-    """Return the K report as a table and as a plot."""
+def k_facts(reports: Mapping[str, KReport], shown: str = "") -> dict[str, Any]:
+    """Return K reports as one table, and a plot of one of them.
+
+    Args:
+        reports: By what their models were fitted on; without any there is nothing to show.
+        shown: Which one is plotted, its lines first; where it is none of them, the first.
+    """
     from geo_assets.previews.k_report import k_plot
 
+    if not reports:
+        return {}
+    ordered = sorted(reports.items(), key=lambda item: item[0] != shown)
+    plotted, report_shown = ordered[0]
+    rows = [
+        {
+            "model": fitted_on,
+            "K": row.k,
+            "chosen": "yes" if row.k == report.chosen else "",
+            "inertia": round(row.inertia, 4),
+            "silhouette": round(row.silhouette, 4),
+            "calinski_harabasz": round(row.calinski_harabasz, 1),
+            "stability_seeds": _rounded(row.stability_seeds),
+            "stability_folds": _rounded(row.stability_folds),
+        }
+        for fitted_on, report in ordered
+        for row in report.rows
+    ]
     return {
-        "k_plot": picture(k_plot(report, subtitle=subtitle), f"Criteria of each K, {subtitle}"),
-        "k_report": table_of(
-            [
-                {
-                    "K": row.k,
-                    "chosen": "yes" if row.k == report.chosen else "",
-                    "inertia": round(row.inertia, 4),
-                    "silhouette": round(row.silhouette, 4),
-                    "calinski_harabasz": round(row.calinski_harabasz, 1),
-                    "stability_seeds": _rounded(row.stability_seeds),
-                    "stability_folds": _rounded(row.stability_folds),
-                }
-                for row in report.rows
-            ]
-        ),
-        "k_rule": report.rule,
+        "k_plot": picture(k_plot(report_shown, subtitle=plotted), f"Criteria of each K, {plotted}"),
+        "k_report": table_of(rows[:SHOWN_ROWS]),
+        "k_rule": report_shown.rule,
     }
 
 
@@ -193,6 +208,11 @@ def picture(png: bytes, alt: str) -> dg.MarkdownMetadataValue:
     from geo_assets.previews.png import markdown_image
 
     return dg.MetadataValue.md(markdown_image(png, alt))
+
+
+def _range_of(numbers: Sequence[int]) -> int | str:
+    """Return the one number there is, or the least and the greatest of rising ones."""
+    return numbers[0] if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"
 
 
 def _rounded(value: float | None) -> str:

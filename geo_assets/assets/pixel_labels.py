@@ -57,7 +57,7 @@ class LabelAsset:
     """Place of an area's raster."""
     classes: Callable[[Labelled], ClassTable]
     previews: Callable[[Labelled], Mapping[str, Any]]
-    """Pictures of an area beside those of its K report."""
+    """Pictures of an area beside those of K reports."""
     also: Callable[[str], Mapping[str, Any]]
     """What an area's model says beside what all say."""
     told: Callable[[str, str], str] = lambda _, reason: reason
@@ -111,6 +111,7 @@ def publish_areas(
     published: list[Path] = []
     rows: list[dict[str, Any]] = []
     previews: dict[str, Any] = {}
+    reports: dict[str, KReport] = {}
     without = dict(reasons or {})
     for made in _labelled(partition, asset, areas):
         if not isinstance(made, Labelled):
@@ -132,10 +133,10 @@ def publish_areas(
             report=made.made.report,
         )
         rows.append(_row(asset, made.name, "", model, float((made.raster > 0).mean())))
+        if made.made.report is not None:
+            reports[made.made.fitted_on] = made.made.report
         if not previews:
             previews = dict(asset.previews(made))
-            if made.made.report is not None:
-                previews |= k_facts(made.made.report, f"{partition}, {made.name}")
     for name, reason in without.items():
         partition.log.warning(f"{partition} {name}: no labels: {reason}")
         rows.append(_row(asset, name, reason, {}, 0.0))
@@ -143,6 +144,7 @@ def publish_areas(
     # First: what a failure leaves is what was there.
     refuse_if_nothing_was_made(partition, asset.name, without, made_rows)
     remove_all_but(asset.folder, published)
+    previews |= k_facts(reports)
     return summary(asset.folder, asset.rules.n_clusters, rows, previews)
 
 

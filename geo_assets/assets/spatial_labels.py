@@ -79,7 +79,7 @@ def ndvi_spatial_labels(partition: Partition) -> Facts:
     rasters: dict[Path, list[Path]] = {}
     kept: list[Path] = []
     reasons: dict[str, str] = {}
-    best_share, previews = 0.0, dict[str, Any]()
+    best_share, previews, shown = 0.0, dict[str, Any](), ""
     for name, cube in cubes.items():
         published: list[Path] = []
         if not cube.days:
@@ -109,7 +109,7 @@ def ndvi_spatial_labels(partition: Partition) -> Facts:
             )
             rows.append(_row(name, day, "", made.model, raster))
             if rows[-1]["labelled_share"] > best_share:
-                best_share = rows[-1]["labelled_share"]
+                best_share, shown = rows[-1]["labelled_share"], made.fitted_on
                 previews = _previews(cube, number, raster, made, f"{partition}, {name}, {day}")
         rasters[folder / name] = published
         if published:
@@ -125,7 +125,10 @@ def ndvi_spatial_labels(partition: Partition) -> Facts:
     for of_cube, published in rasters.items():
         remove_all_but(of_cube, published)
     remove_all_but(folder, kept)
-    return summary(folder, rules.n_clusters, rows, previews)
+    reports = {
+        made.fitted_on: made.report for each in models.values() for made in each if made.report
+    }
+    return summary(folder, rules.n_clusters, rows, previews | k_facts(reports, shown))
 
 
 def _models(partition: Partition, cubes: Mapping[str, NdviDays]) -> dict[str, list[DayModel]]:
@@ -249,14 +252,10 @@ def _previews(
     assert made.model is not None  # noqa: S101  # asked of days that have one
     step = shown_step(cube.geobox)
     centers = made.model.centers * NDVI_SCALE
-    pictures = label_pictures(
+    return label_pictures(
         cube.thinned(day, step),
         raster[::step, ::step],
         ndvi_classes(centers),
         centers[:, None],
         subtitle=subtitle,
-    )
-    # The report is on all values that the model was fitted to, not on those of this day alone.
-    return pictures | (
-        {} if made.report is None else k_facts(made.report, made.fitted_on or subtitle)
     )

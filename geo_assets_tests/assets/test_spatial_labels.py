@@ -227,6 +227,20 @@ def test_auto_reports_on_each_k_beside_the_raster(tmp_path):
     assert model["k_report"] == report
     assert len(model["centers"]) == report["chosen"] == model["n_clusters"]
     assert {"k_plot", "k_report", "k_rule"} <= set(facts)
+    assert facts["clusters"] == report["chosen"]
+
+
+def test_reports_of_all_dates_are_one_table(tmp_path):
+    partition = a_partition(tmp_path, spatial_labels={"n_clusters": "auto", "k_range": (2, 3)})
+    write_ndvi(partition, two_kinds()[0])
+
+    facts = ndvi_spatial_labels.make(partition)
+
+    rows = [record.data for record in facts["k_report"].records]
+    models = list(dict.fromkeys(row["model"] for row in rows))
+    assert len(models) == facts["rasters"] > 1
+    assert [row["K"] for row in rows] == [2, 3] * len(models)
+    assert sum(row["chosen"] == "yes" for row in rows) == len(models)
 
 
 def test_smoothing_is_told_to_the_model_and_done_to_the_raster(tmp_path):
