@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import Field, StrictFloat, StrictInt, model_validator
 
 from geo_assets.campaign_values import Band, Section
 from geo_assets.core.band_names import SENTINEL_2_NAMES, common_name, esa_name
-from geo_assets.core.index_catalogue import find_index, index_names, is_index, nearest
+from geo_assets.core.index_catalogue import SMOOTHED, find_index, index_names, is_index, nearest
 from geo_assets.errors import GeoAssetsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-Variable = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9]{0,31}$")]
-"""Name of a spectral index of the catalogue (any case) or of a band."""
-
-RESERVED = ("time", "y", "x", "ndvi")
-"""What every cube has: its axes, and NDVI."""
+RESERVED = ("time", "y", "x", "spatial_ref", "ndvi")
+"""What every cube has: its axes, its grid, and NDVI."""
 
 
 class Outliers(Section):
@@ -73,7 +70,7 @@ class Cube(Section):
 
     red: Band = Field("B04", description="Red band.")
     nir: Band = Field("B08", description="Near-infrared band.")
-    variables: tuple[Variable, ...] = Field(
+    variables: tuple[Band, ...] = Field(
         ("NDVI",),
         min_length=1,
         max_length=64,
@@ -166,6 +163,11 @@ class Cube(Section):
                 yield (
                     f"cube.variables: {name!r} cannot name a band of a cube, which has its own "
                     f"{', '.join(RESERVED)}"
+                )
+            elif name.endswith(SMOOTHED):
+                yield (
+                    f"cube.variables: {name!r} cannot name a band of a cube, whose smoothed copies "
+                    f"end in {SMOOTHED}"
                 )
             elif name not in known and esa_name(name) is None:
                 near = nearest(name, [*index_names(), *sorted(known), *SENTINEL_2_NAMES])

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, StrictFloat, StrictInt, model_validator
 
-from geo_assets.campaign_cubes import Variable
 from geo_assets.campaign_values import Name, Section
 from geo_assets.core.band_names import common_name
 from geo_assets.core.index_catalogue import find_index
@@ -16,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 K = Annotated[StrictInt, Field(ge=2, le=32)]
+IndexName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9]{0,31}$")]
+"""Name of a spectral index of the catalogue, in any case."""
 
 
 class ModelFrom(Section):
@@ -48,6 +49,8 @@ class LabelRules(Section):
         if self.k_range[0] >= self.k_range[1]:
             msg = f"'k_range' must rise (got {list(self.k_range)})"
             raise ValueError(msg)
+        if self.n_clusters != "auto":
+            self.refuse_idle(["k_range"], "'n_clusters: auto'")
         return self
 
     def _refuse_idle_cluster(self, fit: str) -> None:
@@ -128,7 +131,7 @@ class LandCoverLabels(PixelLabels):
     """K-Means on the bands of the composite, and on indices of them."""
 
     section = "land_cover"
-    indices: tuple[Variable, ...] = Field(
+    indices: tuple[IndexName, ...] = Field(
         (), description="Spectral indices by name, such as NDVI, NDWI, NDBI, beside the bands."
     )
     scaling: Literal["robust", "standard", "none"] = Field(

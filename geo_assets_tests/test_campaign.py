@@ -233,6 +233,10 @@ WRONG = {
         {"temporal_labels": {"position_weight": 1.0, "fit": "partition"}},
         "temporal_labels: 'position_weight' needs 'fit: cluster' and no 'model_from': a place me",
     ),
+    "a range of K that is known": (
+        {"temporal_labels": {"n_clusters": 4, "k_range": [2, 6]}},
+        "temporal_labels: 'k_range' changes nothing without 'n_clusters: auto' (got (2, 6)); rem",
+    ),
     "K that does not rise": (
         {"land_cover": {"k_range": [5, 5]}},
         "land_cover: 'k_range' must rise (got [5, 5])",

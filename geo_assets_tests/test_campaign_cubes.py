@@ -72,7 +72,15 @@ def test_variables_that_cannot_be_are_named(tmp_path, variables, message):
         cube_of(tmp_path, variables)
 
 
-@pytest.mark.parametrize("name", ["time", "x", "y", "ndvi"])
+def test_a_band_of_any_name_that_a_composite_can_have_goes_into_a_cube(tmp_path):
+    names = ["sur_refl_b01", "10m.B-2", "VV"]
+    campaign = a_campaign(
+        tmp_path, {"composite.bands": [*BANDS, *names], "cube": {"variables": names}}
+    )
+    assert campaign.cube.raw_bands(campaign.composite.bands) == tuple(names)
+
+
+@pytest.mark.parametrize("name", ["time", "x", "y", "spatial_ref", "ndvi", "B04_smoothed"])
 def test_a_band_that_is_called_like_something_of_every_cube_is_refused(tmp_path, name):
     bands = {"composite.bands": [*BANDS, name]}
     assert a_campaign(tmp_path, bands | {"cube": {}}).composite.bands[-1] == name

@@ -11,6 +11,7 @@ from geo_assets.assets.areas import read_boxes
 from geo_assets.assets.imagery import cloud_rules, warn_of_unread
 from geo_assets.assets.scenes import scenes_of_boxes
 from geo_assets.assets.step import DATA_VERSION, Facts, Partition, asset_step, shown_step, table_of
+from geo_assets.core.index_catalogue import SMOOTHED
 from geo_assets.progress import logged
 
 if TYPE_CHECKING:
@@ -239,7 +240,7 @@ def _variables(builders: dict[Path, CubeBuilder]) -> list[str]:
     """Names of the variables of the cubes, which are the same for all."""
     for builder in builders.values():
         variables = builder.rules.variables({})
-        smoothed = [f"{index.variable}_smoothed" for index in builder.rules.all_indices]
+        smoothed = [index.variable + SMOOTHED for index in builder.rules.all_indices]
         return [v.name for v in variables] + (smoothed if builder.rules.smoothing else [])
     return []
 

@@ -38,6 +38,9 @@ OPTICAL_BANDS: Mapping[str, str] = {
 }
 """The catalogue's letters of bands -> STAC common names."""
 
+SMOOTHED = "_smoothed"
+"""How a cube's name of the smoothed copy of an index ends."""
+
 _DIFFERENCE = re.compile(r"\((\w+)-(\w+)\)/\(\1\+\2\)")
 _ARITHMETIC = (
     ast.Expression,

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from geo_assets.core.index_catalogue import SMOOTHED
 from geo_assets.errors import ReadError
 from geo_assets.products.cubes.facts import failed_of
-from geo_assets.storage.cubes.days import SMOOTHED, array_of, days_recorded, kept_days
+from geo_assets.storage.cubes.days import array_of, days_recorded, kept_days
 from geo_assets.storage.cubes.format import COORDINATES
 from geo_assets.storage.cubes.icechunk_cube import damage, is_repository
 from geo_assets.storage.cubes.opening import open_group

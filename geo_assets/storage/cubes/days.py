@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from xxhash import xxh3_128_hexdigest
 
+from geo_assets.core.index_catalogue import SMOOTHED
 from geo_assets.core.smoothing import SmoothingRules  # noqa: TC001  # type of a field
 from geo_assets.storage.cubes.chunk_files import chunk_digest
 from geo_assets.storage.cubes.format import (
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 RULES_ATTRIBUTE = "geo_assets_rules"
 DAYS_ATTRIBUTE = "geo_assets_days"
 CHECKSUM_ATTRIBUTE = "geo_assets_checksum"
-SMOOTHED = "_smoothed"
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ import numpy as np
 import zarr
 from xxhash import xxh3_128
 
+from geo_assets.core.index_catalogue import SMOOTHED
 from geo_assets.core.indices import dequantise_index, quantise_in_range
 from geo_assets.core.smoothing import smooth_series
 from geo_assets.core.workers import Threads
@@ -23,7 +24,6 @@ from geo_assets.errors import StorageError
 from geo_assets.storage.atomic import publish_directory
 from geo_assets.storage.cubes.chunk_files import chunk_digest
 from geo_assets.storage.cubes.days import (
-    SMOOTHED,
     StoredDay,
     array_of,
     days_of,

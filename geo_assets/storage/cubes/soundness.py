@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 from affine import Affine
 from odc.geo.geobox import GeoBox
 
+from geo_assets.core.index_catalogue import SMOOTHED
 from geo_assets.core.workers import Threads
 from geo_assets.errors import StorageError
 from geo_assets.storage.cubes.days import (
     CHECKSUM_ATTRIBUTE,
     RULES_ATTRIBUTE,
-    SMOOTHED,
     array_of,
     checksum_of,
     days_of,
