@@ -5,6 +5,7 @@ Each run is the product's own command; the cluster is Dask's own commands, as an
 
 from __future__ import annotations
 
+import logging
 import random
 import shutil
 import subprocess
@@ -13,14 +14,33 @@ from dataclasses import dataclass
 
 import pytest
 
-from geo_assets.compute import COMPUTE_VARIABLE
+from geo_assets.assets.imagery import composite_image
+from geo_assets.assets.step import Partition
+from geo_assets.campaign_file import load_campaign
+from geo_assets.compute import COMPUTE_VARIABLE, ComputeChoice
+from geo_assets.core.workers import Threads
+from geo_assets.dask_cluster import open_cluster
+from geo_assets.partitions import fold_and_split
+from geo_assets.resources import ImagerySource
 from geo_assets_tests.acceptance.support import Workplace, digest, files_below, render, runs_on, say
 from geo_assets_tests.dask_processes import DEADLINE_S, dask_processes
 
 KEY = "north|train"
-ASSETS = ("composite_image", "ndvi_cube", "ndvi_temporal_labels", "land_cover_labels")
+ASSETS = (
+    "composite_image",
+    "ndvi_cube",
+    "ndvi_spatial_labels",
+    "ndvi_temporal_labels",
+    "ndvi_label_changes",
+    "land_cover_labels",
+)
 UPSTREAM = ("labels", "aoi_clusters", "scenes")
 KILLS, ALL_KILLS = 2, 10
+REDUCERS = (
+    {"reducer": "medoid"},
+    {"reducer": "max-ndvi"},
+    {"reducer": "percentile", "percentile": 80.0},
+)
 
 
 @pytest.fixture(scope="module")
@@ -162,6 +182,33 @@ def test_a_worker_that_is_killed_costs_no_byte(upstream, by_cluster, cluster, fu
     say(f"\nworkers killed {', '.join(hits)} s after the first task of a run that had tasks for "
         f"{max(by_cluster.moments):.1f} s")  # fmt: skip
     assert len(hits) == wanted, "kills came too late to interrupt anything"
+
+
+@pytest.mark.parametrize("rules", REDUCERS, ids=lambda rules: rules["reducer"])
+def test_a_cluster_of_the_run_itself_composes_by_every_rule_as_threads_do(
+    upstream, tmp_path, rules
+):
+    place, path = upstream
+    campaign = load_campaign(str(path))
+    campaign = campaign.model_copy(
+        update={"composite": campaign.composite.model_copy(update=rules)}
+    )
+    made = {}
+    with open_cluster(ComputeChoice("local", workers=2, memory="1GiB"), tmp_path) as cluster:
+        for name, workers in (("threads", Threads()), ("local", cluster)):
+            copied = place.copy(tmp_path / name)
+            partition = Partition(
+                campaign,
+                copied.layout(campaign),
+                *fold_and_split(KEY),
+                ImagerySource(),
+                "run",
+                logging.getLogger("scale"),
+                workers,
+            )
+            composite_image.make(partition)
+            made[name] = published(copied)
+    assert made["threads"] == made["local"] != {}
 
 
 def test_a_run_without_its_scheduler_says_so(upstream, tmp_path):
