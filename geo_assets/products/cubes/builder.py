@@ -169,7 +169,9 @@ class CubeBuilder:
         if how == "kept" and is_repository(path):
             snapshot = latest_snapshot(path)
         stay = {day: said for day, said in known.days.items() if day not in gone} if known else {}
-        facts = facts_of(dict(sorted((stay | news).items())), self._inside)
+        # Of a day that was read again and is the same, why windows failed is told as it is now.
+        read = {day: said for day, said in days.items() if day not in worse}
+        facts = facts_of(dict(sorted((stay | news | read).items())), self._inside)
         put_off = {day: failed_of([days[day]]) for day in sorted(worse)}
         unread = {each.scene_id for failed in (facts.failed, *put_off.values()) for each in failed}
         facts = replace(

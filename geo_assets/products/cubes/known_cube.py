@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,9 +10,10 @@ import numpy as np
 from geo_assets.core.index_catalogue import SMOOTHED
 from geo_assets.errors import ReadError
 from geo_assets.products.cubes.facts import failed_of
+from geo_assets.products.windows import say_the_same
 from geo_assets.storage.cubes.days import array_of, days_recorded, kept_days
 from geo_assets.storage.cubes.format import COORDINATES
-from geo_assets.storage.cubes.icechunk_cube import damage, is_repository
+from geo_assets.storage.cubes.icechunk_cube import can_open, damage, is_repository
 from geo_assets.storage.cubes.opening import open_group
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     import zarr
 
-    from geo_assets.products.windows import Window
+    from geo_assets.products.windows import FailedWindow, Window
     from geo_assets.storage.cubes.days import StoredDay
 
 
@@ -47,8 +47,10 @@ class KnownCube:
         there = self.days.get(day)
         if there is None or day in self.damaged:
             return True
-        # Why a window could not be read changes from run to run, and no pixel with it.
-        return _without_reasons(said) != _without_reasons(there)
+        # In what words a window could not be read changes from run to run, and no pixel with it.
+        return _but_for_failures(said) != _but_for_failures(there) or not say_the_same(
+            _wordless(said), _wordless(there)
+        )
 
     @property
     def is_all_damaged(self) -> bool:
@@ -83,13 +85,13 @@ class KnownCube:
         return False
 
 
-def _without_reasons(said: StoredDay) -> StoredDay:
-    """Return what is known of a day but for why windows of it could not be read."""
-    failed = [
-        {name: value for name, value in window.items() if name not in {"kind", "error"}}
-        for window in said.facts["failed"]
-    ]
-    return replace(said, facts={**said.facts, "failed": failed})
+def _but_for_failures(said: StoredDay) -> StoredDay:
+    return replace(said, facts={**said.facts, "failed": []})
+
+
+def _wordless(said: StoredDay) -> list[FailedWindow]:
+    """Return the windows of a day that could not be read, without the words why."""
+    return [replace(window, error="") for window in failed_of([said])]
 
 
 def _place_of(window: Window) -> tuple[int, int, int, int]:
@@ -108,7 +110,7 @@ def require_days_of_before(path: Path, days: Mapping[str, StoredDay]) -> None:
             say what it has, no day could be read at all. Where but Icechunk is missing, which could
             read it, every day has to be read as a whole.
     """
-    is_closed = is_repository(path) and find_spec("icechunk") is None
+    is_closed = is_repository(path) and not can_open()
     try:
         before = days_recorded(open_group(path))
     except damage():
@@ -126,7 +128,7 @@ def require_days_of_before(path: Path, days: Mapping[str, StoredDay]) -> None:
     first = next(iter(lost.values()), failed)[0]
     told = f"{len(lost)} of its {len(before)} days" if lost else f"any day of {len(days)}"
     if is_closed:
-        told = f"a day of {len(days)}, which it may have (icechunk is not installed),"
+        told = f"a day of {len(days)}, which it may have (icechunk cannot be imported),"
     raise ReadError(
         f"{path}: is left as it is, for it is to be made again and {told} could not be read: "
         f"{first.error}; materialize ndvi_cube when that can be read, or remove the cube if it "

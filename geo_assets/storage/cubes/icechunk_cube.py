@@ -144,6 +144,15 @@ def require_icechunk() -> None:
     _icechunk()
 
 
+def can_open() -> bool:
+    """Whether repositories can be opened here: whether Icechunk is there, and can be imported."""
+    try:
+        _icechunk()
+    except StorageError:
+        return False
+    return True
+
+
 def _icechunk() -> Any:
     try:
         import icechunk

@@ -75,8 +75,20 @@ def test_another_reason_for_the_same_window_changes_no_cube(tmp_path):
     assert builder.build(path)[0].failed
     before = files_of(path)
     source.change(scenes()[3].with_faults(replace(LEAF, kind="transient", error="timeout")))
-    assert builder.build(path)[1] == "kept"
+    facts, how = builder.build(path)
+    assert how == "kept"
     assert files_of(path) == before
+    assert {window.error for window in facts.failed} == {"scene C1: timeout"}, "told as now"
+    # Mixed reasons cut the same pixels otherwise.
+    left, right = (
+        replace(LEAF, cols=cols, kind="transient", error=error)
+        for cols, error in ((slice(40, 50), "HTTP 503"), (slice(50, 60), "timeout"))
+    )
+    source.change(scenes()[3].with_faults(left, right))
+    assert builder.build(path)[1] == "kept"
+    # Another kind asks for another answer, so the cube tells it.
+    source.change(scenes()[3].with_faults(replace(LEAF, kind="invalid_payload")))
+    assert builder.build(path)[1] != "kept"
 
 
 def test_a_repository_is_not_given_up_unread_for_want_of_icechunk(tmp_path, monkeypatch):
@@ -86,7 +98,7 @@ def test_a_repository_is_not_given_up_unread_for_want_of_icechunk(tmp_path, monk
     builder.build(before)
     monkeypatch.setitem(sys.modules, "icechunk", None)
     source.change(scenes()[3].with_faults(AWAY))
-    with pytest.raises(ReadError, match=r"c\.icechunk: is left .*icechunk is not installed"):
+    with pytest.raises(ReadError, match=r"c\.icechunk: is left .*icechunk cannot be imported"):
         builder.build(path, replaces=[before])
     assert not path.exists()
     source.change(*scenes())
