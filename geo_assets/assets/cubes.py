@@ -230,10 +230,15 @@ def _why_empty(builder: CubeBuilder, made: CubeFacts, min_clear: float) -> str:
     """Say why a cube has no date."""
     if not builder.area.any():
         return "no pixel has its centre in the area; cube.area: box takes all around it"
+    if not made.left_out:
+        return "no scene meets the area"
     days = f"of {len(made.left_out)} days none"
+    if min_clear > 0:
+        could = "could be read and " if made.failed else ""
+        return f"{days} {could}is clear enough (clouds.min_clear: {min_clear})"
     if made.failed:
-        return f"{days} could be read and is clear enough (clouds.min_clear: {min_clear})"
-    return f"{days} is clear enough (clouds.min_clear: {min_clear})"
+        return f"{days} could be read: {made.failed[0].error}"
+    return f"{days} has a pixel of a scene in the area"
 
 
 def _variables(builders: dict[Path, CubeBuilder]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 
 import dagster as dg
 import numpy as np
@@ -19,6 +20,8 @@ from geo_assets_tests.products.cubes.test_builder import builder_of
 from geo_assets_tests.small_world import Flaky, write_world
 from geo_assets_tests.sources.memory_source import Fault, MemorySource, grid, random_scene
 
+FAULTY = {"faults": (Fault("transient"),)}
+NOTHING = {"valid": np.zeros((8, 8), bool)}
 UPSTREAM = ("labels", "aoi_clusters", "scenes")
 
 
@@ -119,22 +122,32 @@ def test_another_store_takes_the_place_of_the_first_of_the_chosen_clusters_alone
 
 
 @pytest.mark.parametrize(
-    ("area", "fault", "reason"),
+    ("change", "min_clear", "reason"),
     [
-        (False, None, "no pixel has its centre in the area; cube.area: box takes all around it"),
-        (True, None, "of 1 days none is clear enough (clouds.min_clear: 1.1)"),
-        (
-            True,
-            Fault("transient"),
-            "of 1 days none could be read and is clear enough (clouds.min_clear: 1.1)",
-        ),
+        ({}, 1.0, "of 1 days none is clear enough (clouds.min_clear: 1.0)"),
+        (FAULTY, 1.0, "of 1 days none could be read and is clear enough (clouds.min_clear: 1.0)"),
+        (FAULTY, 0.0, "of 1 days none could be read: scene A: a block cannot be decoded"),
+        (NOTHING, 0.0, "of 1 days none has a pixel of a scene in the area"),
     ],
 )
-def test_why_a_cube_has_no_date_is_told(tmp_path, area, fault, reason):
+def test_why_a_cube_has_no_date_is_told(tmp_path, change, min_clear, reason):
     scene = random_scene(1, "A", "2021-05-01", grid(8, 8))
-    source = MemorySource.of(scene.with_faults(*([fault] if fault else [])))
-    box = grid(8, 8)
-    builder = builder_of(source, area=np.full((8, 8), area), geobox=box, min_clear=1.1)
+    source = MemorySource.of(replace(scene, **change))
+    builder = builder_of(source, area=np.ones((8, 8), bool), geobox=grid(8, 8), min_clear=min_clear)
     facts, _ = builder.build(tmp_path / "c.zarr")
     assert facts.days == ()
-    assert _why_empty(builder, facts, 1.1) == reason
+    assert _why_empty(builder, facts, min_clear) == reason
+
+
+def test_a_cube_without_a_pixel_or_a_scene_says_so(tmp_path):
+    scene = random_scene(1, "A", "2021-05-01", grid(8, 8))
+    for area, given, reason in (
+        (False, [scene], "no pixel has its centre in the area; cube.area: box takes all around it"),
+        (True, [], "no scene meets the area"),
+    ):
+        builder = builder_of(
+            MemorySource.of(*given), area=np.full((8, 8), area), geobox=grid(8, 8), min_clear=0.0
+        )
+        facts, _ = builder.build(tmp_path / f"{area}.zarr")
+        assert facts.days == ()
+        assert _why_empty(builder, facts, 0.0) == reason
