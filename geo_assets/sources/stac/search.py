@@ -17,7 +17,9 @@ import pystac_client
 from pystac.errors import STACError, STACTypeError
 from pystac_client.exceptions import APIError
 from pystac_client.stac_api_io import StacApiIO
-from requests import RequestException
+from requests import ConnectionError as NoConnection
+from requests import RequestException, Timeout
+from requests.exceptions import ChunkedEncodingError, RetryError
 from shapely.errors import ShapelyError
 from urllib3 import Retry
 
@@ -54,6 +56,7 @@ _DAMAGED = (
     AttributeError,
     RecursionError,
 )
+_AWAY = (NoConnection, Timeout, ChunkedEncodingError, RetryError)
 
 
 @dataclass
@@ -220,8 +223,7 @@ def _records(catalog: pystac.Catalog, names: set[str], location: str) -> Iterato
         except _DAMAGED as error:
             href = link.get_absolute_href() or link.href
             name = Path(href).name
-            # Of a scheme that nobody here speaks (s3:) nothing will ever be read.
-            if _may_pass(error) and ("://" not in href or is_remote(href)):
+            if _may_pass(error):
                 raise SourceError(
                     f"{location}: {name} cannot be read just now, and a part of a catalog is never "
                     f"taken for the whole: {_reason(error)}; try again later"
@@ -240,7 +242,8 @@ def _may_pass(error: BaseException) -> bool:
     reason = _reason(error)
     if isinstance(reason, APIError):
         status = _status_of(reason)
-        return status is None or status in RETRYABLE_STATUS
+        # Without a status nobody answered; or what was asked, or the answer, makes no sense.
+        return status in RETRYABLE_STATUS if status else isinstance(reason.__context__, _AWAY)
     gone = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
     return isinstance(reason, OSError) and not isinstance(reason, gone)
 

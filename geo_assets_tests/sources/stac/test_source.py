@@ -259,10 +259,11 @@ def test_a_server_that_refuses_connections_takes_no_part_of_a_catalog_away(tmp_p
     with pytest.raises(SourceError, match=r"b.json cannot be read just now.*try again later"):
         source(tmp_path / "catalog.json").select(query())
     # What nobody here can ever read costs itself alone.
-    link_to("s3://bucket/b.json")
-    selection = source(tmp_path / "catalog.json").select(query())
-    assert [out.scene_id for out in selection.left_out] == ["b.json"]
-    assert [item["id"] for item in selection.items] == ["a"]
+    for href in ("s3://bucket/b.json", "http://127.0.0.1:port/b.json"):
+        link_to(href)
+        selection = source(tmp_path / "catalog.json").select(query())
+        assert [out.scene_id for out in selection.left_out] == ["b.json"]
+        assert [item["id"] for item in selection.items] == ["a"]
 
 
 def test_scenes_elsewhere_are_left_out_by_name(tmp_path: Path) -> None:
