@@ -331,6 +331,25 @@ def test_an_equal_chip_of_another_campaign_stays_when_ours_goes(place, tmp_path,
     assert all((place.target / "Chips/TNZ/north" / file).is_file() for file in listed)
 
 
+def test_chips_of_an_export_that_was_killed_stay_when_another_campaigns_go(
+    place, tmp_path, command
+):
+    place.configure(domain="TNZ")
+    place.export()
+    second = a_second(place, tmp_path, command)
+    for fold in ("north", "south"):
+        write_chips(second.layout, f"{fold}|train", ok=3)
+    second.export()
+    # What a kill leaves: no table, but the record of what was to be in it.
+    table = place.target / "Chips/TNZ/north/later.train.csv"
+    files = {row.file: [row.sha256] for row in second.index(table.parent, table.name).itertuples()}
+    table.with_name(".later.train.unfinished.json").write_text(json.dumps(files))
+    table.unlink()
+    write_chips(place.layout, "north|train", ok=1)
+    assert place.export().exit_code == 0
+    assert all((table.parent / file).is_file() for file in files)
+
+
 def test_a_name_that_another_campaign_took_meanwhile_is_not_taken_back(place, tmp_path, command):
     place.configure(domain="TNZ")
     place.export()

@@ -166,9 +166,12 @@ class ClassicFolder:
             for chip in plan.copied:
                 publish_bytes(self.parent / chip.row.file, _checked(chip))
                 progress()
+            others = self._others()  # who may have come since the plan was made
             for file in plan.removed:
                 path = self.parent / file
                 content = _content(path)
+                if self._is_of(others, file):
+                    continue
                 if content is not None and content[1] in plan.ours[file]:
                     path.unlink()
                 else:
@@ -183,15 +186,22 @@ class ClassicFolder:
         ours: dict[str, frozenset[str]] = {}
         if self.index.exists():
             ours = {file: frozenset({sha256}) for file, sha256 in read_index(self.index).items()}
-        for file, checksums in self._unfinished_files().items():
+        for file, checksums in _record_of(self.unfinished).items():
             ours[file] = ours.get(file, frozenset()) | frozenset(checksums)
         # Nothing outside of the folder of chips is ours, whatever somebody wrote into the index.
         folder = PurePosixPath(self.split)
         return {file: known for file, known in ours.items() if PurePosixPath(file).parent == folder}
 
     def _others(self) -> dict[str, set[str]]:
-        """Return the checksums of each file that the tables of other campaigns list, by name."""
+        """Return the checksums of each file that is other campaigns', by name.
+
+        Their tables say so; of one whose export has begun and not ended, the record of that.
+        """
         others: defaultdict[str, set[str]] = defaultdict(set)
+        for unfinished in self.parent.glob(f".*.{self.split}.unfinished.json"):
+            if unfinished != self.unfinished:
+                for file, checksums in _record_of(unfinished).items():
+                    others[file].update(checksums)
         for index in self.parent.glob(f"*.{self.split}.csv"):
             if index != self.index:
                 # A table that is no index says of no file whose it is.
@@ -205,14 +215,16 @@ class ClassicFolder:
         content = _content(self.parent / file) if file in others else None
         return content is not None and content[1] in others[file]
 
-    def _unfinished_files(self) -> dict[str, list[str]]:
-        if not self.unfinished.exists():
-            return {}
-        try:
-            files: dict[str, list[str]] = json.loads(self.unfinished.read_bytes())
-        except (OSError, ValueError) as error:
-            raise StorageError(f"{self.unfinished}: no readable record: {error}") from error
-        return files
+
+def _record_of(unfinished: Path) -> dict[str, list[str]]:
+    """Return the checksums of each file of an export that has begun; of none if it is not there."""
+    try:
+        files: dict[str, list[str]] = json.loads(unfinished.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):  # it has ended meanwhile, or none has begun
+        return {}
+    except (OSError, ValueError) as error:
+        raise StorageError(f"{unfinished}: no readable record: {error}") from error
+    return files
 
 
 def _content(path: Path) -> tuple[int, str] | None:
