@@ -150,8 +150,13 @@ def _labels_of(partition: Partition, name: str) -> tuple[Any, list[str], NDArray
             )
     for path in paths:
         own = model_of_labels(path)
-        if own["centers"] != centers or _cube_of(own) != cube:
-            what = "model" if own["centers"] != centers else "state of the cube"
+        others = {
+            "model": own["centers"] != centers,
+            "state of the cube": _cube_of(own) != cube,
+            "smooth_px": own.get("smooth_px") != of_all.get("smooth_px"),
+        }
+        if any(others.values()):
+            what = next(what for what, other in others.items() if other)
             raise StorageError(
                 f"{path}: is of another {what} than the other dates; materialize "
                 f"{partition.campaign.name}/ndvi_spatial_labels of {partition} again"

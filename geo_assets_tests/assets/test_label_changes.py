@@ -219,6 +219,24 @@ def test_labels_of_two_states_of_a_cube_are_not_followed_as_one_series(tmp_path)
         ndvi_label_changes.make(borrower)
 
 
+def test_labels_smoothed_otherwise_are_not_followed_as_one_series(tmp_path):
+    rules = {"fit": "cluster", "n_clusters": 4}
+    plain, smooth = (
+        a_partition(tmp_path, spatial_labels=rules | {"smooth_px": px}) for px in (0, 2)
+    )
+    write_ndvi(plain, a_felled_wood(), days=MONTHS)
+    ndvi_spatial_labels.make(plain)
+    june = plain.layout.ndvi_spatial_labels("north", "train", 0, str(MONTHS[5]))
+    before = {path: path.read_bytes() for path in (june, model_of(june))}
+    ndvi_spatial_labels.make(smooth)
+    assert not ndvi_label_changes.make(smooth)["empty"]
+
+    for path, content in before.items():  # a kill came before June
+        path.write_bytes(content)
+    with pytest.raises(StorageError, match=rf"{june}: is of another smooth_px than .*mater"):
+        ndvi_label_changes.make(smooth)
+
+
 def test_temporal_labels_of_another_state_of_the_cube_are_not_compared_with(tmp_path, caplog):
     partition = made(tmp_path)
     ndvi_temporal_labels.make(partition)
