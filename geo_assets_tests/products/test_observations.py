@@ -294,6 +294,12 @@ def test_a_footprint_that_crosses_itself_has_both_of_its_halves():
     assert footprint_of(item).covers(shapely.make_valid(crossed))
 
 
+def test_a_footprint_whose_parts_overlap_has_what_both_cover():
+    west, east = shapely.box(14, 47, 15, 48), shapely.box(14.5, 47, 15.5, 48)
+    item = {"geometry": shapely.MultiPolygon([west, east]).__geo_interface__}
+    assert footprint_of(item).covers(shapely.union(west, east))
+
+
 def test_a_polar_grid_across_the_antimeridian_meets_the_scenes_on_both_sides():
     transform = Affine(30, 0, -512_520.55, 0, -30, 524_438.70)
     geobox = GeoBox((512, 512), transform, "EPSG:3413")
