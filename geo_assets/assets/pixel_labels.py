@@ -168,22 +168,10 @@ def _labelled(
 ) -> Iterator[Labelled | tuple[str, str]]:
     """Yield the labels of each area, or its name and the reason why it has none."""
     from geo_assets.core.label_smoothing import smooth_labels
-    from geo_assets.products.labels.areas import label_area, sample_area
+    from geo_assets.products.labels.areas import label_area
 
-    samples: dict[str, AreaSample] = {}
-    models: dict[str, AreaModel] = {}
-    if not areas:
-        return
-    if borrows(partition, asset.rules):
-        models = _borrowed(partition, asset, areas)
-    else:
-        for name, features in areas.items():
-            samples[name] = sample_area(
-                features, partition.workers, size=SAMPLE, seed=asset.fit.seed
-            )
-        models = _fitted(partition, asset, areas, samples)
-    for name, features in areas.items():
-        made = models[name]
+    for name, made in _models(partition, asset, areas):
+        features = areas[name]
         if made.model is None:
             yield name, made.reason
             continue
@@ -202,26 +190,48 @@ def _labelled(
         )
 
 
-def _fitted(
-    partition: Partition,
-    asset: LabelAsset,
-    areas: Mapping[str, AreaFeatures],
-    samples: Mapping[str, AreaSample],
-) -> dict[str, AreaModel]:
-    """Fit a model to each area, or one to all."""
-    if asset.rules.fit == "partition":
-        # An area without a pixel says nothing: a composite without any has no dtype of its own.
-        pooled = {name: area for name, area in areas.items() if samples[name].valid}
-        models = dict.fromkeys(areas, AreaModel(None, NO_PIXEL))
-        if pooled:
-            _refuse_different(asset, list(pooled), str(partition))
-            shared = _fit(asset.fit, pooled, samples, str(partition))
-            models |= dict.fromkeys(pooled, shared)
-        return models
+def _models(
+    partition: Partition, asset: LabelAsset, areas: Mapping[str, AreaFeatures]
+) -> Iterator[tuple[str, AreaModel]]:
+    """Yield each area with what labels it: borrowed, fitted to all, or to it alone."""
+    if not areas:
+        return
+    if borrows(partition, asset.rules):
+        yield from _borrowed(partition, asset, areas).items()
+    elif asset.rules.fit == "partition":
+        yield from _fitted_to_all(partition, asset, areas).items()
+    else:
+        for name, features in areas.items():
+            # A sample is let go of before the next is drawn: there may be a thousand areas.
+            alone = {name: features}
+            samples = _samples(partition, asset, alone)
+            yield name, _fit(asset.fit, alone, samples, f"{partition} {name}")
+
+
+def _samples(
+    partition: Partition, asset: LabelAsset, areas: Mapping[str, AreaFeatures]
+) -> dict[str, AreaSample]:
+    from geo_assets.products.labels.areas import sample_area
+
     return {
-        name: _fit(asset.fit, {name: area}, samples, f"{partition} {name}")
-        for name, area in areas.items()
+        name: sample_area(features, partition.workers, size=SAMPLE, seed=asset.fit.seed)
+        for name, features in areas.items()
     }
+
+
+def _fitted_to_all(
+    partition: Partition, asset: LabelAsset, areas: Mapping[str, AreaFeatures]
+) -> dict[str, AreaModel]:
+    """Fit one model to all areas."""
+    samples = _samples(partition, asset, areas)
+    # An area without a pixel says nothing: a composite without any has no dtype of its own.
+    pooled = {name: area for name, area in areas.items() if samples[name].valid}
+    models = dict.fromkeys(areas, AreaModel(None, NO_PIXEL))
+    if pooled:
+        _refuse_different(asset, list(pooled), str(partition))
+        shared = _fit(asset.fit, pooled, samples, str(partition))
+        models |= dict.fromkeys(pooled, shared)
+    return models
 
 
 def _refuse_different(asset: LabelAsset, areas: list[str], partition: str) -> None:
