@@ -54,9 +54,10 @@ def land_cover_labels(partition: Partition) -> Facts:
     rules = _rules(campaign)
     bands = campaign.composite.bands
     names = tuple(common_name(band) for band in bands)
+    paths = {path.stem: path for path in _composites(partition)}
+    digests = {name: _digest(path) for name, path in paths.items()}
     images = {
-        path.stem: CompositeBands.of(path, bands, names, rules.indices)
-        for path in _composites(partition)
+        name: CompositeBands.of(path, bands, names, rules.indices) for name, path in paths.items()
     }
     areas: dict[str, AreaFeatures] = {
         name: Placed(each) if rules.position_weight else each for name, each in images.items()
@@ -76,7 +77,7 @@ def land_cover_labels(partition: Partition) -> Facts:
         raster=lambda name: layout.land_cover_labels(*place, cluster_of(name)),
         classes=lambda made: _classes(made, areas[made.name].names),
         previews=lambda made: _previews(partition, images[made.name], made),
-        also=lambda name: {"inputs": {"composite_image": _digest(images[name].path)}},
+        also=lambda name: {"inputs": _inputs(paths[name], digests[name])},
     )
     return publish_areas(partition, asset, areas)
 
@@ -161,6 +162,18 @@ def _band_scales_of_scenes(partition: Partition) -> dict[int, dict[str, list[str
         cluster: {band: sorted(known) for band, known in of_bands.items()}
         for cluster, of_bands in scales.items()
     }
+
+
+def _inputs(path: Path, digest: str) -> dict[str, str]:
+    """Return what tells the composite that was labelled, if it is still the same.
+
+    Raises:
+        StorageError: It is not: blocks of two may have been read.
+    """
+    if _digest(path) != digest:
+        msg = f"{path}: changed while its labels were made; materialize them again"
+        raise StorageError(msg)
+    return {"composite_image": digest}
 
 
 def _digest(path: Path) -> str:

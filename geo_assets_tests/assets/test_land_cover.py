@@ -9,7 +9,8 @@ from sklearn.metrics import adjusted_rand_score
 from geo_assets.assets.land_cover import land_cover_labels
 from geo_assets.campaign_labels import LandCoverLabels, ModelFrom
 from geo_assets.core.indices import normalized_difference
-from geo_assets.errors import ClusteringError
+from geo_assets.errors import ClusteringError, StorageError
+from geo_assets.products.labels import areas
 from geo_assets.storage.atomic import sha256_of
 from geo_assets.storage.layout import k_report_of, model_of
 from geo_assets.storage.rasters.cog import LABEL_BAND, write_cog
@@ -154,7 +155,7 @@ def test_the_label_band_is_never_a_feature(tmp_path):
     write_image(labelled, pixels, labels=np.indices(GRID.shape.yx)[0] % 200)
     for partition in (plain, labelled):
         land_cover_labels.make(partition)
-    assert of(plain).read_bytes() == of(labelled).read_bytes()
+    np.testing.assert_array_equal(read_labels(of(plain)), read_labels(of(labelled)))
 
 
 def test_a_pixel_whose_index_means_nothing_has_no_label(tmp_path):
@@ -283,6 +284,21 @@ def test_integers_and_floats_are_not_pooled(tmp_path):
     write_image(partition, (pixels / 10_000).astype(np.float32), 1)
     with pytest.raises(ClusteringError, match=r"units differ: cluster-0 .*'uint16'.* cluster-1 "):
         land_cover_labels.make(partition)
+
+
+def test_a_composite_that_is_replaced_meanwhile_is_not_labelled_half(tmp_path, monkeypatch):
+    partition = a_land_cover_partition(tmp_path)
+    write_image(partition, an_image()[0])
+    label = areas.label_area
+
+    def label_another(*arguments):
+        write_image(partition, an_image(seed=5)[0])
+        return label(*arguments)
+
+    monkeypatch.setattr(areas, "label_area", label_another)
+    with pytest.raises(StorageError, match=r"cluster-0\.tif: changed while its labels were made"):
+        land_cover_labels.make(partition)
+    assert not of(partition).exists()
 
 
 def test_auto_reports_on_each_k(tmp_path):
