@@ -16,7 +16,7 @@ from geo_assets.partitions import partition_key
 from geo_assets.storage.json_files import read_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from geo_assets.assets.step import Partition
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 MODEL_TAG = "MODEL_SHA256"
 """Tag of a label raster: the digest of the model that labelled it. Raster and model are two files,
 and a kill between them leaves the raster of before beside a new model."""
+INPUTS_TAG = "INPUTS_SHA256"
+"""The same of what it was made of, and how it was smoothed."""
 
 LABELS_TAG = "LABELS_SHA256"
 """Tag of a change map: the digest of the labels that it follows, which its tables hold too."""
@@ -135,21 +137,39 @@ def _model(value: dict[str, Any]) -> dict[str, Any]:
 def model_digest(model: Mapping[str, Any]) -> str:
     """Return the digest of what decides a model's labels, and of what they mean."""
     fields = ("centers", "boundaries", "scaled_centers", "offsets", "scales")
+    return _digest_of(model, fields)
+
+
+def origin_tags(model: Mapping[str, Any]) -> dict[str, str]:
+    """Return the tags of a raster of a model: which it is, and of what and how the raster is made.
+
+    A borrowed model stays the same where the cube has changed.
+    """
+    return {
+        MODEL_TAG: model_digest(model),
+        INPUTS_TAG: _digest_of(model, ("inputs", "smooth_px")),
+    }
+
+
+def _digest_of(model: Mapping[str, Any], fields: Iterable[str]) -> str:
     said = [model.get(field) for field in fields]
     return hashlib.sha256(json.dumps(said).encode()).hexdigest()
 
 
 def labelled_by(raster: Path, model: Mapping[str, Any]) -> bool:
-    """Whether a label raster says that this model labelled it; one that says nothing is not.
+    """Whether a label raster says that this model labelled it, of these inputs.
+
+    One that does not say its model is not; those from before inputs were told may be.
 
     Raises:
         StorageError: If the raster is not there, or damaged.
     """
-    return tag_of(raster, MODEL_TAG) == model_digest(model)
+    tags, wanted = tags_of(raster), origin_tags(model)
+    return {INPUTS_TAG: wanted[INPUTS_TAG], **tags}.items() >= wanted.items()
 
 
-def tag_of(raster: Path, name: str) -> str | None:
-    """Return what a raster says of its origin in a tag; None: nothing.
+def tags_of(raster: Path) -> Mapping[str, str]:
+    """Return what a raster says of its origin.
 
     Raises:
         StorageError: If the raster is not there, or damaged.
@@ -157,8 +177,7 @@ def tag_of(raster: Path, name: str) -> str | None:
     from geo_assets.storage.rasters.cog import open_raster
 
     with open_raster(raster) as opened:
-        tags = opened.window(opened.geobox[:1, :1]).tags
-    return tags.get(name)
+        return opened.window(opened.geobox[:1, :1]).tags
 
 
 def model_of_labels(raster: Path) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from geo_assets.assets.label_models import MODEL_TAG, model_digest
+from geo_assets.assets.label_models import origin_tags
 from geo_assets.assets.step import Partition, table_of
 from geo_assets.errors import ClusteringError
 
@@ -57,7 +57,7 @@ def publish_labels(
         band_names=["label"],
         class_table=classes,
         overviews="mode",
-        tags=file_tags(partition) | {MODEL_TAG: model_digest(model)},
+        tags=file_tags(partition) | origin_tags(model),
     )
     return [path, class_names_path(path), *published]
 

@@ -144,7 +144,10 @@ def fit_histogram(histogram: NDArray[np.int64], n_clusters: int) -> HistogramKMe
         raise ClusteringError(msg)
     total = int(histogram.sum())
     if total >= MAX_COUNT:
-        msg = f"histogram: {total} values; allowed: fewer than {MAX_COUNT}"
+        msg = (
+            f"histogram: {total} values; allowed: fewer than {MAX_COUNT}; fit one model to fewer "
+            "dates, or to a smaller area"
+        )
         raise ClusteringError(msg)
     middle = int(bins[0] + bins[-1]) // 2
     sums = _prefix_sums(bins - middle, histogram[bins])

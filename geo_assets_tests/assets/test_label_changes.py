@@ -12,7 +12,7 @@ from sklearn.metrics import (
 )
 
 from geo_assets.assets.label_changes import ndvi_label_changes
-from geo_assets.assets.label_models import MODEL_TAG
+from geo_assets.assets.label_models import MODEL_TAG, model_of_labels
 from geo_assets.assets.spatial_labels import ndvi_spatial_labels
 from geo_assets.assets.temporal_labels import ndvi_temporal_labels
 from geo_assets.campaign_labels import ModelFrom
@@ -217,6 +217,26 @@ def test_labels_of_two_states_of_a_cube_are_not_followed_as_one_series(tmp_path)
         path.write_bytes(content)
     with pytest.raises(StorageError, match=rf"{june}: is of another state of .*mater"):
         ndvi_label_changes.make(borrower)
+
+
+def test_temporal_labels_of_a_cube_of_before_are_found_beside_the_model_of_now(tmp_path):
+    """A borrowed model is the same for both; a kill came after it and before the raster."""
+    rules = {"n_clusters": 3}
+    lender = a_partition(tmp_path, "south|train", temporal_labels=rules)
+    write_ndvi(lender, a_felled_wood(), days=MONTHS)
+    ndvi_temporal_labels.make(lender)
+    rules |= {"model_from": ModelFrom(fold="south", split="train")}
+    borrower = a_partition(tmp_path, temporal_labels=rules)
+    write_ndvi(borrower, a_felled_wood(), days=MONTHS, checksum="before")
+    ndvi_temporal_labels.make(borrower)
+    raster = borrower.layout.ndvi_temporal_labels("north", "train", 0)
+    before = raster.read_bytes()
+    write_ndvi(borrower, a_felled_wood(), days=MONTHS, checksum="now")
+    ndvi_temporal_labels.make(borrower)
+    assert model_of_labels(raster)["inputs"] == {"ndvi_cube": "now"}
+    raster.write_bytes(before)
+    with pytest.raises(StorageError, match="was labelled by another model than the one beside it"):
+        model_of_labels(raster)
 
 
 def test_labels_smoothed_otherwise_are_not_followed_as_one_series(tmp_path):

@@ -11,7 +11,7 @@ from geo_assets.assets.label_models import (
     model_digest,
     published_models,
     read_model,
-    tag_of,
+    tags_of,
 )
 from geo_assets.storage.json_files import read_json
 
@@ -161,7 +161,7 @@ def label_changes(layout: Layout, fold: str, split: str) -> Problems:
             model_of(path), _Tables.of, "table of changes", "materialize ndvi_label_changes again"
         )
         changes, drop, before, after = highest_values(path)
-        followed = tag_of(path, LABELS_TAG)
+        followed = tags_of(path).get(LABELS_TAG)
         if tables is None:
             told = "no tables"
         elif not followed:
